@@ -1,0 +1,89 @@
+//! The global options. Each command's own options stand in its module.
+
+use clap::{Args, Parser, ValueEnum};
+use std::path::PathBuf;
+
+/// What `cairn` is asked to do.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cairn",
+    version,
+    about = "A content-addressed filesystem that speaks the public IPFS protocols",
+    propagate_version = false,
+    disable_version_flag = true
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: crate::cmd::Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Directory of the repository [default: $CAIRN_PATH, else ~/.cairn]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub repo_dir: Option<PathBuf>,
+    /// Path of the configuration file [default: config in the repository]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub config_file: Option<PathBuf>,
+    /// Do everything locally
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub offline: bool,
+    /// Multibase for CIDv1 in the output: base32, base58btc, base36, … (CIDv0 only with --upgrade-cidv0-in-output)
+    #[arg(long, global = true, value_name = "BASE", help_heading = "Global options")]
+    pub cid_base: Option<String>,
+    /// Print CIDv0 as CIDv1 in the base of --cid-base
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Global options")]
+    pub upgrade_cidv0_in_output: Option<bool>,
+    /// Form of the output
+    #[arg(
+        long,
+        visible_alias = "encoding",
+        global = true,
+        value_enum,
+        default_value = "text",
+        help_heading = "Global options"
+    )]
+    pub enc: Enc,
+    /// Give up after this long: 30s, 5m, 1h, 500ms
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, help_heading = "Global options")]
+    pub timeout: Option<std::time::Duration>,
+    /// Print debug messages on stderr
+    #[arg(short = 'D', long, global = true, help_heading = "Global options")]
+    pub debug: bool,
+}
+
+/// Form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Enc {
+    /// For people.
+    Text,
+    /// One JSON object per line, in Kubo's shapes.
+    Json,
+}
+
+/// Reads a duration as Go writes them: `300ms`, `1.5h`, `2h45m`.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    const UNITS: [(&str, f64); 7] =
+        [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let refuse = || format!("{text:?} is not a duration: write for example 30s, 5m or 1h30m");
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(refuse)?;
+        let number: f64 = rest[..digits].parse().map_err(|_| refuse())?;
+        let after = &rest[digits..];
+        let unit_len = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (_, factor) = UNITS.iter().find(|(unit, _)| *unit == &after[..unit_len]).ok_or_else(refuse)?;
+        seconds += number * factor;
+        rest = &after[unit_len..];
+    }
+    if text.is_empty() {
+        return Err(refuse());
+    }
+    std::time::Duration::try_from_secs_f64(seconds).map_err(|_| refuse())
+}

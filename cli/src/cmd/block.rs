@@ -1,0 +1,15 @@
+//! `cairn block`.
+
+use crate::ctx::Ctx;
+
+/// Options of `cairn block`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs `cairn block`.
+///
+/// # Errors
+/// Always, until it is written.
+pub fn run(_ctx: &Ctx, _args: Args) -> anyhow::Result<()> {
+    anyhow::bail!("not yet written")
+}

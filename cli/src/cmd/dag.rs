@@ -1,0 +1,15 @@
+//! `cairn dag`.
+
+use crate::ctx::Ctx;
+
+/// Options of `cairn dag`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs `cairn dag`.
+///
+/// # Errors
+/// Always, until it is written.
+pub fn run(_ctx: &Ctx, _args: Args) -> anyhow::Result<()> {
+    anyhow::bail!("not yet written")
+}

@@ -1,0 +1,15 @@
+//! `cairn init`.
+
+use crate::ctx::Ctx;
+
+/// Options of `cairn init`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs `cairn init`.
+///
+/// # Errors
+/// Always, until it is written.
+pub fn run(_ctx: &Ctx, _args: Args) -> anyhow::Result<()> {
+    anyhow::bail!("not yet written")
+}

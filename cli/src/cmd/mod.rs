@@ -1,0 +1,87 @@
+//! The commands: one module each, and the table that dispatches them.
+
+pub mod add;
+pub mod block;
+pub mod cat;
+pub mod cid;
+pub mod commands;
+pub mod completions;
+pub mod config;
+pub mod dag;
+pub mod get;
+pub mod init;
+pub mod ls;
+pub mod multibase;
+pub mod pin;
+pub mod refs;
+pub mod repo;
+pub mod resolve;
+pub mod version;
+
+use crate::ctx::Ctx;
+use clap::Subcommand;
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a repository
+    Init(init::Args),
+    /// Add files and folders: print their CIDs
+    Add(add::Args),
+    /// Print the content of files
+    Cat(cat::Args),
+    /// Write a file or folder from the store to disk
+    Get(get::Args),
+    /// List directories
+    Ls(ls::Args),
+    /// Print what a path resolves to
+    Resolve(resolve::Args),
+    /// List the links of an object
+    Refs(refs::Args),
+    /// Keep objects from being collected
+    Pin(pin::Args),
+    /// Look after the repository
+    Repo(repo::Args),
+    /// Raw blocks
+    Block(block::Args),
+    /// IPLD objects and CAR files
+    Dag(dag::Args),
+    /// Convert and look into CIDs
+    Cid(cid::Args),
+    /// Encode and decode multibase
+    Multibase(multibase::Args),
+    /// Read and change the configuration
+    Config(config::Args),
+    /// List all commands
+    Commands(commands::Args),
+    /// Print the version
+    Version(version::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// Whatever the command could not do.
+pub fn run(ctx: &Ctx, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Init(args) => init::run(ctx, args),
+        Command::Add(args) => add::run(ctx, args),
+        Command::Cat(args) => cat::run(ctx, args),
+        Command::Get(args) => get::run(ctx, args),
+        Command::Ls(args) => ls::run(ctx, args),
+        Command::Resolve(args) => resolve::run(ctx, args),
+        Command::Refs(args) => refs::run(ctx, args),
+        Command::Pin(args) => pin::run(ctx, args),
+        Command::Repo(args) => repo::run(ctx, args),
+        Command::Block(args) => block::run(ctx, args),
+        Command::Dag(args) => dag::run(ctx, args),
+        Command::Cid(args) => cid::run(ctx, args),
+        Command::Multibase(args) => multibase::run(ctx, args),
+        Command::Config(args) => config::run(ctx, args),
+        Command::Commands(args) => commands::run(ctx, args),
+        Command::Version(args) => version::run(ctx, args),
+        Command::Completions(args) => completions::run(ctx, args),
+    }
+}

@@ -1,0 +1,153 @@
+//! What every command works with: the options, the output, the repository and the runtime, each made at first
+//! use so that `cairn version` pays for none of them.
+
+use crate::{args::Global, exit::Interrupted, output::Out};
+use anyhow::Context as _;
+use cairn_store::{
+    blockstore::KvBlocks,
+    fetch::{Fetch, Offline},
+    repo::Repo,
+};
+use std::{
+    cell::OnceCell,
+    future::Future,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Set by the first Ctrl-C. The second one ends the process at once.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Whether the user asked to stop.
+    pub fn requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// An error if the user asked to stop: for loops of work.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn check(&self) -> Result<(), Interrupted> {
+        if self.requested() { Err(Interrupted) } else { Ok(()) }
+    }
+
+    /// The flag itself, for the store's own loops.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// What every command works with.
+pub struct Ctx {
+    /// The global options.
+    pub global: Global,
+    /// Standard output.
+    pub out: Out,
+    /// Set by Ctrl-C.
+    pub cancel: Cancel,
+    repo: OnceCell<Repo>,
+    runtime: OnceCell<tokio::runtime::Runtime>,
+}
+
+impl Ctx {
+    /// From the global options; ends the process when they are not usable.
+    pub fn new(global: Global) -> Self {
+        let out = Out::new(&global).unwrap_or_else(|error| {
+            eprintln!("Error: {error:#}");
+            std::process::exit(2);
+        });
+        let cancel = Cancel::default();
+        // First signal: set the flag. A second one while it is set: end at once, as if nobody listened.
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, cancel.flag());
+            let _ = signal_hook::flag::register(signal, cancel.flag());
+        }
+        Self { global, out, cancel, repo: OnceCell::new(), runtime: OnceCell::new() }
+    }
+
+    /// Directory of the repository: `--repo-dir`, `$CAIRN_PATH`, `~/.cairn`.
+    ///
+    /// # Errors
+    /// When none of them is known.
+    pub fn repo_path(&self) -> anyhow::Result<PathBuf> {
+        if let Some(dir) = &self.global.repo_dir {
+            return Ok(dir.clone());
+        }
+        if let Some(dir) = std::env::var_os("CAIRN_PATH").filter(|d| !d.is_empty()) {
+            return Ok(PathBuf::from(dir));
+        }
+        let home = std::env::var_os("HOME").context("neither CAIRN_PATH nor HOME is set: say --repo-dir DIR")?;
+        Ok(PathBuf::from(home).join(".cairn"))
+    }
+
+    /// The repository, opened at first use, and made, with a notice, if there is none.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    pub fn repo(&self) -> anyhow::Result<&Repo> {
+        if let Some(repo) = self.repo.get() {
+            return Ok(repo);
+        }
+        let repo = Repo::open_or_init(&self.repo_path()?)?;
+        Ok(self.repo.get_or_init(|| repo))
+    }
+
+    /// The blocks of the repository.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    pub fn blocks(&self) -> anyhow::Result<&Arc<KvBlocks>> {
+        Ok(self.repo()?.blocks())
+    }
+
+    /// Where blocks are asked for.
+    ///
+    /// # Errors
+    /// When the repository can't be opened.
+    pub fn fetch(&self) -> anyhow::Result<Arc<dyn Fetch>> {
+        let blocks: Arc<KvBlocks> = Arc::clone(self.blocks()?);
+        Ok(Arc::new(Offline::new(blocks)))
+    }
+
+    /// Runs a future to its end, or to `--timeout`, or to Ctrl-C.
+    ///
+    /// # Errors
+    /// What the future gives, or that it was stopped.
+    pub fn block_on<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        if self.runtime.get().is_none() {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_time()
+                .build()
+                .context("cannot start the runtime's threads")?;
+            let _ = self.runtime.set(runtime);
+        }
+        let runtime = self.runtime.get().context("the runtime is gone")?;
+        let cancel = self.cancel.clone();
+        let interrupted = async move {
+            // A flag is all that a signal handler can set; 20 ms is quick enough for a person.
+            while !cancel.requested() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        let timeout = self.global.timeout;
+        runtime.block_on(async move {
+            let timed = async move {
+                match timeout {
+                    Some(limit) => tokio::time::timeout(limit, work)
+                        .await
+                        .map_err(|_| anyhow::anyhow!("gave up after {limit:?} (--timeout)"))?,
+                    None => work.await,
+                }
+            };
+            tokio::select! {
+                result = timed => result,
+                () = interrupted => Err(Interrupted.into()),
+            }
+        })
+    }
+}

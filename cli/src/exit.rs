@@ -1,0 +1,48 @@
+//! How the process ends: exit codes, and the one place where an error becomes a message.
+//!
+//! | Code | Meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | failed: the message on stderr says what, to what, and what to do next |
+//! | 2 | the command line can't be understood |
+//! | 130 | interrupted by Ctrl-C |
+//! | 141 (by signal) | the reader of a pipe went away |
+
+use crate::{args::Enc, ctx::Ctx};
+use std::process::ExitCode;
+
+/// The command was interrupted by the user.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+/// The command has printed all there was to say; only the exit code is left.
+#[derive(Debug, thiserror::Error)]
+#[error("failed")]
+pub struct AlreadyReported;
+
+/// Lets a closed pipe end the process quietly, as it ends other Unix tools.
+#[allow(unsafe_code)]
+pub fn restore_sigpipe() {
+    // SAFETY: called first in `main`, before any thread exists; SIG_DFL is a valid disposition.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
+/// Prints an error, if any, and gives the exit code.
+pub fn report(ctx: &Ctx, result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result.and_then(|()| ctx.out.finish()) else { return ExitCode::SUCCESS };
+    if error.is::<AlreadyReported>() {
+        return ExitCode::from(1);
+    }
+    if error.is::<Interrupted>() || ctx.cancel.requested() {
+        return ExitCode::from(130);
+    }
+    let message = ctx.out.escape_stderr(&format!("{error:#}"));
+    match ctx.global.enc {
+        Enc::Text => eprintln!("Error: {message}"),
+        Enc::Json => eprintln!("{}", serde_json::json!({"Message": format!("{error:#}"), "Code": 0, "Type": "error"})),
+    }
+    ExitCode::from(1)
+}

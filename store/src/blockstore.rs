@@ -1,0 +1,500 @@
+//! Blocks by multihash, on ordered tables.
+//!
+//! Two rows stand for a block: its bytes in `Blocks`, and in `Index` its length, flags and stamp (see
+//! [`crate::session`]). `has`, `size`, scans and the sweep of a collection read only the index.
+
+use crate::{
+    Block, Cid, Multihash, StoreError,
+    kv::{Batch, Durability, Kv, Table},
+    session::{Epochs, Session},
+};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// First byte of every key: the version of the key layouts (`docs/FORMAT.md`).
+pub const KEY_VERSION: u8 = 1;
+/// Key in `Meta` of the last epoch that a collection began, as 8 bytes big-endian.
+const EPOCH_KEY: &[u8] = b"\x01epoch";
+/// The bytes of this block failed their check: it counts as missing, and the next put writes it anew.
+const FLAG_BAD: u8 = 1;
+/// A bulk writer keeps this many bytes before it stops hoping to finish in one logged batch, and hands over
+/// batches of this size afterwards. One 4 MiB window of an import.
+const BULK_WINDOW: usize = 4 << 20;
+
+/// Key of a block in `Blocks` and in `Index`.
+pub fn key(hash: &Multihash) -> Vec<u8> {
+    let mut key = Vec::with_capacity(2 + 2 + usize::from(hash.size()));
+    key.push(KEY_VERSION);
+    // Writing to a Vec does not fail.
+    let _ = hash.write(&mut key);
+    key
+}
+
+/// The multihash of a key of `Blocks` or `Index`.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] when it is none.
+pub fn parse_key(key: &[u8]) -> Result<Multihash, StoreError> {
+    match key.split_first() {
+        Some((&KEY_VERSION, hash)) => {
+            Multihash::from_bytes(hash).map_err(|e| StoreError::Corrupt(format!("key {key:02x?}: {e}")))
+        }
+        _ => Err(StoreError::Corrupt(format!("key {key:02x?} has no known version"))),
+    }
+}
+
+/// What the index says of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Length in bytes.
+    pub size: u64,
+    /// Epoch of the last put or touch.
+    pub stamp: u64,
+    /// Whether its bytes failed a check: it counts as missing.
+    pub bad: bool,
+}
+
+impl Entry {
+    /// Bytes on disk: flags, then length and stamp as unsigned varints.
+    pub fn encode(self) -> Vec<u8> {
+        let (mut a, mut b) = (unsigned_varint::encode::u64_buffer(), unsigned_varint::encode::u64_buffer());
+        let mut out = vec![if self.bad { FLAG_BAD } else { 0 }];
+        out.extend_from_slice(unsigned_varint::encode::u64(self.size, &mut a));
+        out.extend_from_slice(unsigned_varint::encode::u64(self.stamp, &mut b));
+        out
+    }
+
+    /// Reads what [`Entry::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when it did not.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        let refuse = || StoreError::Corrupt(format!("index entry {bytes:02x?}"));
+        let (&flags, rest) = bytes.split_first().ok_or_else(refuse)?;
+        let (size, rest) = unsigned_varint::decode::u64(rest).map_err(|_| refuse())?;
+        let (stamp, rest) = unsigned_varint::decode::u64(rest).map_err(|_| refuse())?;
+        if flags > FLAG_BAD || !rest.is_empty() {
+            return Err(refuse());
+        }
+        Ok(Self { size, stamp, bad: flags == FLAG_BAD })
+    }
+}
+
+/// A block's name and index entry, from a scan.
+pub type Listed = (Multihash, Entry);
+
+/// Blocks by multihash. All methods may block on the disk.
+pub trait Blockstore: Send + Sync {
+    /// The block of that name, or `None` when it is not here. A block whose bytes fail their check counts as
+    /// missing: it is reported once, and the next put of it writes it anew. Identity CIDs are always here.
+    ///
+    /// # Errors
+    /// When the disk fails for another reason.
+    fn get(&self, cid: &Cid) -> Result<Option<Block>, StoreError>;
+
+    /// Many blocks, in order.
+    fn get_many(&self, cids: &[Cid]) -> Vec<Result<Option<Block>, StoreError>> {
+        cids.iter().map(|c| self.get(c)).collect()
+    }
+
+    /// What the index says of a block; `None` when it is missing or known to be bad.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn entry(&self, hash: &Multihash) -> Result<Option<Entry>, StoreError>;
+
+    /// Whether a block is here, without reading it. Identity hashes are always here.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn has(&self, hash: &Multihash) -> Result<bool, StoreError> {
+        Ok(hash.code() == 0 || self.entry(hash)?.is_some())
+    }
+
+    /// Length in bytes of a block, without reading it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn size(&self, hash: &Multihash) -> Result<Option<u64>, StoreError> {
+        if hash.code() == 0 {
+            return Ok(Some(u64::from(hash.size())));
+        }
+        Ok(self.entry(hash)?.map(|e| e.size))
+    }
+
+    /// Stores blocks, all or none; on return they are as durable as asked. Identity blocks are not stored.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing was stored then.
+    fn put_many(&self, blocks: &[Block], durability: Durability) -> Result<(), StoreError>;
+
+    /// Stores one block durably.
+    ///
+    /// # Errors
+    /// As [`Blockstore::put_many`].
+    fn put(&self, block: &Block) -> Result<(), StoreError> {
+        self.put_many(std::slice::from_ref(block), Durability::Synced)
+    }
+
+    /// Stamps blocks that are here as needed now, so that a running collection leaves them to the caller's
+    /// open [`Session`]. Answers which of them are here, in order.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn touch(&self, hashes: &[Multihash]) -> Result<Vec<bool>, StoreError>;
+
+    /// Removes blocks at once, whoever needs them. Not for collections: those check stamps first.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn delete_many(&self, hashes: &[Multihash]) -> Result<(), StoreError>;
+
+    /// Marks a block whose bytes are wrong: it counts as missing from now on.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn condemn(&self, hash: &Multihash) -> Result<(), StoreError>;
+
+    /// All blocks by ascending multihash, bad ones included, over a snapshot.
+    fn list(&self) -> Box<dyn Iterator<Item = Result<Listed, StoreError>> + Send + '_>;
+
+    /// Sessions and epochs of this store.
+    fn epochs(&self) -> &Arc<Epochs>;
+
+    /// Opens a session: see [`crate::session`].
+    fn session(&self) -> Session {
+        self.epochs().session()
+    }
+}
+
+/// Called with the name of a block whose bytes failed their check, and why.
+pub type OnCorrupt = Box<dyn Fn(&Cid, &str) + Send + Sync>;
+
+/// Blocks on ordered tables.
+pub struct KvBlocks {
+    kv: Arc<dyn Kv>,
+    epochs: Arc<Epochs>,
+    on_corrupt: OnCorrupt,
+    hash_on_read: bool,
+}
+
+impl KvBlocks {
+    /// Opens the blocks of these tables.
+    ///
+    /// # Errors
+    /// When the epoch can't be read.
+    pub fn open(kv: Arc<dyn Kv>) -> Result<Self, StoreError> {
+        let last = match kv.get(Table::Meta, EPOCH_KEY)? {
+            None => 0,
+            Some(bytes) => u64::from_be_bytes(
+                bytes.as_ref().try_into().map_err(|_| StoreError::Corrupt("the epoch in table meta".into()))?,
+            ),
+        };
+        Ok(Self {
+            kv,
+            // Sessions of an earlier process are gone; whatever they stamped is at or below `last`.
+            epochs: Epochs::new(last + 1),
+            on_corrupt: Box::new(|cid, why| tracing::error!(%cid, why, "a stored block is corrupt")),
+            hash_on_read: false,
+        })
+    }
+
+    /// Hashes every block that is read, besides the checksum that is verified anyway (`Datastore.HashOnRead`).
+    #[must_use]
+    pub fn hash_on_read(mut self, on: bool) -> Self {
+        self.hash_on_read = on;
+        self
+    }
+
+    /// Says where corrupt blocks are reported; by default to the log.
+    #[must_use]
+    pub fn on_corrupt(mut self, report: OnCorrupt) -> Self {
+        self.on_corrupt = report;
+        self
+    }
+
+    /// The tables below.
+    pub fn kv(&self) -> &Arc<dyn Kv> {
+        &self.kv
+    }
+
+    /// Stages the row that makes an epoch survive a restart. A collection writes it, synced, before it marks.
+    pub fn stage_epoch(batch: &mut Batch, epoch: u64) {
+        batch.put(Table::Meta, EPOCH_KEY.to_vec(), epoch.to_be_bytes().to_vec());
+    }
+
+    fn raw_entry(&self, key: &[u8]) -> Result<Option<Entry>, StoreError> {
+        self.kv.get(Table::Index, key)?.map(|bytes| Entry::decode(&bytes)).transpose()
+    }
+
+    /// Stages what a put of these blocks changes. The caller holds the sweep lock shared until it is written.
+    fn stage(&self, blocks: &[Block], batch: &mut Batch) -> Result<(), StoreError> {
+        let stamp = self.epochs.current();
+        for block in blocks {
+            let hash = block.cid().hash();
+            if hash.code() == 0 {
+                continue;
+            }
+            let key = key(hash);
+            let entry = match self.raw_entry(&key) {
+                // A corrupt index entry is written anew with its block.
+                Ok(Some(Entry { bad: true, .. })) | Ok(None) | Err(StoreError::Corrupt(_)) => None,
+                Ok(Some(entry)) => Some(entry),
+                Err(error) => return Err(error),
+            };
+            match entry {
+                Some(entry) if entry.stamp >= stamp => {}
+                Some(entry) => batch.put(Table::Index, key, Entry { stamp, ..entry }.encode()),
+                None => {
+                    let size = block.data().len() as u64;
+                    batch.put(Table::Index, key.clone(), Entry { size, stamp, bad: false }.encode());
+                    batch.put(Table::Blocks, key, block.data().clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, cid: &Cid, why: &str) -> Result<(), StoreError> {
+        (self.on_corrupt)(cid, why);
+        self.condemn(cid.hash())
+    }
+
+    /// A writer for an import: see [`Bulk`].
+    pub fn bulk(self: &Arc<Self>) -> Bulk {
+        Bulk { session: self.session(), blocks: Arc::clone(self), pending: Vec::new(), bytes: 0, spilled: false }
+    }
+}
+
+impl Blockstore for KvBlocks {
+    fn get(&self, cid: &Cid) -> Result<Option<Block>, StoreError> {
+        if let Some(block) = Block::from_identity(cid) {
+            return Ok(Some(block));
+        }
+        let key = key(cid.hash());
+        let data = match self.kv.get(Table::Blocks, &key) {
+            Ok(None) => return Ok(None),
+            Ok(Some(data)) => data,
+            Err(StoreError::Corrupt(why)) => {
+                self.report(cid, &why)?;
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        if !self.hash_on_read {
+            return Ok(Some(Block::from_store(*cid, data)));
+        }
+        match Block::verify(*cid, data) {
+            Ok(block) => Ok(Some(block)),
+            Err(error) => {
+                self.report(cid, &error.to_string())?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn entry(&self, hash: &Multihash) -> Result<Option<Entry>, StoreError> {
+        match self.raw_entry(&key(hash)) {
+            Ok(entry) => Ok(entry.filter(|e| !e.bad)),
+            Err(StoreError::Corrupt(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn put_many(&self, blocks: &[Block], durability: Durability) -> Result<(), StoreError> {
+        let _adopting = self.epochs.adopt();
+        let mut batch = Batch::new();
+        self.stage(blocks, &mut batch)?;
+        if batch.is_empty() { Ok(()) } else { self.kv.write(batch, durability) }
+    }
+
+    fn touch(&self, hashes: &[Multihash]) -> Result<Vec<bool>, StoreError> {
+        let _adopting = self.epochs.adopt();
+        let stamp = self.epochs.current();
+        let mut batch = Batch::new();
+        let mut here = Vec::with_capacity(hashes.len());
+        for hash in hashes {
+            let entry = if hash.code() == 0 { None } else { self.entry(hash)? };
+            here.push(hash.code() == 0 || entry.is_some());
+            if let Some(entry) = entry
+                && entry.stamp < stamp
+            {
+                batch.put(Table::Index, key(hash), Entry { stamp, ..entry }.encode());
+            }
+        }
+        // The stamp matters only to a collection in this process: it need not outlive it.
+        if !batch.is_empty() {
+            self.kv.write(batch, Durability::Logged)?;
+        }
+        Ok(here)
+    }
+
+    fn delete_many(&self, hashes: &[Multihash]) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        for hash in hashes {
+            let key = key(hash);
+            batch.delete(Table::Index, key.clone());
+            batch.delete(Table::Blocks, key);
+        }
+        self.kv.write(batch, Durability::Synced)
+    }
+
+    fn condemn(&self, hash: &Multihash) -> Result<(), StoreError> {
+        let key = key(hash);
+        let entry = match self.raw_entry(&key) {
+            Ok(Some(entry)) => Entry { bad: true, ..entry },
+            Ok(None) | Err(StoreError::Corrupt(_)) => Entry { size: 0, stamp: 0, bad: true },
+            Err(error) => return Err(error),
+        };
+        let mut batch = Batch::new();
+        batch.put(Table::Index, key, entry.encode());
+        self.kv.write(batch, Durability::Logged)
+    }
+
+    fn list(&self) -> Box<dyn Iterator<Item = Result<Listed, StoreError>> + Send + '_> {
+        let rows = self.kv.scan(Table::Index, &[KEY_VERSION], Some(&[KEY_VERSION + 1]));
+        Box::new(rows.map(|row| {
+            let (key, value) = row?;
+            Ok((parse_key(&key)?, Entry::decode(&value)?))
+        }))
+    }
+
+    fn epochs(&self) -> &Arc<Epochs> {
+        &self.epochs
+    }
+}
+
+/// Writes the blocks of one import.
+///
+/// A small import becomes one logged, synced batch together with its pin. A large one skips the log, half of
+/// whose cost it would be, and is flushed and synced as a whole before [`Bulk::commit`] writes the pin. Until
+/// then nothing names the blocks: an import that dies leaves only garbage for the next collection.
+pub struct Bulk {
+    /// IMPORTANT: held until the pin is durable (rule 2 of [`crate::session`]).
+    session: Session,
+    blocks: Arc<KvBlocks>,
+    pending: Vec<Block>,
+    bytes: usize,
+    spilled: bool,
+}
+
+impl Bulk {
+    /// Takes blocks; they may stay in memory up to one window.
+    ///
+    /// # Errors
+    /// When the disk refuses; the import has failed then.
+    pub fn put_many(&mut self, blocks: Vec<Block>) -> Result<(), StoreError> {
+        self.bytes += blocks.iter().map(|b| b.data().len() + ROW_COST).sum::<usize>();
+        self.pending.extend(blocks);
+        if self.bytes >= BULK_WINDOW {
+            self.spill()?;
+        }
+        Ok(())
+    }
+
+    fn spill(&mut self) -> Result<(), StoreError> {
+        self.spilled = true;
+        self.bytes = 0;
+        let pending = std::mem::take(&mut self.pending);
+        self.blocks.put_many(&pending, Durability::Buffered)
+    }
+
+    /// Makes all of it durable, and then, or in the same step, `extra`: the pins.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing of `extra` was written then.
+    pub fn commit(mut self, extra: Batch) -> Result<(), StoreError> {
+        if self.spilled {
+            self.spill()?;
+            self.blocks.kv.flush()?;
+            if !extra.is_empty() {
+                self.blocks.kv.write(extra, Durability::Synced)?;
+            }
+        } else {
+            let _adopting = self.blocks.epochs.adopt();
+            let mut batch = Batch::new();
+            self.blocks.stage(&self.pending, &mut batch)?;
+            batch.append(extra);
+            if !batch.is_empty() {
+                self.blocks.kv.write(batch, Durability::Synced)?;
+            }
+        }
+        drop(self.session);
+        Ok(())
+    }
+}
+
+/// What a block costs besides its bytes, in bytes of memory, for the sake of many tiny blocks.
+const ROW_COST: usize = 400;
+
+/// A block that was read, as plain bytes.
+impl From<Block> for Bytes {
+    fn from(block: Block) -> Self {
+        block.into_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{block::Prefix, cid::codec, kv::MemoryKv};
+
+    fn store() -> Arc<KvBlocks> {
+        Arc::new(KvBlocks::open(Arc::new(MemoryKv::new())).expect("opens"))
+    }
+
+    fn block(text: &str) -> Block {
+        Block::seal(Prefix::v1(codec::RAW), Bytes::copy_from_slice(text.as_bytes())).expect("seals")
+    }
+
+    #[test]
+    fn a_block_is_found_under_every_name_of_its_multihash() {
+        let store = store();
+        let raw = block("hello");
+        store.put(&raw).expect("puts");
+        let other = Cid::new_v1(codec::DAG_CBOR, *raw.cid().hash());
+        let got = store.get(&other).expect("reads").expect("is here");
+        assert_eq!((got.cid(), got.data()), (&other, raw.data()));
+        assert_eq!(store.size(raw.cid().hash()).expect("reads"), Some(5));
+    }
+
+    #[test]
+    fn a_condemned_block_is_missing_until_it_is_put_again() {
+        let store = store();
+        let b = block("x");
+        store.put(&b).expect("puts");
+        store.condemn(b.cid().hash()).expect("condemns");
+        assert!(!store.has(b.cid().hash()).expect("reads"));
+        store.put(&b).expect("puts");
+        assert!(store.has(b.cid().hash()).expect("reads"));
+    }
+
+    #[test]
+    fn a_bulk_import_shows_nothing_of_its_pin_before_commit() {
+        let store = store();
+        let mut bulk = store.bulk();
+        // Larger than a window, so that it spills.
+        let blocks: Vec<Block> = (0..20).map(|i| block(&format!("{i}").repeat(300_000))).collect();
+        for b in &blocks {
+            bulk.put_many(vec![b.clone()]).expect("puts");
+        }
+        let mut pin = Batch::new();
+        pin.put(Table::Pins, b"p".to_vec(), b"1".to_vec());
+        assert_eq!(store.kv().get(Table::Pins, b"p").expect("reads"), None);
+        bulk.commit(pin).expect("commits");
+        assert!(store.kv().get(Table::Pins, b"p").expect("reads").is_some());
+        for b in &blocks {
+            assert_eq!(store.get(b.cid()).expect("reads").expect("is here").data(), b.data());
+        }
+    }
+
+    #[test]
+    fn identity_blocks_are_never_stored() {
+        let store = store();
+        let prefix = Prefix { version: cid::Version::V1, codec: codec::RAW, hash: crate::hash::HashFn::IDENTITY };
+        let b = Block::seal(prefix, Bytes::from_static(b"tiny")).expect("seals");
+        store.put(&b).expect("puts");
+        assert_eq!(store.list().count(), 0);
+        assert_eq!(store.get(b.cid()).expect("reads").expect("is here").data().as_ref(), b"tiny");
+    }
+}

@@ -1,0 +1,3 @@
+//! Codecs: how blocks encode data and links.
+
+pub mod pb;

@@ -1,0 +1,45 @@
+//! A repository: a directory with `config`, `version`, a lock and the database.
+
+use crate::{
+    StoreError,
+    blockstore::KvBlocks,
+    kv::{Kv, MemoryKv},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// An open repository. One process at a time holds it.
+pub struct Repo {
+    path: PathBuf,
+    kv: Arc<dyn Kv>,
+    blocks: Arc<KvBlocks>,
+}
+
+impl Repo {
+    /// Opens the repository at `path`; makes it, with a notice on stderr, if there is none.
+    ///
+    /// # Errors
+    /// When it is in use, belongs to Kubo, or can't be opened.
+    pub fn open_or_init(path: &Path) -> Result<Self, StoreError> {
+        let kv: Arc<dyn Kv> = Arc::new(MemoryKv::new());
+        let blocks = Arc::new(KvBlocks::open(Arc::clone(&kv))?);
+        Ok(Self { path: path.to_owned(), kv, blocks })
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its tables.
+    pub fn kv(&self) -> &Arc<dyn Kv> {
+        &self.kv
+    }
+
+    /// Its blocks.
+    pub fn blocks(&self) -> &Arc<KvBlocks> {
+        &self.blocks
+    }
+}
