@@ -240,8 +240,6 @@ mod tests {
 
     #[test]
     fn what_the_specification_refuses_is_refused() {
-            assert!(decode_hex(hex).is_ok(), "{why}");
-        }
         for (hex, why) in [
             ("0a", "cut"),
             ("0a05", "length beyond the end"),
