@@ -39,10 +39,10 @@ pub fn report(ctx: &Ctx, result: anyhow::Result<()>) -> ExitCode {
     if error.is::<Interrupted>() || ctx.cancel.requested() {
         return ExitCode::from(130);
     }
-    let message = ctx.out.escape_stderr(&format!("{error:#}"));
+    let message = format!("{error:#}");
     match ctx.global.enc {
-        Enc::Text => eprintln!("Error: {message}"),
-        Enc::Json => eprintln!("{}", serde_json::json!({"Message": format!("{error:#}"), "Code": 0, "Type": "error"})),
+        Enc::Text => eprintln!("Error: {}", ctx.out.escape_stderr(&message)),
+        Enc::Json => eprintln!("{}", serde_json::json!({"Message": message, "Code": 0, "Type": "error"})),
     }
     ExitCode::from(1)
 }

@@ -238,7 +238,7 @@ impl KvBlocks {
             let key = key(hash);
             let entry = match self.raw_entry(&key) {
                 // A corrupt index entry is written anew with its block.
-                Ok(Some(Entry { bad: true, .. })) | Ok(None) | Err(StoreError::Corrupt(_)) => None,
+                Ok(Some(Entry { bad: true, .. }) | None) | Err(StoreError::Corrupt(_)) => None,
                 Ok(Some(entry)) => Some(entry),
                 Err(error) => return Err(error),
             };
