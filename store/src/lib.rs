@@ -14,6 +14,7 @@
 
 pub mod block;
 pub mod blockstore;
+pub mod chunker;
 pub mod cid;
 pub mod dag;
 pub mod error;
