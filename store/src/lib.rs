@@ -20,6 +20,7 @@ pub mod dag;
 pub mod error;
 pub mod fetch;
 pub mod hash;
+pub mod import;
 pub mod kv;
 #[cfg(feature = "rocks")]
 pub mod repo;
