@@ -62,6 +62,14 @@ impl<'a> Committer<'a> {
         self.commit()
     }
 
+    /// Ends after an import that failed: roots that were whole before it did are kept, and announced.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub fn abandon(&mut self) -> Result<(), ImportError> {
+        if self.roots > 0 { self.commit() } else { Ok(()) }
+    }
+
     fn commit(&mut self) -> Result<(), ImportError> {
         if let Some(bulk) = &mut self.bulk {
             bulk.commit(std::mem::take(&mut self.pins))?;

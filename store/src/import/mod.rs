@@ -15,7 +15,7 @@ mod read;
 mod run;
 mod walk;
 
-pub use commit::Committer;
+pub use commit::{Committer, OnAdded, StagePin};
 pub use run::import;
 pub use walk::Source;
 
@@ -156,6 +156,9 @@ pub enum ImportError {
     /// A node can't be made.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// What was added could not be printed.
+    #[error("{0}")]
+    Output(String),
     /// The caller asked to stop.
     #[error("interrupted")]
     Cancelled,

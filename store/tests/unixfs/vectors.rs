@@ -61,8 +61,7 @@ fn awkward_tree(hidden: bool) -> Tree {
     if hidden {
         tree.put(".hidden", Tree::text("hidden\n"));
     }
-    for name in
-        ["ünïcode", "日本語", "with space", "quote\"s", "100%", "a+b", "emoji-🦀", "B", "aa", "_", "-dash"]
+    for name in ["ünïcode", "日本語", "with space", "quote\"s", "100%", "a+b", "emoji-🦀", "B", "aa", "_", "-dash"]
     {
         tree.put(name, Tree::text(name));
     }
@@ -111,11 +110,7 @@ fn known_answers_of_the_profiles() {
             test_bytes("chunk-v1-seed", (1 << 20) + 1),
             "bafybeigmix7t42i6jacydtquhet7srwvgpizfg7gjbq7627d35mjomtu64",
         ),
-        (
-            Profile::cid_v1(),
-            b"hello\n".to_vec(),
-            "bafkreicysg23kiwv34eg2d7qweipxwosdo2py4ldv42nbauguluen5v6am",
-        ),
+        (Profile::cid_v1(), b"hello\n".to_vec(), "bafkreicysg23kiwv34eg2d7qweipxwosdo2py4ldv42nbauguluen5v6am"),
         (
             Profile::cid_v1(),
             test_bytes("chunk-v0-seed", 262_145),
