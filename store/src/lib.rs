@@ -14,6 +14,7 @@
 
 pub mod block;
 pub mod blockstore;
+pub mod car;
 pub mod cid;
 pub mod dag;
 pub mod error;
