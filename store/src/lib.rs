@@ -21,6 +21,7 @@ pub mod error;
 pub mod fetch;
 pub mod hash;
 pub mod kv;
+#[cfg(feature = "rocks")]
 pub mod repo;
 pub mod session;
 pub mod unixfs;

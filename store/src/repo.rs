@@ -3,7 +3,7 @@
 use crate::{
     StoreError,
     blockstore::KvBlocks,
-    kv::{Kv, MemoryKv},
+    kv::{Kv, RocksKv},
 };
 use std::{
     path::{Path, PathBuf},
@@ -23,7 +23,10 @@ impl Repo {
     /// # Errors
     /// When it is in use, belongs to Kubo, or can't be opened.
     pub fn open_or_init(path: &Path) -> Result<Self, StoreError> {
-        let kv: Arc<dyn Kv> = Arc::new(MemoryKv::new());
+        let database = path.join("datastore");
+        std::fs::create_dir_all(&database)
+            .map_err(|e| StoreError::io(format!("cannot make {}", database.display()), e))?;
+        let kv: Arc<dyn Kv> = Arc::new(RocksKv::open(&database)?);
         let blocks = Arc::new(KvBlocks::open(Arc::clone(&kv))?);
         Ok(Self { path: path.to_owned(), kv, blocks })
     }
