@@ -197,7 +197,7 @@ impl Import {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn finish(self) -> Result<(Imported, Session), ImportError> {
+    pub fn finish(mut self) -> Result<(Imported, Session), ImportError> {
         self.bulk.commit(Batch::new())?;
         drop(self.blocks);
         Ok((self.imported, self.session))

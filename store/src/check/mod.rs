@@ -1,0 +1,1 @@
+//! Whether the repository is what it should be.
