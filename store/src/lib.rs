@@ -21,6 +21,7 @@ pub mod car;
 pub mod check;
 pub mod chunker;
 pub mod cid;
+pub mod config;
 pub mod dag;
 pub mod error;
 pub mod fetch;
