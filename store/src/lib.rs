@@ -8,6 +8,7 @@
 //! | names and hashes | [`cid`], [`hash`], [`block`] |
 //! | blocks by multihash | [`blockstore`], [`session`] |
 //! | a block from anywhere | [`fetch`] |
+//! | files and directories as blocks | [`chunker`], [`unixfs`] |
 //!
 //! Start with [`block::Block`]: it is the only thing that can be stored, and it exists only after its bytes
 //! were hashed.

@@ -218,4 +218,35 @@ mod tests {
         assert_eq!(index(hash, 20, 8), Some((hash >> 1) as usize & 7));
         assert_eq!([8, 16, 64, 256, 512, 1024].map(prefix_len), [1, 1, 2, 2, 3, 3]);
     }
+
+    /// Builds a directory whose names hash as told; answers the number of its shards.
+    fn shards(fanout: usize, hashes: &[u64]) -> Result<usize, BuildError> {
+        let profile = Profile { max_hamt_fanout: fanout, ..Profile::default() };
+        let entry = |&hash| ShardEntry { hash, name: b"n", cid: &[0x12, 0x20], tsize: 1 };
+        let mut count = 0;
+        let mut builder = HamtBuilder::new(&profile, |_| {
+            count += 1;
+            Ok::<_, BuildError>(())
+        });
+        for (i, hash) in hashes.iter().enumerate() {
+            let before = i.checked_sub(1).map(|i| entry(&hashes[i]));
+            builder.push(&entry(hash), before.as_ref(), hashes.get(i + 1).map(entry).as_ref())?;
+        }
+        builder.finish(FileMeta::NONE)?;
+        Ok(count)
+    }
+
+    #[test]
+    fn hashes_that_no_level_tells_apart_are_an_error() {
+        // 64 bits are 21 levels of 3 bits, 8 levels of 8, 6 levels of 10; what is left over counts for nothing.
+        for (fanout, levels) in [(8, 21), (256, 8), (1024, 6)] {
+            let last = 64 - levels * usize::ilog2(fanout);
+            let told_apart = 1u64 << last;
+            assert_eq!(shards(fanout, &[0, told_apart]), Ok(levels as usize), "{fanout}");
+            assert!(matches!(shards(fanout, &[5, 5]), Err(BuildError::TooDeep(..))), "{fanout}");
+            if last > 0 {
+                assert!(matches!(shards(fanout, &[0, told_apart >> 1]), Err(BuildError::TooDeep(..))), "{fanout}");
+            }
+        }
+    }
 }

@@ -61,7 +61,7 @@ impl Importer {
                 Some(len) => {
                     let chunk = Bytes::copy_from_slice(&bytes[start..start + len]);
                     let encoded = leaf::encode(&self.profile, chunk);
-                    let block = self.profile.seal_leaves(vec![encoded]).expect("seals").remove(0);
+                    let block = self.profile.seal_leaf(encoded).expect("seals");
                     layout.push(Leaf { block, file_size: len as u64 }, &mut out).expect("a node");
                     start += len;
                 }

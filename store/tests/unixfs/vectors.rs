@@ -139,7 +139,7 @@ fn known_answer_of_a_gibibyte() {
     for len in std::iter::repeat_n(CHUNK, 1024).chain([1]) {
         let mut chunk = vec![0; len];
         stream.apply_keystream(&mut chunk);
-        let block = profile.seal_leaves(vec![leaf::encode(&profile, chunk.into())]).expect("seals").remove(0);
+        let block = profile.seal_leaf(leaf::encode(&profile, chunk.into())).expect("seals");
         builder.push(Leaf { block, file_size: len as u64 }, &mut out).expect("a node");
         out.clear();
     }
