@@ -320,5 +320,4 @@ fn scrub(value: &mut Value, key: &str) {
     }
 }
 
-#[cfg(test)]
-mod tests;
+
