@@ -133,10 +133,18 @@ pub fn collect(
     let advance = blocks.epochs().advance();
     let roots = roots()?;
     let run = begin(blocks, advance.epoch, &roots)?;
-    let complete = Marker::new(blocks, &run, &mut watch).run(pins, &roots)?;
-    if !complete {
-        end(blocks)?;
-        return Err(GcError::Incomplete);
+    match Marker::new(blocks, &run, &mut watch).run(pins, &roots) {
+        Ok(true) => {}
+        Ok(false) => {
+            end(blocks)?;
+            return Err(GcError::Incomplete);
+        }
+        Err(GcError::Stopped) => {
+            // So that the next process finds the marks.
+            blocks.kv().flush()?;
+            return Err(GcError::Stopped);
+        }
+        Err(error) => return Err(error),
     }
     sweep::sweep(blocks, &run, advance.floor, &mut watch)?;
     end(blocks)?;
