@@ -17,7 +17,7 @@ mod marks;
 mod sweep;
 
 pub use marks::stage_forget;
-pub(crate) use marks::{leftover, stage_drop_leftover};
+pub(crate) use marks::{leftover, stage_clear};
 
 use crate::{
     Cid, StoreError,
@@ -173,6 +173,6 @@ fn begin(blocks: &KvBlocks, epoch: u64, roots: &[Cid]) -> Result<Run, GcError> {
 /// Drops the marks. Being synced, it makes all that was deleted before durable.
 fn end(blocks: &KvBlocks) -> Result<(), GcError> {
     let mut batch = Batch::new();
-    marks::stage_clear(&mut batch);
+    stage_clear(&mut batch);
     Ok(blocks.kv().write(batch, Durability::Synced)?)
 }
