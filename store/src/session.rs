@@ -65,7 +65,10 @@ pub struct Session {
 impl Epochs {
     /// Starts at an epoch that is greater than any stamp in the store.
     pub fn new(current: u64) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { current, open: BTreeMap::new(), collecting: false }), sweep: RwLock::new(()) })
+        Arc::new(Self {
+            state: Mutex::new(State { current, open: BTreeMap::new(), collecting: false }),
+            sweep: RwLock::new(()),
+        })
     }
 
     /// The stamp for a block that is written now.

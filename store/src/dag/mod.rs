@@ -3,6 +3,7 @@
 pub(crate) mod drain;
 pub mod pb;
 pub(crate) mod visited;
+pub mod walk;
 
 pub use drain::NodeError;
 

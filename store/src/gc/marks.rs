@@ -36,9 +36,9 @@ impl Run {
     /// The collection that was interrupted, if there is one. A damaged row counts as none: its marks are dropped.
     pub(super) fn read(kv: &dyn Kv) -> Result<Option<Self>, StoreError> {
         let Some(row) = kv.get(Table::Meta, RUN_KEY)? else { return Ok(None) };
-        Ok(row.split_first_chunk::<8>().and_then(|(id, roots)| {
-            Some(Self { id: u64::from_be_bytes(*id), roots: roots.try_into().ok()? })
-        }))
+        Ok(row
+            .split_first_chunk::<8>()
+            .and_then(|(id, roots)| Some(Self { id: u64::from_be_bytes(*id), roots: roots.try_into().ok()? })))
     }
 
     /// Stages the row of this run, and drops all marks of earlier ones.
