@@ -73,20 +73,20 @@ pub enum ImportError {
     #[error(transparent)]
     Open(#[from] CarError),
     /// This block is refused.
-    #[error("import failed at block {cid:?}: {source}", cid = cid.to_string())]
+    #[error("import failed at block {cid:?}: {reason}", cid = cid.to_string())]
     At {
         /// The block.
         cid: Box<Cid>,
         /// Why.
-        source: Refusal,
+        reason: Refusal,
     },
     /// What comes after this block is broken; `None`: after the header.
-    #[error("import failed{}: {source}", previous.as_ref().map(|cid| format!(" after block \"{cid}\"")).unwrap_or_default())]
+    #[error("import failed{}: {reason}", previous.as_ref().map(|cid| format!(" after block \"{cid}\"")).unwrap_or_default())]
     After {
         /// The last good block.
         previous: Option<Box<Cid>>,
         /// What is wrong.
-        source: CarError,
+        reason: CarError,
     },
     /// The headers name too many roots.
     #[error("the headers name more than {MAX_ROOTS} distinct roots: import the CARs one by one")]
@@ -165,7 +165,7 @@ impl Import {
         loop {
             match wait(&ordered, stop) {
                 Ok(Next::Batch(answer)) => self.store(wait(&answer, stop)??)?,
-                Ok(Next::Broken(source)) => return Err(ImportError::After { previous: self.previous.take(), source }),
+                Ok(Next::Broken(reason)) => return Err(ImportError::After { previous: self.previous.take(), reason }),
                 Err(Gone::Ended) => return Ok(()),
                 Err(gone) => return Err(gone.into()),
             }
@@ -278,7 +278,7 @@ fn check(sections: Vec<Section>, options: ImportOptions) -> Hashed {
         .into_iter()
         .zip(verified)
         .map(|(cid, block)| {
-            let refuse = |source| ImportError::At { cid: Box::new(cid), source };
+            let refuse = |reason| ImportError::At { cid: Box::new(cid), reason };
             let block = block.map_err(|e| refuse(e.into()))?;
             if block.data().len() > MAX_BLOCK_SIZE && !options.allow_big_blocks {
                 return Err(refuse(Refusal::TooBig));
