@@ -4,16 +4,15 @@
 //! reader thread → batches of 4 MiB → HASHERS threads → the caller's thread, in the order of the CAR → Bulk
 //! ```
 //!
-//! At most [`QUEUE`] batches wait, so memory stays below about 60 MiB whatever the CAR holds.
+//! At most [`QUEUE`] batches wait, so memory stays below about 40 MiB whatever the CAR holds.
 
 use super::{CarError, CarReader, MAX_ROOTS, Section};
 use crate::{
     Block, Cid, StoreError,
     block::{BlockError, MAX_BLOCK_SIZE},
-    blockstore::{Blockstore as _, Bulk, KvBlocks},
+    blockstore::{Bulk, KvBlocks},
     dag::{self, DagError, walk::Seen, walk::Sight},
     kv::Batch,
-    session::Session,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::{io::Read, sync::Arc, thread, time::Duration};
@@ -21,7 +20,7 @@ use std::{io::Read, sync::Arc, thread, time::Duration};
 /// Threads that hash. Two keep up with any disk that one thread can write to.
 const HASHERS: usize = 2;
 /// Batches that wait to be hashed or written.
-const QUEUE: usize = 4;
+const QUEUE: usize = 2;
 /// Bytes in a batch: enough blocks of 256 KiB to hash in lockstep.
 const BATCH_BYTES: usize = 4 << 20;
 /// Sections in a batch, however small.
@@ -99,11 +98,10 @@ pub enum ImportError {
     Stopped,
 }
 
-/// An import of one or more CARs.
+/// An import of one or more CARs. Blocks that it stored are guarded from collections until it is dropped.
 pub struct Import {
-    blocks: Arc<KvBlocks>,
-    /// IMPORTANT: held until the caller has pinned the roots (rule 2 of [`crate::session`]).
-    session: Session,
+    /// IMPORTANT: holds the session, which must outlive the pinning of the roots (rule 2 of
+    /// [`crate::session`]).
     bulk: Bulk,
     options: ImportOptions,
     imported: Imported,
@@ -129,8 +127,6 @@ impl Import {
     /// Begins an import into that store.
     pub fn new(blocks: &Arc<KvBlocks>, options: ImportOptions) -> Self {
         Self {
-            blocks: Arc::clone(blocks),
-            session: blocks.session(),
             bulk: blocks.bulk(),
             options,
             imported: Imported::default(),
@@ -192,15 +188,14 @@ impl Import {
         Ok(self.bulk.put_many(batch)?)
     }
 
-    /// Makes all of it durable. The session that comes back guards the blocks from collections: hold it until
-    /// the roots are pinned.
+    /// Makes all of it durable, and says what it was. Blocks are guarded from collections until this import is
+    /// dropped: pin the roots before.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn finish(self) -> Result<(Imported, Session), ImportError> {
+    pub fn commit(&mut self) -> Result<&Imported, ImportError> {
         self.bulk.commit(Batch::new())?;
-        drop(self.blocks);
-        Ok((self.imported, self.session))
+        Ok(&self.imported)
     }
 }
 
