@@ -14,6 +14,8 @@ const MAX_PINNED: usize = 24;
 const MAX_IDLE: usize = 8;
 /// Files in a folder at most.
 const MAX_FILES: usize = 12;
+/// Bytes in a file at least, so that no two seeds give the same file.
+const SHORTEST: usize = 16;
 
 /// A CAR file and what is in it.
 #[derive(Debug, Clone)]
@@ -101,12 +103,12 @@ impl Work {
         let serial = self.serial ^ rng.random::<u64>();
         let part = |suffix: String, seed: String, len: usize| Part { suffix, seed, len };
         if rng.random_ratio(1, 4) {
-            let files = rng.random_range(0..=MAX_FILES);
-            let file = |i| part(format!("/f{i}"), format!("{serial:x}-{i}"), rng.random_range(0..40_000));
+            let files = rng.random_range(1..=MAX_FILES);
+            let file = |i| part(format!("/f{i}"), format!("{serial:x}-{i}"), rng.random_range(SHORTEST..40_000));
             return Content((0..files).map(file).collect());
         }
         let len = match rng.random_range(0..100) {
-            0..50 => rng.random_range(0..5_000),
+            0..50 => rng.random_range(SHORTEST..5_000),
             50..97 => rng.random_range(5_000..300_000),
             _ if self.big => rng.random_range(8 << 20..20 << 20),
             _ => rng.random_range(300_000..2_000_000),
