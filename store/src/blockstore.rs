@@ -9,7 +9,7 @@ use crate::{
     session::{Epochs, Session},
 };
 use bytes::Bytes;
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 /// First byte of every key: the version of the key layouts (`docs/FORMAT.md`).
 pub const KEY_VERSION: u8 = 1;
@@ -230,9 +230,11 @@ impl KvBlocks {
     /// Stages what a put of these blocks changes. The caller holds the sweep lock shared until it is written.
     fn stage(&self, blocks: &[Block], batch: &mut Batch) -> Result<(), StoreError> {
         let stamp = self.epochs.current();
+        // A file of zeros is one block many times over.
+        let mut staged = HashSet::with_capacity(blocks.len());
         for block in blocks {
             let hash = block.cid().hash();
-            if hash.code() == 0 {
+            if hash.code() == 0 || !staged.insert(hash) {
                 continue;
             }
             let key = key(hash);
@@ -262,7 +264,7 @@ impl KvBlocks {
 
     /// A writer for an import: see [`Bulk`].
     pub fn bulk(self: &Arc<Self>) -> Bulk {
-        Bulk { session: self.session(), blocks: Arc::clone(self), pending: Vec::new(), bytes: 0, spilled: false }
+        Bulk { _session: self.session(), blocks: Arc::clone(self), pending: Vec::new(), bytes: 0, spilled: false }
     }
 }
 
@@ -371,7 +373,7 @@ impl Blockstore for KvBlocks {
 /// then nothing names the blocks: an import that dies leaves only garbage for the next collection.
 pub struct Bulk {
     /// IMPORTANT: held until the pin is durable (rule 2 of [`crate::session`]).
-    session: Session,
+    _session: Session,
     blocks: Arc<KvBlocks>,
     pending: Vec<Block>,
     bytes: usize,
@@ -399,14 +401,16 @@ impl Bulk {
         self.blocks.put_many(&pending, Durability::Buffered)
     }
 
-    /// Makes all of it durable, and then, or in the same step, `extra`: the pins.
+    /// Makes all of it durable, and then, or in the same step, `extra`: the pins. More blocks may follow, and
+    /// another commit; the session ends when this is dropped.
     ///
     /// # Errors
     /// When the disk refuses; nothing of `extra` was written then.
-    pub fn commit(mut self, extra: Batch) -> Result<(), StoreError> {
+    pub fn commit(&mut self, extra: Batch) -> Result<(), StoreError> {
         if self.spilled {
             self.spill()?;
             self.blocks.kv.flush()?;
+            self.spilled = false;
             if !extra.is_empty() {
                 self.blocks.kv.write(extra, Durability::Synced)?;
             }
@@ -418,8 +422,9 @@ impl Bulk {
             if !batch.is_empty() {
                 self.blocks.kv.write(batch, Durability::Synced)?;
             }
+            self.pending.clear();
+            self.bytes = 0;
         }
-        drop(self.session);
         Ok(())
     }
 }

@@ -8,17 +8,22 @@
 //! | names and hashes | [`cid`], [`hash`], [`block`] |
 //! | blocks by multihash | [`blockstore`], [`session`] |
 //! | a block from anywhere | [`fetch`] |
+//! | what blocks say | [`dag`], [`unixfs`] |
+//! | bulk ways in and out | [`chunker`], [`import`], [`car`] |
 //!
 //! Start with [`block::Block`]: it is the only thing that can be stored, and it exists only after its bytes
 //! were hashed.
 
 pub mod block;
 pub mod blockstore;
+pub mod car;
+pub mod chunker;
 pub mod cid;
 pub mod dag;
 pub mod error;
 pub mod fetch;
 pub mod hash;
+pub mod import;
 pub mod kv;
 #[cfg(feature = "rocks")]
 pub mod repo;

@@ -1,6 +1,7 @@
 //! Codecs: how blocks encode data and links.
 
 pub mod pb;
+pub mod walk;
 
 use crate::cid::{Cid, codec};
 use bytes::Bytes;
