@@ -21,7 +21,11 @@ pub mod error;
 pub mod fetch;
 pub mod hash;
 pub mod kv;
+pub mod names;
+pub mod path;
+pub mod refs;
 pub mod repo;
+pub mod resolve;
 pub mod session;
 pub mod unixfs;
 
