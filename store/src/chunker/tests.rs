@@ -84,6 +84,16 @@ proptest! {
 }
 
 #[test]
+fn lanes_find_the_first_cut() {
+    // The average is just where four fingerprints run at once; the shortest chunk is not.
+    let bytes = noise(3 << 20, 7);
+    for (min, avg, max) in [(16, 16_384, 100_000), (5000, 32_768, 60_001), (60_000, 65_536, 70_000)] {
+        let got = cuts(ChunkerSpec::Rabin { min, avg, max }, &bytes, &[70_001, 9, 4096]);
+        assert_eq!(got, rabin_by_definition(&bytes, min, avg, max));
+    }
+}
+
+#[test]
 fn texts_are_read_as_deployed_nodes_read_them() {
     for (text, spec) in [
         ("", "size-262144"),

@@ -5,9 +5,13 @@
 
 mod faulty;
 mod memory;
+#[cfg(feature = "rocks")]
+mod rocks;
 
 pub use faulty::{Fault, FaultyKv};
 pub use memory::MemoryKv;
+#[cfg(feature = "rocks")]
+pub use rocks::RocksKv;
 
 use crate::StoreError;
 use bytes::Bytes;

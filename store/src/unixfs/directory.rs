@@ -82,10 +82,7 @@ impl DirBuilder {
     ///
     /// # Errors
     /// When a node can't be made, or when `emit` fails.
-    pub fn finish_with<X: From<BuildError>>(
-        mut self,
-        mut emit: impl FnMut(Block) -> Result<(), X>,
-    ) -> Result<Root, X> {
+    pub fn finish_with<X: From<BuildError>>(mut self, mut emit: impl FnMut(Block) -> Result<(), X>) -> Result<Root, X> {
         self.sort_by_hash();
         if self.is_sharded()? {
             return self.finish_sharded(emit);
@@ -180,3 +177,6 @@ fn check_name(name: &[u8]) -> Result<(), BuildError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,29 @@ pub enum HamtEstimate {
     Disabled,
 }
 
+impl Layout {
+    /// The layout of that name in a configuration: `balanced` or `trickle`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "balanced" => Some(Self::Balanced),
+            "trickle" => Some(Self::Trickle),
+            _ => None,
+        }
+    }
+}
+
+impl HamtEstimate {
+    /// The reckoning of that name in a configuration: `links`, `block` or `disabled`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "links" => Some(Self::Links),
+            "block" => Some(Self::Block),
+            "disabled" => Some(Self::Disabled),
+            _ => None,
+        }
+    }
+}
+
 /// What decides the CIDs of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
@@ -131,12 +154,7 @@ impl Profile {
 
     /// `test-cid-v1-wide`, which Kubo had until 0.39.
     pub const fn test_cid_v1_wide() -> Self {
-        Self {
-            max_file_links: 1024,
-            max_hamt_fanout: 1024,
-            hamt_threshold: 1 << 20,
-            ..Self::test_cid_v1()
-        }
+        Self { max_file_links: 1024, max_hamt_fanout: 1024, hamt_threshold: 1 << 20, ..Self::test_cid_v1() }
     }
 
     /// The profile of that name.
@@ -195,17 +213,24 @@ impl Profile {
         Block::seal(self.inlined(self.node_prefix(), data.len()), data)
     }
 
-    /// Names many encoded leaves at once (see [`super::leaf::encode`]), in order; short ones are inlined.
+    /// Names an encoded leaf (see [`super::leaf::encode`]), or inlines it when it is short enough.
+    ///
+    /// # Errors
+    /// As [`Profile::seal_node`].
+    pub fn seal_leaf(&self, data: Bytes) -> Result<Block, BlockError> {
+        Block::seal(self.inlined(self.leaf_prefix(), data.len()), data)
+    }
+
+    /// Names many encoded leaves at once, in order, as [`Profile::seal_leaf`] does.
     ///
     /// # Errors
     /// As [`Profile::seal_node`].
     pub fn seal_leaves(&self, leaves: Vec<Bytes>) -> Result<Vec<Block>, BlockError> {
-        let prefix = self.leaf_prefix();
         let inlines = |leaf: &Bytes| self.inline.is_some_and(|limit| leaf.len() <= limit);
         if !leaves.iter().any(inlines) {
-            return Block::seal_many(prefix, leaves);
+            return Block::seal_many(self.leaf_prefix(), leaves);
         }
-        leaves.into_iter().map(|leaf| Block::seal(self.inlined(prefix, leaf.len()), leaf)).collect()
+        leaves.into_iter().map(|leaf| self.seal_leaf(leaf)).collect()
     }
 
     fn inlined(&self, prefix: Prefix, len: usize) -> Prefix {
@@ -227,6 +252,14 @@ mod tests {
         }
         Profile::cid_v1().validate().expect("valid");
         assert_eq!(Profile::named("server"), None);
+        assert_eq!(
+            ["balanced", "trickle", "Trickle"].map(Layout::from_name),
+            [Some(Layout::Balanced), Some(Layout::Trickle), None]
+        );
+        assert_eq!(
+            ["links", "block", "disabled", ""].map(HamtEstimate::from_name),
+            [Some(HamtEstimate::Links), Some(HamtEstimate::Block), Some(HamtEstimate::Disabled), None]
+        );
     }
 
     #[test]
@@ -236,18 +269,12 @@ mod tests {
         for (profile, message) in [
             (Profile { hash: blake3, ..base }, "CIDv0 only supports sha2-256"),
             (Profile { max_file_links: 1, ..base }, "max-file-links must be at least 2, got 1"),
-            (
-                Profile { max_hamt_fanout: 4, ..base },
-                "HAMT fanout must be a power of 2, between 8 and 1024 (got 4)",
-            ),
+            (Profile { max_hamt_fanout: 4, ..base }, "HAMT fanout must be a power of 2, between 8 and 1024 (got 4)"),
             (
                 Profile { max_hamt_fanout: 2048, ..base },
                 "HAMT fanout must be a power of 2, between 8 and 1024 (got 2048)",
             ),
-            (
-                Profile { max_hamt_fanout: 24, ..base },
-                "HAMT fanout must be a power of 2, between 8 and 1024 (got 24)",
-            ),
+            (Profile { max_hamt_fanout: 24, ..base }, "HAMT fanout must be a power of 2, between 8 and 1024 (got 24)"),
             (Profile { inline: Some(129), ..base }, "inline-limit 129 exceeds maximum allowed size of 128 bytes"),
             (Profile { chunker: ChunkerSpec::Size(0), ..base }, "chunker size must be greater than 0"),
         ] {

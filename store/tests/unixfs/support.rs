@@ -21,10 +21,15 @@ use chacha20::{
 };
 use std::collections::{BTreeMap, HashMap};
 
-/// The first `len` bytes of the ChaCha20 keystream under the hash of `seed`.
+/// The ChaCha20 keystream under the hash of `seed`.
+pub fn keystream(seed: &str) -> ChaCha20 {
+    ChaCha20::new(&sha256(seed.as_bytes()).into(), &[0; 12].into())
+}
+
+/// Its first `len` bytes.
 pub fn test_bytes(seed: &str, len: usize) -> Vec<u8> {
     let mut out = vec![0; len];
-    ChaCha20::new(&sha256(seed.as_bytes()).into(), &[0; 12].into()).apply_keystream(&mut out);
+    keystream(seed).apply_keystream(&mut out);
     out
 }
 
@@ -56,7 +61,7 @@ impl Importer {
                 Some(len) => {
                     let chunk = Bytes::copy_from_slice(&bytes[start..start + len]);
                     let encoded = leaf::encode(&self.profile, chunk);
-                    let block = self.profile.seal_leaves(vec![encoded]).expect("seals").remove(0);
+                    let block = self.profile.seal_leaf(encoded).expect("seals");
                     layout.push(Leaf { block, file_size: len as u64 }, &mut out).expect("a node");
                     start += len;
                 }
