@@ -5,6 +5,7 @@
 //! | [`durability`] | killing the program and cutting its power |
 //! | [`harness`] | a node: the program under test with a repository of its own |
 //! | [`process`] | running a program to its end: output, time, peak memory |
+//! | [`tree`] | random folders |
 //! | [`keystream`] | the test bytes that the golden vectors are made of |
 
 pub mod arguments;
@@ -12,3 +13,4 @@ pub mod durability;
 pub mod harness;
 pub mod keystream;
 pub mod process;
+pub mod tree;
