@@ -8,6 +8,8 @@ mod cmd;
 mod ctx;
 mod exit;
 mod output;
+mod target;
+mod units;
 
 use clap::Parser as _;
 use std::process::ExitCode;
