@@ -15,6 +15,7 @@
 pub mod block;
 pub mod blockstore;
 pub mod cid;
+pub mod config;
 pub mod dag;
 pub mod error;
 pub mod fetch;
