@@ -109,26 +109,22 @@ impl Block {
             .collect()
     }
 
-    /// Checks many blocks at once, in lockstep where they are SHA-256: one answer for each, in order.
+    /// Checks many blocks at once, in lockstep those that are SHA-256: one answer for each, in order.
     pub fn verify_many(blocks: Vec<(Cid, Bytes)>) -> Vec<Result<Self, BlockError>> {
-        let (cids, data): (Vec<Cid>, Vec<Bytes>) = blocks.into_iter().unzip();
         let plain = |c: &Cid| c.hash().code() == HashFn::SHA2_256.code() && c.hash().size() == 32;
-        if !cids.iter().all(plain) {
-            return cids.into_iter().zip(data).map(|(c, d)| Self::verify(c, d)).collect();
-        }
-        let messages: Vec<&[u8]> = data.iter().map(AsRef::as_ref).collect();
-        let hashes = HashFn::SHA2_256.digest_many(&messages);
-        cids.into_iter()
-            .zip(data)
-            .zip(hashes)
-            .map(|((cid, data), hash)| {
-                if hash.as_ref() == Some(cid.hash()) {
-                    Ok(Self { cid, data })
-                } else {
-                    Err(BlockError::Mismatch(Box::new(cid)))
-                }
-            })
-            .collect()
+        let messages: Vec<&[u8]> = blocks.iter().filter(|(c, _)| plain(c)).map(|(_, d)| d.as_ref()).collect();
+        let mut hashes = HashFn::SHA2_256.digest_many(&messages).into_iter();
+        let check = |(cid, data): (Cid, Bytes)| {
+            if !plain(&cid) {
+                return Self::verify(cid, data);
+            }
+            if hashes.next().flatten().as_ref() == Some(cid.hash()) {
+                Ok(Self { cid, data })
+            } else {
+                Err(BlockError::Mismatch(Box::new(cid)))
+            }
+        };
+        blocks.into_iter().map(check).collect()
     }
 
     /// The block of an identity CID, whose bytes are in the CID itself; `None` for any other CID.

@@ -1,0 +1,173 @@
+//! `cairn dag import`.
+
+use crate::{ctx::Ctx, exit::Interrupted};
+use anyhow::{Context as _, bail};
+use cairn_store::{
+    Cid,
+    car::{Import, ImportError, ImportOptions},
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+    time::Instant,
+};
+
+/// Options of `cairn dag import`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  cairn dag import folder.car\n  curl https://example.com/folder.car | cairn dag import --stats\n
+All blocks of the CARs (version 1 or 2) are stored, each after its bytes were hashed. Roots are pinned once all
+of them are durable; a root whose DAG is not complete can't be."
+)]
+pub struct Args {
+    /// CAR files; `-` or none: stdin
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Pin the roots that the headers name [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pin_roots: Option<bool>,
+    /// Import partial CARs, as `dag export --local-only` writes them: implies --pin-roots=false
+    #[arg(long)]
+    local_only: bool,
+    /// Print nothing
+    #[arg(long)]
+    silent: bool,
+    /// Print how many blocks and bytes were imported
+    #[arg(long)]
+    stats: bool,
+    /// Store blocks over 2 MiB too, which other nodes will not take
+    #[arg(long)]
+    allow_big_block: bool,
+}
+
+/// One line of output; in JSON either of the two.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Event {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<Root>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stats: Option<Stats>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Root {
+    cid: Link,
+    pin_error_msg: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Link {
+    #[serde(rename = "/")]
+    cid: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Stats {
+    block_count: u64,
+    block_bytes_count: u64,
+}
+
+/// Runs `cairn dag import`.
+///
+/// # Errors
+/// When a CAR is malformed, or a root can't be pinned.
+pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
+    if args.local_only && args.pin_roots == Some(true) {
+        bail!("--local-only implies --pin-roots=false and cannot be combined with --pin-roots=true; drop one of them");
+    }
+    let pin = args.pin_roots.unwrap_or(true) && !args.local_only;
+    let files = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files };
+    // Opened before anything is read, so that a name that is wrong costs nothing.
+    let sources = files.iter().map(|file| open(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut import = Import::new(ctx.blocks()?, ImportOptions { allow_big_blocks: args.allow_big_block });
+    let bar = bar(ctx, &files);
+    let until = ctx.global.timeout.map(|limit| Instant::now() + limit);
+    let stop = || ctx.cancel.requested() || until.is_some_and(|until| Instant::now() > until);
+    for source in sources {
+        let result = import.read(bar.wrap_read(source), &stop);
+        if let Err(ImportError::Stopped) = result {
+            ctx.cancel.check()?;
+            bail!("gave up after {:?} (--timeout)", ctx.global.timeout.unwrap_or_default());
+        }
+        result?;
+    }
+    bar.finish_and_clear();
+    // IMPORTANT: `import` guards the blocks until the pins are durable; it is dropped last.
+    let imported = import.commit()?;
+    if pin {
+        for root in &imported.roots {
+            pin_root(ctx, root, args.silent)?;
+        }
+    }
+    if args.stats {
+        let stats = Stats { block_count: imported.blocks, block_bytes_count: imported.bytes };
+        let text = format!("Imported {} blocks ({} bytes)\n", imported.blocks, imported.bytes);
+        emit(ctx, args.silent, &Event { root: None, stats: Some(stats) }, text)?;
+    }
+    Ok(())
+}
+
+fn open(file: &PathBuf) -> anyhow::Result<Box<dyn Read + Send>> {
+    if file.as_os_str() == "-" {
+        return Ok(Box::new(io::stdin()));
+    }
+    let opened = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
+    if opened.metadata().is_ok_and(|meta| meta.is_dir()) {
+        bail!("{} is a directory: `dag import` takes CAR files", file.display());
+    }
+    Ok(Box::new(opened))
+}
+
+/// Pins what sticks: a root that can't be pinned is an event in JSON, and an error in text.
+fn pin_root(ctx: &Ctx, cid: &Cid, silent: bool) -> anyhow::Result<()> {
+    let failure = match pin(ctx, cid) {
+        Ok(()) => String::new(),
+        Err(error) if error.is::<Interrupted>() => return Err(error),
+        Err(error) => format!("{error:#}"),
+    };
+    let shown = ctx.out.cid(cid);
+    if !failure.is_empty() && !silent && !ctx.out.json() {
+        bail!("pinning root \"{shown}\" FAILED: {failure}");
+    }
+    let text = format!("Pinned root\t{shown}\tsuccess\n");
+    let root = Root { cid: Link { cid: shown }, pin_error_msg: failure };
+    emit(ctx, silent, &Event { root: Some(root), stats: None }, text)
+}
+
+fn emit(ctx: &Ctx, silent: bool, event: &Event, text: String) -> anyhow::Result<()> {
+    // As in Kubo, silence is for people: JSON is printed all the same.
+    if silent && !ctx.out.json() {
+        return Ok(());
+    }
+    ctx.out.emit(event, |_| text)
+}
+
+/// Bytes, rate and, for files, how long it will take; on a terminal only.
+fn bar(ctx: &Ctx, files: &[PathBuf]) -> ProgressBar {
+    if !ctx.out.err_tty {
+        return ProgressBar::hidden();
+    }
+    let sizes: Option<u64> =
+        files.iter().map(|f| f.metadata().ok().filter(std::fs::Metadata::is_file).map(|m| m.len())).sum();
+    let template = if sizes.is_some() {
+        "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
+    } else {
+        "{bytes} {bytes_per_sec} {elapsed}"
+    };
+    let bar = ProgressBar::with_draw_target(sizes, ProgressDrawTarget::stderr());
+    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Pins a DAG that must be complete here.
+fn pin(ctx: &Ctx, cid: &Cid) -> anyhow::Result<()> {
+    use cairn_store::dag::walk::{Options, walk};
+    use futures::TryStreamExt as _;
+    let fetch = ctx.fetch()?;
+    ctx.block_on(async { Ok(walk(fetch, *cid, Options::default()).try_for_each(|_| async { Ok(()) }).await?) })
+}

@@ -1,0 +1,126 @@
+//! The header of a CARv1: strict dag-cbor of one shape.
+
+use super::MAX_ROOTS;
+use crate::{Cid, cid};
+
+const MAP: u8 = 5;
+const TEXT: u8 = 3;
+const ARRAY: u8 = 4;
+const BYTES: u8 = 2;
+const UINT: u8 = 0;
+const TAG: u8 = 6;
+/// Tag of a link in dag-cbor.
+const LINK: u64 = 42;
+
+/// A header: its version, and its roots if it has that field.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Raw {
+    pub version: u64,
+    pub roots: Option<Vec<Cid>>,
+}
+
+/// Reads a header; every byte must belong to it.
+pub(super) fn decode(mut bytes: &[u8]) -> Result<Raw, String> {
+    let rest = &mut bytes;
+    let (mut version, mut roots) = (None, None);
+    for _ in 0..expect(rest, MAP, "a map")? {
+        let len = expect(rest, TEXT, "a field name")?;
+        match take(rest, len)? {
+            b"version" if version.is_none() => version = Some(expect(rest, UINT, "a number as version")?),
+            b"roots" if roots.is_none() => roots = Some(decode_roots(rest)?),
+            name => return Err(format!("unknown or repeated field {:?}", String::from_utf8_lossy(name))),
+        }
+    }
+    if !rest.is_empty() {
+        return Err(format!("{} bytes after the header's map", rest.len()));
+    }
+    Ok(Raw { version: version.ok_or("no version")?, roots })
+}
+
+fn decode_roots(rest: &mut &[u8]) -> Result<Vec<Cid>, String> {
+    let count = expect(rest, ARRAY, "a list of roots")?;
+    if count > MAX_ROOTS as u64 {
+        return Err(format!("{count} roots are over the limit of {MAX_ROOTS}"));
+    }
+    let mut roots = Vec::new();
+    for _ in 0..count {
+        if expect(rest, TAG, "a link as root")? != LINK {
+            return Err("a root that is not a link".into());
+        }
+        let len = expect(rest, BYTES, "the bytes of a link")?;
+        match take(rest, len)?.split_first() {
+            Some((0, cid)) => roots.push(cid::from_bytes(cid).map_err(|e| format!("root: {e}"))?),
+            _ => return Err("a link without its leading zero".into()),
+        }
+    }
+    Ok(roots)
+}
+
+/// Reads the head of an item of that major type, and gives its number.
+fn expect(rest: &mut &[u8], major: u8, what: &str) -> Result<u64, String> {
+    let cut = || format!("ends before {what}");
+    let (&head, mut tail) = rest.split_first().ok_or_else(cut)?;
+    if head >> 5 != major {
+        return Err(format!("expected {what}"));
+    }
+    let (value, least) = match head & 31 {
+        short @ 0..=23 => (u64::from(short), 0),
+        size @ 24..=27 => {
+            let len = 1usize << (size - 24);
+            let (number, after) = tail.split_at_checked(len).ok_or_else(cut)?;
+            tail = after;
+            let value = number.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+            (value, [24, 1 << 8, 1 << 16, 1 << 32][usize::from(size - 24)])
+        }
+        _ => return Err(format!("indefinite length of {what}")),
+    };
+    if value < least {
+        return Err(format!("a number in {what} is longer than it needs to be"));
+    }
+    *rest = tail;
+    Ok(value)
+}
+
+fn take<'a>(rest: &mut &'a [u8], len: u64) -> Result<&'a [u8], String> {
+    let (head, tail) = usize::try_from(len)
+        .ok()
+        .and_then(|len| rest.split_at_checked(len))
+        .ok_or_else(|| format!("{len} bytes are declared and {} are left", rest.len()))?;
+    *rest = tail;
+    Ok(head)
+}
+
+/// Writes the header of a CARv1.
+pub(super) fn encode(roots: &[Cid]) -> Vec<u8> {
+    let mut out = vec![MAP << 5 | 2];
+    push(&mut out, TEXT, 5);
+    out.extend_from_slice(b"roots");
+    push(&mut out, ARRAY, roots.len() as u64);
+    for root in roots {
+        push(&mut out, TAG, LINK);
+        push(&mut out, BYTES, 1 + root.encoded_len() as u64);
+        out.push(0);
+        // Writing to a Vec does not fail.
+        let _ = root.write_bytes(&mut out);
+    }
+    push(&mut out, TEXT, 7);
+    out.extend_from_slice(b"version");
+    push(&mut out, UINT, 1);
+    out
+}
+
+fn push(out: &mut Vec<u8>, major: u8, value: u64) {
+    let bytes = value.to_be_bytes();
+    let size = match value {
+        0..24 => {
+            out.push(major << 5 | bytes[7]);
+            return;
+        }
+        24..0x100 => 0u8,
+        0x100..0x1_0000 => 1,
+        0x1_0000..0x1_0000_0000 => 2,
+        _ => 3,
+    };
+    out.push(major << 5 | (24 + size));
+    out.extend_from_slice(&bytes[8 - (1 << size)..]);
+}

@@ -1,0 +1,367 @@
+//! Walks a DAG depth first, parents before children, links in the order of their block: the order of a CAR
+//! export.
+//!
+//! Depth, width and sharing of a DAG belong to strangers, so nothing here recurses and everything has a bound:
+//!
+//! | What | Bound | At the bound |
+//! |---|---|---|
+//! | blocks read ahead | two batches of [`BATCH`], about [`BATCH_BYTES`] each | reading waits |
+//! | blocks and links held for ancestors | [`HELD_BYTES`], [`PENDING_LINKS`] | an ancestor forgets them, and is read again |
+//! | ancestors | one frame (under 300 bytes) for each level that has links left | as deep as the store has blocks |
+//! | visited set | [`MAX_VISITED`], at most 48 bytes each | [`WalkError::TooMany`] |
+//!
+//! An ancestor whose last link is being followed is dropped, so that a chain of any length takes no memory.
+
+mod frame;
+mod seen;
+#[cfg(test)]
+mod tests;
+
+pub use seen::{Full, MAX_VISITED, Seen, Sight};
+
+use crate::{
+    Block, Cid,
+    cid::codec,
+    dag::{self, DagError},
+    fetch::{Deadline, Fetch, FetchError},
+};
+use frame::Frame;
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// Blocks that are asked for at once.
+pub const BATCH: usize = 16;
+/// Bytes that a batch should hold, going by the largest block of the batch before it.
+pub const BATCH_BYTES: usize = 8 << 20;
+/// Bytes of blocks that ancestors may hold while their descendants are visited.
+pub const HELD_BYTES: usize = 16 << 20;
+/// Links (about 150 bytes each) that ancestors may hold while their descendants are visited.
+pub const PENDING_LINKS: usize = 1 << 18;
+/// Links that are looked at to fill one batch: most of them may have been visited before.
+const SCAN: usize = 1024;
+
+/// Whether a block is visited again when it is reached again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Repeats {
+    /// Each CID is visited once: time is linear in the number of distinct blocks.
+    #[default]
+    Once,
+    /// Every path is followed. A DAG of 64 blocks can have 2^64 paths: the consumer has to stop.
+    All,
+}
+
+/// What is done with blocks that cannot have links.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Leaves {
+    /// They are fetched like all others.
+    #[default]
+    Read,
+    /// They are named, not fetched, whether they are here or not.
+    Skip,
+}
+
+/// What is done about a block that can't be had or can't be decoded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Trouble {
+    /// The walk ends with the error.
+    #[default]
+    Fail,
+    /// The block and all that only it leads to is left out.
+    Skip,
+}
+
+/// How to walk.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Whether blocks are visited once or for each path.
+    pub repeats: Repeats,
+    /// Levels below the root that are visited; `None` is all. With [`Repeats::Once`] a block that turns up
+    /// again on a shorter way is visited again, since more lies within reach below it.
+    pub max_depth: Option<u32>,
+    /// Whether blocks without links are fetched.
+    pub leaves: Leaves,
+    /// What is done about missing or malformed blocks.
+    pub trouble: Trouble,
+    /// How long a block may take.
+    pub deadline: Deadline,
+}
+
+/// A block that was reached.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    /// Its name.
+    pub cid: Cid,
+    /// The block; `None` for a leaf under [`Leaves::Skip`].
+    pub block: Option<Block>,
+    /// Links between the root and it.
+    pub depth: u32,
+    /// The block that linked to it; `None` for the root.
+    pub parent: Option<Cid>,
+    /// Whether it was visited before, on a longer way.
+    pub again: bool,
+}
+
+/// Why a walk ended early.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WalkError {
+    /// A block can't be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A block is not what its codec says.
+    #[error(transparent)]
+    Dag(#[from] DagError),
+    /// The DAG has more distinct blocks than are kept track of.
+    #[error("the DAG has more than {MAX_VISITED} distinct blocks: walk its parts one by one")]
+    TooMany,
+    /// A task of the runtime died.
+    #[error("a reading task died: {0}")]
+    Died(String),
+}
+
+/// Visits the blocks below `root`, itself first. Blocks are read ahead in the order in which they will come.
+/// Identity CIDs are visited without asking anybody. The stream ends after its first error.
+///
+/// Must be polled within a tokio runtime.
+pub fn walk(fetch: Arc<dyn Fetch>, root: Cid, options: Options) -> BoxStream<'static, Result<Visit, WalkError>> {
+    let walk = Walk {
+        fetch,
+        options,
+        seen: Seen::new(),
+        stack: vec![Frame::root(root)],
+        shed: 0,
+        ahead: None,
+        held: 0,
+        pending: 1,
+        largest: 0,
+    };
+    stream::try_unfold(walk, |mut walk| async move { Ok(walk.next().await?.map(|visit| (visit, walk))) }).boxed()
+}
+
+/// Whether blocks of that codec never have links.
+pub fn is_leaf(cid: &Cid) -> bool {
+    matches!(cid.codec(), codec::RAW | codec::CBOR | codec::JSON | codec::LIBP2P_KEY)
+}
+
+/// Positions in the frame's links, and what came of fetching them.
+type Fetched = Vec<(usize, frame::Answer)>;
+
+struct Walk {
+    fetch: Arc<dyn Fetch>,
+    options: Options,
+    seen: Seen,
+    stack: Vec<Frame>,
+    /// Frames below this index hold neither links nor blocks.
+    shed: usize,
+    /// The batch that is being read for the top frame.
+    ahead: Option<JoinSet<Fetched>>,
+    /// Bytes of blocks in all frames.
+    held: usize,
+    /// Links in all frames.
+    pending: usize,
+    /// Largest block of the last batch, in bytes.
+    largest: usize,
+}
+
+impl Walk {
+    async fn next(&mut self) -> Result<Option<Visit>, WalkError> {
+        loop {
+            let Some(top) = self.stack.last_mut() else { return Ok(None) };
+            let (depth, parent) = (top.depth, top.parent);
+            let Some(links) = &top.links else {
+                self.recall().await?;
+                continue;
+            };
+            let Some(&cid) = links.get(top.next) else {
+                self.pop();
+                continue;
+            };
+            let index = top.next;
+            top.next += 1;
+            let Some(again) = self.enter(&cid, depth)? else { continue };
+            let block = match self.obtain(index, &cid).await {
+                Ok(block) => block,
+                Err(WalkError::Fetch(_)) if self.options.trouble == Trouble::Skip => continue,
+                Err(error) => return Err(error),
+            };
+            if let Some(block) = &block
+                && !self.descend(block, depth)?
+            {
+                continue;
+            }
+            return Ok(Some(Visit { cid, block, depth, parent, again }));
+        }
+    }
+
+    /// Notes a visit. `None` when there is nothing to do there any more; else whether it was visited before.
+    fn enter(&mut self, cid: &Cid, depth: u32) -> Result<Option<bool>, WalkError> {
+        if self.options.repeats == Repeats::All {
+            return Ok(Some(false));
+        }
+        // Without a limit the depth does not matter: every way to a block leads to the same blocks below it.
+        let depth = if self.options.max_depth.is_some() { depth } else { 0 };
+        match self.seen.visit(cid, depth) {
+            Ok(Sight::New) => Ok(Some(false)),
+            Ok(Sight::Nearer) => Ok(Some(true)),
+            Ok(Sight::Known) => Ok(None),
+            Err(Full) => Err(WalkError::TooMany),
+        }
+    }
+
+    /// Puts the links of a block on the stack. `false`: the block is malformed and to be left out.
+    fn descend(&mut self, block: &Block, depth: u32) -> Result<bool, WalkError> {
+        let links = match dag::links(block.cid(), block.data()) {
+            Ok(links) => links,
+            Err(_) if self.options.trouble == Trouble::Skip => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let inner = !links.is_empty();
+        if let Some(top) = self.stack.last_mut() {
+            top.learn(inner);
+        }
+        if !inner || self.options.max_depth.is_some_and(|max| depth >= max) {
+            return Ok(true);
+        }
+        self.ahead = None;
+        if let Some(top) = self.stack.last_mut() {
+            top.asked = top.ahead.back().map_or(top.next, |(last, _)| last + 1);
+            if top.is_spent() {
+                self.pop();
+            }
+        }
+        self.pending += links.len();
+        self.stack.push(Frame::new(*block.cid(), links, depth + 1));
+        self.shed_ancestors();
+        Ok(true)
+    }
+
+    /// Keeps what ancestors hold within bounds, those nearest to the root first: they are needed last. Each
+    /// forgetting follows a bounded amount of new links or bytes, so reading an ancestor again at most doubles
+    /// the work.
+    fn shed_ancestors(&mut self) {
+        let top = self.stack.len() - 1;
+        while (self.held > HELD_BYTES || self.pending > PENDING_LINKS) && self.shed < top {
+            let (links, bytes) = self.stack[self.shed].forget();
+            self.pending -= links;
+            self.held -= bytes;
+            self.shed += 1;
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(mut frame) = self.stack.pop() {
+            let (links, bytes) = frame.forget();
+            self.pending -= links;
+            self.held -= bytes;
+        }
+        self.ahead = None;
+        self.shed = self.shed.min(self.stack.len());
+    }
+
+    /// Reads the top frame's block again, whose links were forgotten.
+    async fn recall(&mut self) -> Result<(), WalkError> {
+        let Some(top) = self.stack.last_mut() else { return Ok(()) };
+        let Some(parent) = top.parent else {
+            top.links = Some(Vec::new());
+            return Ok(());
+        };
+        let links = match self.fetch.fetch(&parent, self.options.deadline).await {
+            Ok(block) => dag::links(&parent, block.data())?,
+            // It was here a moment ago: removed meanwhile.
+            Err(_) if self.options.trouble == Trouble::Skip => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        self.pending += links.len();
+        top.links = Some(links);
+        self.shed = self.shed.min(self.stack.len() - 1);
+        Ok(())
+    }
+
+    /// The block at that position of the top frame; `None` when it is not to be fetched.
+    async fn obtain(&mut self, index: usize, cid: &Cid) -> Result<Option<Block>, WalkError> {
+        if self.options.leaves == Leaves::Skip && is_leaf(cid) {
+            return Ok(None);
+        }
+        if let Some(block) = Block::from_identity(cid) {
+            return Ok(Some(block));
+        }
+        let mut launched = false;
+        loop {
+            let Some(top) = self.stack.last_mut() else { return Ok(None) };
+            let (answer, freed) = top.take(index);
+            self.held -= freed;
+            if let Some(answer) = answer {
+                self.read_ahead();
+                return Ok(Some(answer?));
+            }
+            if launched || !top.ahead.is_empty() {
+                // It was passed over when its batch was asked for: known then, and wanted again on a shorter way.
+                return Ok(Some(self.fetch.fetch(cid, self.options.deadline).await?));
+            }
+            let mut batch = match self.ahead.take() {
+                Some(batch) => batch,
+                None => {
+                    launched = true;
+                    self.launch(Some((index, *cid)))
+                }
+            };
+            match batch.join_next().await {
+                Some(Ok(fetched)) => self.arrive(fetched),
+                Some(Err(error)) => return Err(WalkError::Died(error.to_string())),
+                None => {}
+            }
+        }
+    }
+
+    fn arrive(&mut self, fetched: Fetched) {
+        let sizes = fetched.iter().map(|(_, r)| r.as_ref().map_or(0, |b| b.data().len()));
+        self.largest = sizes.clone().max().unwrap_or(0);
+        self.held += sizes.sum::<usize>();
+        if let Some(top) = self.stack.last_mut() {
+            top.ahead.extend(fetched);
+        }
+    }
+
+    /// Starts the next batch while the one before it is used; only among leaves, since below an inner node
+    /// other blocks come first.
+    fn read_ahead(&mut self) {
+        let wanted = self.ahead.is_none() && self.stack.last().is_some_and(|top| !top.branches && !top.all_asked());
+        if wanted {
+            self.ahead = Some(self.launch(None)).filter(|batch| !batch.is_empty());
+        }
+    }
+
+    /// Asks for the next blocks of the top frame; for `first` whether or not it was visited before.
+    fn launch(&mut self, first: Option<(usize, Cid)>) -> JoinSet<Fetched> {
+        let mut set = JoinSet::new();
+        let size = (BATCH_BYTES / self.largest.max(1)).clamp(1, BATCH);
+        let Some(top) = self.stack.last_mut() else { return set };
+        let mut wanted: Vec<(usize, Cid)> = first.into_iter().collect();
+        let limit = top.window().min(size);
+        let start = first.map_or(top.asked, |(index, _)| index + 1);
+        let mut end = start;
+        for (index, cid) in top.links.iter().flatten().enumerate().skip(start).take(SCAN) {
+            if wanted.len() >= limit {
+                break;
+            }
+            end = index + 1;
+            let named_only = self.options.leaves == Leaves::Skip && is_leaf(cid);
+            let once = self.options.repeats == Repeats::Once;
+            let known = once && (self.seen.contains(cid) || wanted.iter().any(|(_, c)| c == cid));
+            if !named_only && !known && cid.hash().code() != 0 {
+                wanted.push((index, *cid));
+            }
+        }
+        top.asked = end;
+        if wanted.is_empty() {
+            return set;
+        }
+        let (fetch, deadline) = (Arc::clone(&self.fetch), self.options.deadline);
+        set.spawn(async move {
+            let (indices, cids): (Vec<usize>, Vec<Cid>) = wanted.into_iter().unzip();
+            let blocks: Vec<_> = fetch.fetch_many(cids, deadline).collect().await;
+            indices.into_iter().zip(blocks).collect()
+        });
+        set
+    }
+}

@@ -1,0 +1,98 @@
+//! One level of the stack: the links of a block that are not all followed yet.
+
+use super::BATCH;
+use crate::{Block, Cid, fetch::FetchError};
+use std::collections::VecDeque;
+
+/// Blocks that the first batch below a node asks for: until it is known that no inner nodes are among them,
+/// whose descendants would come between them.
+const FIRST_WINDOW: usize = 4;
+
+pub(super) type Answer = Result<Block, FetchError>;
+
+pub(super) struct Frame {
+    /// The block whose links these are; `None` for the frame that holds the root.
+    pub parent: Option<Cid>,
+    /// Links between the root of the DAG and the blocks linked here.
+    pub depth: u32,
+    /// All links; `None` when they were forgotten.
+    pub links: Option<Vec<Cid>>,
+    /// The link to follow next.
+    pub next: usize,
+    /// Links before this one were asked for, or need not be.
+    pub asked: usize,
+    /// Blocks that were read ahead, by ascending position.
+    pub ahead: VecDeque<(usize, Answer)>,
+    /// Whether the last block here had links.
+    pub branches: bool,
+    window: usize,
+}
+
+fn size(answer: &Answer) -> usize {
+    answer.as_ref().map_or(0, |block| block.data().len())
+}
+
+impl Frame {
+    pub fn root(root: Cid) -> Self {
+        Self { parent: None, ..Self::new(root, vec![root], 0) }
+    }
+
+    pub fn new(parent: Cid, links: Vec<Cid>, depth: u32) -> Self {
+        Self {
+            parent: Some(parent),
+            depth,
+            links: Some(links),
+            next: 0,
+            asked: 0,
+            ahead: VecDeque::new(),
+            branches: false,
+            window: FIRST_WINDOW,
+        }
+    }
+
+    /// Whether no link is left to follow.
+    pub fn is_spent(&self) -> bool {
+        self.links.as_ref().is_some_and(|links| self.next >= links.len())
+    }
+
+    /// Whether all links were asked for.
+    pub fn all_asked(&self) -> bool {
+        self.links.as_ref().is_none_or(|links| self.asked >= links.len())
+    }
+
+    /// Blocks that the next batch may have. It grows while leaves follow on leaves.
+    pub fn window(&mut self) -> usize {
+        let window = self.window;
+        self.window = (2 * window).min(BATCH);
+        window
+    }
+
+    /// Notes whether a block here had links.
+    pub fn learn(&mut self, branches: bool) {
+        self.branches = branches;
+        if branches {
+            self.window = FIRST_WINDOW;
+        }
+    }
+
+    /// The block at that position if it was read ahead, and the bytes by which less is held now: earlier ones,
+    /// which turned out not to be needed, go too.
+    pub fn take(&mut self, index: usize) -> (Option<Answer>, usize) {
+        let mut freed = 0;
+        while let Some((position, answer)) = self.ahead.pop_front_if(|(position, _)| *position <= index) {
+            freed += size(&answer);
+            if position == index {
+                return (Some(answer), freed);
+            }
+        }
+        (None, freed)
+    }
+
+    /// Gives up links and blocks: how many of the one, and bytes of the other.
+    pub fn forget(&mut self) -> (usize, usize) {
+        let links = self.links.take().map_or(0, |links| links.len());
+        let bytes = self.ahead.drain(..).map(|(_, answer)| size(&answer)).sum();
+        self.asked = self.next;
+        (links, bytes)
+    }
+}
