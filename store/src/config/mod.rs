@@ -319,3 +319,9 @@ fn scrub(value: &mut Value, key: &str) {
         scrub(value, rest);
     }
 }
+<<<<<<< HEAD
+
+#[cfg(test)]
+mod tests;
+=======
+>>>>>>> main

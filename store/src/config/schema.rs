@@ -119,7 +119,15 @@ const KEYS: &[(&str, &[(&str, Kind)])] = &[
     ),
     (
         "API",
+<<<<<<< HEAD
+        &[
+            ("HTTPHeaders.*", Strings),
+            ("Authorizations.*.AuthSecret", Str),
+            ("Authorizations.*.AllowedPaths", Strings),
+        ],
+=======
         &[("HTTPHeaders.*", Strings), ("Authorizations.*.AuthSecret", Str), ("Authorizations.*.AllowedPaths", Strings)],
+>>>>>>> main
     ),
     (
         "Swarm",
@@ -196,7 +204,14 @@ const KEYS: &[(&str, &[(&str, Kind)])] = &[
     ("Peering", &[("Peers", Any)]),
     ("DNS", &[("Resolvers.*", Str), ("MaxCacheTTL", Duration)]),
     ("Migration", &[("DownloadSources", Strings), ("Keep", Str)]),
+<<<<<<< HEAD
+    (
+        "AutoConf",
+        &[("URL", Str), ("Enabled", Bool), ("RefreshInterval", Duration), ("TLSInsecureSkipVerify", Bool)],
+    ),
+=======
     ("AutoConf", &[("URL", Str), ("Enabled", Bool), ("RefreshInterval", Duration), ("TLSInsecureSkipVerify", Bool)]),
+>>>>>>> main
     (
         "Provide",
         &[
