@@ -349,11 +349,7 @@ fn identity_nodes_keep_what_they_link_to() {
     let (blocks, pins) = fixture();
     let kept = leaf("x");
     let inner = node(&[&kept]);
-    let prefix = Prefix {
-        version: cid::Version::V1,
-        codec: codec::DAG_PB,
-        hash: cairn_store::hash::HashFn::IDENTITY,
-    };
+    let prefix = Prefix { version: cid::Version::V1, codec: codec::DAG_PB, hash: cairn_store::hash::HashFn::IDENTITY };
     let root = Block::seal(prefix, inner.data().clone()).expect("fits");
     put(&blocks, &[kept.clone(), leaf("junk")]);
     pins.add_local(root.cid(), PinMode::Recursive, "").expect("pins");

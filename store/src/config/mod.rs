@@ -319,5 +319,3 @@ fn scrub(value: &mut Value, key: &str) {
         scrub(value, rest);
     }
 }
-
-
