@@ -11,7 +11,6 @@
 //! | what blocks say | [`dag`], [`unixfs`] |
 //! | bulk ways in and out | [`chunker`], [`import`], [`car`] |
 //! | what is kept, what is collected, what is checked | [`pin`], [`gc`], [`check`] |
-//! | files and directories as blocks | [`chunker`], [`unixfs`] |
 //!
 //! Start with [`block::Block`]: it is the only thing that can be stored, and it exists only after its bytes
 //! were hashed.
