@@ -126,13 +126,7 @@ enum Next {
 impl Import {
     /// Begins an import into that store.
     pub fn new(blocks: &Arc<KvBlocks>, options: ImportOptions) -> Self {
-        Self {
-            bulk: blocks.bulk(),
-            options,
-            imported: Imported::default(),
-            known_roots: Seen::new(),
-            previous: None,
-        }
+        Self { bulk: blocks.bulk(), options, imported: Imported::default(), known_roots: Seen::new(), previous: None }
     }
 
     /// What was read so far.
