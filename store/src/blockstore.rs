@@ -7,6 +7,7 @@ use crate::{
     Block, Cid, Multihash, StoreError,
     kv::{Batch, Durability, Kv, Table},
     session::{Epochs, Session},
+    unflushed::Unflushed,
 };
 use bytes::Bytes;
 use std::{collections::HashSet, sync::Arc};
@@ -174,6 +175,7 @@ pub type OnCorrupt = Box<dyn Fn(&Cid, &str) + Send + Sync>;
 pub struct KvBlocks {
     kv: Arc<dyn Kv>,
     epochs: Arc<Epochs>,
+    unflushed: Unflushed,
     on_corrupt: OnCorrupt,
     hash_on_read: bool,
 }
@@ -194,6 +196,7 @@ impl KvBlocks {
             kv,
             // Sessions of an earlier process are gone; whatever they stamped is at or below `last`.
             epochs: Epochs::new(last + 1),
+            unflushed: Unflushed::default(),
             on_corrupt: Box::new(|cid, why| tracing::error!(%cid, why, "a stored block is corrupt")),
             hash_on_read: false,
         })
@@ -227,11 +230,21 @@ impl KvBlocks {
         self.kv.get(Table::Index, key)?.map(|bytes| Entry::decode(&bytes)).transpose()
     }
 
+    /// Makes every block that can be found durable: before something that names them is acknowledged.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing may be acknowledged then.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        self.unflushed.settle(self.kv.as_ref())
+    }
+
     /// Stages what a put of these blocks changes. The caller holds the sweep lock shared until it is written.
-    fn stage(&self, blocks: &[Block], batch: &mut Batch) -> Result<(), StoreError> {
+    /// Answers whether some of them were here already.
+    fn stage(&self, blocks: &[Block], batch: &mut Batch) -> Result<bool, StoreError> {
         let stamp = self.epochs.current();
         // A file of zeros is one block many times over.
         let mut staged = HashSet::with_capacity(blocks.len());
+        let mut relies = false;
         for block in blocks {
             let hash = block.cid().hash();
             if hash.code() == 0 || !staged.insert(hash) {
@@ -244,6 +257,7 @@ impl KvBlocks {
                 Ok(Some(entry)) => Some(entry),
                 Err(error) => return Err(error),
             };
+            relies |= entry.is_some();
             match entry {
                 Some(entry) if entry.stamp >= stamp => {}
                 Some(entry) => batch.put(Table::Index, key, Entry { stamp, ..entry }.encode()),
@@ -254,7 +268,65 @@ impl KvBlocks {
                 }
             }
         }
-        Ok(())
+        Ok(relies)
+    }
+
+    /// Writes what [`KvBlocks::stage`] staged.
+    fn write_staged(&self, batch: Batch, relies: bool, durability: Durability) -> Result<(), StoreError> {
+        if durability == Durability::Buffered && !batch.is_empty() {
+            let _unlogged = self.unflushed.enter();
+            return self.kv.write(batch, durability);
+        }
+        // IMPORTANT: before the batch, which may log a new stamp for a block that nobody has flushed yet.
+        if relies {
+            self.settle()?;
+        }
+        if batch.is_empty() { Ok(()) } else { self.kv.write(batch, durability) }
+    }
+
+    /// What a read of bytes means: bytes that fail a check are reported, and missing from then on.
+    fn checked(&self, cid: &Cid, read: Result<Option<Bytes>, StoreError>) -> Result<Option<Block>, StoreError> {
+        let why = match read {
+            Ok(None) => return Ok(None),
+            Ok(Some(data)) if !self.hash_on_read => return Ok(Some(Block::from_store(*cid, data))),
+            Ok(Some(data)) => match Block::verify(*cid, data) {
+                Ok(block) => return Ok(Some(block)),
+                Err(error) => error.to_string(),
+            },
+            Err(StoreError::Corrupt(why)) => why,
+            Err(error) => return Err(error),
+        };
+        self.report(cid, &why)?;
+        Ok(None)
+    }
+
+    /// As [`Blockstore::touch`], with the length in bytes of each block that is here.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn adopt(&self, hashes: &[Multihash]) -> Result<Vec<Option<u64>>, StoreError> {
+        let _adopting = self.epochs.adopt();
+        let stamp = self.epochs.current();
+        let mut batch = Batch::new();
+        let mut sizes = Vec::with_capacity(hashes.len());
+        for hash in hashes {
+            if hash.code() == 0 {
+                sizes.push(Some(u64::from(hash.size())));
+                continue;
+            }
+            let entry = self.entry(hash)?;
+            sizes.push(entry.map(|e| e.size));
+            if let Some(entry) = entry.filter(|e| e.stamp < stamp) {
+                batch.put(Table::Index, key(hash), Entry { stamp, ..entry }.encode());
+            }
+        }
+        // The stamp matters only to a collection in this process: it need not outlive it, and it must not if the
+        // block itself might not.
+        if !batch.is_empty() {
+            let durability = if self.unflushed.any() { Durability::Buffered } else { Durability::Logged };
+            self.write_staged(batch, false, durability)?;
+        }
+        Ok(sizes)
     }
 
     fn report(&self, cid: &Cid, why: &str) -> Result<(), StoreError> {
@@ -273,26 +345,19 @@ impl Blockstore for KvBlocks {
         if let Some(block) = Block::from_identity(cid) {
             return Ok(Some(block));
         }
-        let key = key(cid.hash());
-        let data = match self.kv.get(Table::Blocks, &key) {
-            Ok(None) => return Ok(None),
-            Ok(Some(data)) => data,
-            Err(StoreError::Corrupt(why)) => {
-                self.report(cid, &why)?;
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        if !self.hash_on_read {
-            return Ok(Some(Block::from_store(*cid, data)));
-        }
-        match Block::verify(*cid, data) {
-            Ok(block) => Ok(Some(block)),
-            Err(error) => {
-                self.report(cid, &error.to_string())?;
-                Ok(None)
-            }
-        }
+        self.checked(cid, self.kv.get(Table::Blocks, &key(cid.hash())))
+    }
+
+    fn get_many(&self, cids: &[Cid]) -> Vec<Result<Option<Block>, StoreError>> {
+        let stored = |cid: &&Cid| cid.hash().code() != 0;
+        let keys: Vec<Vec<u8>> = cids.iter().filter(stored).map(|c| key(c.hash())).collect();
+        let mut read = self.kv.get_many(Table::Blocks, &keys).into_iter();
+        cids.iter()
+            .map(|cid| match Block::from_identity(cid) {
+                Some(block) => Ok(Some(block)),
+                None => self.checked(cid, read.next().unwrap_or(Ok(None))),
+            })
+            .collect()
     }
 
     fn entry(&self, hash: &Multihash) -> Result<Option<Entry>, StoreError> {
@@ -306,29 +371,12 @@ impl Blockstore for KvBlocks {
     fn put_many(&self, blocks: &[Block], durability: Durability) -> Result<(), StoreError> {
         let _adopting = self.epochs.adopt();
         let mut batch = Batch::new();
-        self.stage(blocks, &mut batch)?;
-        if batch.is_empty() { Ok(()) } else { self.kv.write(batch, durability) }
+        let relies = self.stage(blocks, &mut batch)?;
+        self.write_staged(batch, relies, durability)
     }
 
     fn touch(&self, hashes: &[Multihash]) -> Result<Vec<bool>, StoreError> {
-        let _adopting = self.epochs.adopt();
-        let stamp = self.epochs.current();
-        let mut batch = Batch::new();
-        let mut here = Vec::with_capacity(hashes.len());
-        for hash in hashes {
-            let entry = if hash.code() == 0 { None } else { self.entry(hash)? };
-            here.push(hash.code() == 0 || entry.is_some());
-            if let Some(entry) = entry
-                && entry.stamp < stamp
-            {
-                batch.put(Table::Index, key(hash), Entry { stamp, ..entry }.encode());
-            }
-        }
-        // The stamp matters only to a collection in this process: it need not outlive it.
-        if !batch.is_empty() {
-            self.kv.write(batch, Durability::Logged)?;
-        }
-        Ok(here)
+        Ok(self.adopt(hashes)?.iter().map(Option::is_some).collect())
     }
 
     fn delete_many(&self, hashes: &[Multihash]) -> Result<(), StoreError> {
@@ -338,11 +386,15 @@ impl Blockstore for KvBlocks {
             batch.delete(Table::Index, key.clone());
             batch.delete(Table::Blocks, key);
         }
+        // Nobody may be between finding one of them and stamping it: that would leave a row without bytes.
+        let _nobody_adopts = self.epochs.sweep();
         self.kv.write(batch, Durability::Synced)
     }
 
     fn condemn(&self, hash: &Multihash) -> Result<(), StoreError> {
         let key = key(hash);
+        // A put in progress either comes first, or finds the block bad and writes it anew.
+        let _nobody_adopts = self.epochs.sweep();
         let entry = match self.raw_entry(&key) {
             Ok(Some(entry)) => Entry { bad: true, ..entry },
             Ok(None) | Err(StoreError::Corrupt(_)) => Entry { size: 0, stamp: 0, bad: true },
@@ -409,7 +461,7 @@ impl Bulk {
     pub fn commit(&mut self, extra: Batch) -> Result<(), StoreError> {
         if self.spilled {
             self.spill()?;
-            self.blocks.kv.flush()?;
+            self.blocks.settle()?;
             self.spilled = false;
             if !extra.is_empty() {
                 self.blocks.kv.write(extra, Durability::Synced)?;
@@ -417,11 +469,9 @@ impl Bulk {
         } else {
             let _adopting = self.blocks.epochs.adopt();
             let mut batch = Batch::new();
-            self.blocks.stage(&self.pending, &mut batch)?;
+            let relies = self.blocks.stage(&self.pending, &mut batch)?;
             batch.append(extra);
-            if !batch.is_empty() {
-                self.blocks.kv.write(batch, Durability::Synced)?;
-            }
+            self.blocks.write_staged(batch, relies, Durability::Synced)?;
             self.pending.clear();
             self.bytes = 0;
         }

@@ -10,6 +10,7 @@
 //! | a block from anywhere | [`fetch`] |
 //! | what blocks say | [`dag`], [`unixfs`] |
 //! | bulk ways in and out | [`chunker`], [`import`], [`car`] |
+//! | what is kept, what is collected, what is checked | [`pin`], [`gc`], [`check`] |
 //!
 //! Start with [`block::Block`]: it is the only thing that can be stored, and it exists only after its bytes
 //! were hashed.
@@ -17,17 +18,27 @@
 pub mod block;
 pub mod blockstore;
 pub mod car;
+pub mod check;
 pub mod chunker;
 pub mod cid;
+pub mod config;
 pub mod dag;
 pub mod error;
 pub mod fetch;
+pub mod gc;
 pub mod hash;
 pub mod import;
 pub mod kv;
+pub mod names;
+pub mod path;
+pub mod refs;
+pub mod pin;
 #[cfg(feature = "rocks")]
 pub mod repo;
+pub mod resolve;
 pub mod session;
+mod sync;
+mod unflushed;
 pub mod unixfs;
 
 pub use block::Block;

@@ -8,7 +8,8 @@
 //! 2. Whoever writes or adopts blocks that it will pin opens a [`Session`] first, and keeps it until the pin
 //!    is durable. A session remembers the epoch at which it began.
 //! 3. A collection begins by [`Epochs::advance`]: in one step the epoch grows to `E` and the *floor* is taken,
-//!    the smallest start of all sessions open at that moment, `E` if there are none.
+//!    the smallest start of all sessions open at that moment, `E` if there are none. It holds the sweep lock
+//!    exclusively for that step, so that nobody is between reading the epoch and writing a stamp.
 //! 4. Only then it reads the pins, and marks. It deletes a block only if it is not marked and its stamp is
 //!    below the floor.
 //! 5. Putting a block that is already there re-stamps it. "Is it there? then stamp it" holds the sweep lock
@@ -19,8 +20,12 @@
 //! `b`'s stamp is at least `S`'s start, so at least the floor. If `S` opened later, the stamp is at least `E`.
 //! If `S` had ended before step 3, its pin was durable before the pins were read, so `b` is marked. By (5) the
 //! stamp can't change between the sweep's check and its delete.
+//!
+//! Stamps never go back: all writers that hold the sweep lock shared at one time see one epoch (3), so that two of
+//! them that stamp one block write the same stamp. Without that, a slow writer of the old epoch could overwrite
+//! the stamp of a session of the new one.
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The epoch of the store and the sessions that are open.
@@ -35,6 +40,8 @@ struct State {
     current: u64,
     /// Number of open sessions by the epoch at which they began.
     open: BTreeMap<u64, usize>,
+    /// Whether a collection is running.
+    collecting: bool,
 }
 
 /// What a collection has to respect.
@@ -58,7 +65,10 @@ pub struct Session {
 impl Epochs {
     /// Starts at an epoch that is greater than any stamp in the store.
     pub fn new(current: u64) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { current, open: BTreeMap::new() }), sweep: RwLock::new(()) })
+        Arc::new(Self {
+            state: Mutex::new(State { current, open: BTreeMap::new(), collecting: false }),
+            sweep: RwLock::new(()),
+        })
     }
 
     /// The stamp for a block that is written now.
@@ -74,8 +84,19 @@ impl Epochs {
         Session { epochs: Arc::clone(self), start }
     }
 
+    /// The right to collect, or `None` while somebody else has it: two collections would disagree on the floor.
+    pub fn collector(self: &Arc<Self>) -> Option<Collector> {
+        let mut state = self.state.lock();
+        if state.collecting {
+            return None;
+        }
+        state.collecting = true;
+        Some(Collector(Arc::clone(self)))
+    }
+
     /// Begins a collection. IMPORTANT: call it before the pins are read; step 3 of the module's rule.
     pub fn advance(&self) -> Advance {
+        let _nobody_stamps = self.sweep();
         let mut state = self.state.lock();
         state.current += 1;
         let epoch = state.current;
@@ -91,6 +112,17 @@ impl Epochs {
     /// Held by the sweep from checking a short batch of stamps to deleting that batch.
     pub fn sweep(&self) -> RwLockWriteGuard<'_, ()> {
         self.sweep.write()
+    }
+}
+
+/// The right to collect: one at a time has it.
+#[derive(Debug)]
+#[must_use = "the right ends when this is dropped"]
+pub struct Collector(Arc<Epochs>);
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.0.state.lock().collecting = false;
     }
 }
 

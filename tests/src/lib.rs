@@ -6,6 +6,7 @@
 //! | [`fuzz`] | a target for each parser of bytes that strangers write |
 //! | [`harness`] | a node: the program under test with a repository of its own |
 //! | [`process`] | running a program to its end: output, time, peak memory |
+//! | [`tree`] | random folders |
 //! | [`keystream`] | the test bytes that the golden vectors are made of |
 
 pub mod arguments;
@@ -15,3 +16,4 @@ pub mod harness;
 pub mod keystream;
 pub mod mutate;
 pub mod process;
+pub mod tree;

@@ -1,7 +1,11 @@
 //! Codecs: how blocks encode data and links.
 
+pub(crate) mod drain;
 pub mod pb;
+pub(crate) mod visited;
 pub mod walk;
+
+pub use drain::NodeError;
 
 use crate::cid::{Cid, codec};
 use bytes::Bytes;
@@ -26,6 +30,11 @@ pub enum DagError {
         /// Multicodec number.
         code: u64,
     },
+}
+
+/// Whether blocks of that codec never have links, so that a walk need not read them.
+pub fn is_leaf(cid: &Cid) -> bool {
+    matches!(cid.codec(), codec::RAW | codec::CBOR | codec::JSON | codec::LIBP2P_KEY)
 }
 
 /// The links of a block, in the order of its encoding, repeated ones included.

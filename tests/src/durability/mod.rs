@@ -9,10 +9,11 @@
 //! - no pin is of anything incomplete, and no block holds wrong bytes.
 //!
 //! [`model`] holds the notes, [`work`] chooses commands, [`check`] looks, [`crash`] kills, [`power`] cuts the
-//! power. All choices come from a seed that is printed.
+//! power, [`faults`] fails single writes. All choices come from a seed that is printed.
 
 pub mod check;
 pub mod crash;
+pub mod faults;
 pub mod model;
 pub mod power;
 pub mod work;

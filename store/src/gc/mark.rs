@@ -1,0 +1,203 @@
+//! The first half of a collection: marking what is kept.
+
+use super::{Event, GcError, Watch, marks::Run};
+use crate::{
+    Cid, StoreError,
+    blockstore::KvBlocks,
+    dag::{
+        self, NodeError,
+        drain::{Read, drain, links_of},
+    },
+    kv::{Batch, Durability, Table},
+    pin::{PinMode, Pins},
+};
+use std::collections::HashSet;
+
+/// Nodes that wait in memory; more of them wait in their work rows alone. 10 MiB.
+const MAX_WAITING: usize = 64 << 10;
+/// A batch of marks is written when it has this many bytes.
+const BATCH_BYTES: usize = 1 << 20;
+/// Marks that are remembered as written, so as to not look them up again. 6 MiB.
+const CACHED: usize = 64 << 10;
+
+/// A collection that is marking.
+pub(super) struct Marker<'a, 'w> {
+    blocks: &'a KvBlocks,
+    run: &'a Run,
+    watch: &'a mut Watch<'w>,
+    batch: Batch,
+    /// Marks in `batch`, which a look-up in the table does not see, and some that were written before.
+    cache: HashSet<Vec<u8>>,
+    /// Whether a missing block is an error: it is below a pin, and not below the roots of the caller.
+    strict: bool,
+    /// Whether some nodes wait in their work rows alone.
+    spilled: bool,
+    failed: bool,
+}
+
+impl<'a, 'w> Marker<'a, 'w> {
+    pub(super) fn new(blocks: &'a KvBlocks, run: &'a Run, watch: &'a mut Watch<'w>) -> Self {
+        Self {
+            blocks,
+            run,
+            watch,
+            batch: Batch::new(),
+            cache: HashSet::new(),
+            strict: true,
+            spilled: false,
+            failed: false,
+        }
+    }
+
+    /// Marks everything below the pins and the extra roots. Whether all of it could be read.
+    pub(super) fn run(mut self, pins: &Pins, roots: &[Cid]) -> Result<bool, GcError> {
+        let ended = self.mark(pins, roots);
+        if matches!(ended, Ok(()) | Err(GcError::Stopped)) {
+            self.write()?;
+        }
+        ended.map(|()| !self.failed)
+    }
+
+    fn mark(&mut self, pins: &Pins, roots: &[Cid]) -> Result<(), GcError> {
+        // What an interrupted run left to do. First what is strict: what both reach is then strict.
+        self.go_on(true)?;
+        let mut stack = Vec::new();
+        for pin in pins.iter() {
+            let pin = pin?;
+            match pin.mode {
+                PinMode::Recursive => self.reach(vec![pin.cid], &mut stack)?,
+                PinMode::Direct => {
+                    let key = self.run.mark(&pin.cid, true);
+                    self.batch.put(Table::Marks, key, Vec::new());
+                }
+            }
+            if stack.len() >= MAX_WAITING {
+                self.drain(&mut stack)?;
+            }
+        }
+        self.drain(&mut stack)?;
+        if self.spilled {
+            self.go_on(true)?;
+        }
+        self.strict = false;
+        self.reach(roots.to_vec(), &mut stack)?;
+        self.drain(&mut stack)?;
+        self.go_on(false)
+    }
+
+    /// Works off the work rows that are not in memory.
+    fn go_on(&mut self, strict: bool) -> Result<(), GcError> {
+        self.strict = strict;
+        loop {
+            self.spilled = false;
+            let mut after = None;
+            loop {
+                self.write()?;
+                let mut stack = Vec::new();
+                for row in self.run.waiting(self.blocks.kv().as_ref(), after.as_ref()) {
+                    let (cid, row_strict) = row?;
+                    after = Some(cid);
+                    if row_strict == strict {
+                        stack.push(cid);
+                    }
+                    if stack.len() == MAX_WAITING {
+                        break;
+                    }
+                }
+                if stack.is_empty() {
+                    break;
+                }
+                self.drain(&mut stack)?;
+            }
+            // What was spilled behind the cursor needs another pass, unless the run has failed anyway.
+            if !self.spilled || self.failed {
+                return Ok(());
+            }
+        }
+    }
+
+    fn drain(&mut self, stack: &mut Vec<Cid>) -> Result<(), GcError> {
+        let blocks = self.blocks;
+        drain(blocks, stack, |cid, read, stack| {
+            self.watch.check()?;
+            self.node(&cid, read, stack)
+        })
+    }
+
+    /// Marks the links of a node.
+    fn node(&mut self, cid: &Cid, read: Read, stack: &mut Vec<Cid>) -> Result<(), GcError> {
+        match links_of(cid, read) {
+            Ok(links) => {
+                self.reach(links, stack)?;
+                self.batch.delete(Table::Marks, self.run.work(cid));
+            }
+            Err(NodeError::Store(error)) => return Err(error.into()),
+            // Its work row stays: if this run is interrupted and the block comes back, its links are marked then.
+            Err(NodeError::Missing(_)) if !self.strict => {}
+            Err(error) => {
+                self.failed = true;
+                self.watch.tell(Event::Unreadable { cid: *cid, error });
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks blocks; those that are new and may have links are to be read.
+    fn reach(&mut self, cids: Vec<Cid>, stack: &mut Vec<Cid>) -> Result<(), GcError> {
+        let (leaves, nodes): (Vec<Cid>, Vec<Cid>) = cids.into_iter().partition(dag::is_leaf);
+        for leaf in leaves.iter().filter(|c| c.hash().code() != 0) {
+            let key = self.run.mark(leaf, true);
+            // To mark a leaf again costs less than to look whether it is marked.
+            if self.remember(&key) {
+                self.put_mark(key)?;
+            }
+        }
+        let mut keys: Vec<(Cid, Vec<u8>)> = nodes.iter().map(|c| (*c, self.run.mark(c, false))).collect();
+        keys.retain(|(_, key)| !self.cache.contains(key));
+        let wanted: Vec<Vec<u8>> = keys.iter().map(|(_, key)| key.clone()).collect();
+        let known = self.blocks.kv().get_many(Table::Marks, &wanted);
+        for ((cid, key), known) in keys.into_iter().zip(known) {
+            if known?.is_some() || !self.remember(&key) {
+                continue;
+            }
+            // The mark and the work row in one batch: see `marks`.
+            self.batch.put(Table::Marks, self.run.work(&cid), Run::work_value(self.strict));
+            self.put_mark(key)?;
+            if stack.len() < MAX_WAITING {
+                stack.push(cid);
+            } else {
+                self.spilled = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn put_mark(&mut self, key: Vec<u8>) -> Result<(), GcError> {
+        self.batch.put(Table::Marks, key, Vec::new());
+        self.watch.marked();
+        if self.batch.bytes() >= BATCH_BYTES { self.write() } else { Ok(()) }
+    }
+
+    /// Notes a mark that is about to be staged; whether it was not noted yet.
+    fn remember(&mut self, key: &[u8]) -> bool {
+        // IMPORTANT: whatever is staged must be in the cache until it is written.
+        if self.cache.len() >= CACHED && self.batch.is_empty() {
+            self.cache.clear();
+        }
+        self.cache.insert(key.to_vec())
+    }
+
+    fn write(&mut self) -> Result<(), GcError> {
+        if !self.batch.is_empty() {
+            // Without the log: a power cut costs only work, since the table keeps the order of what is written.
+            self.blocks.kv().write(std::mem::take(&mut self.batch), Durability::Buffered)?;
+        }
+        Ok(())
+    }
+}
+
+impl From<StoreError> for GcError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}

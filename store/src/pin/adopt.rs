@@ -1,0 +1,207 @@
+//! The walk before a pin: every block of the DAG is stamped, or fetched, so that it is there when the pin is
+//! written and no running collection takes it (see [`crate::session`]).
+//!
+//! A block is stamped *before* it is read. The other way round, a collection could delete it in between.
+
+use super::{PinError, PinMode};
+use crate::{
+    Block, Cid, Multihash, StoreError,
+    blockstore::{Blockstore as _, KvBlocks},
+    dag::{
+        self,
+        drain::{Read, drain, links_of},
+        visited::Visited,
+    },
+    fetch::Fetch,
+    kv::Durability,
+};
+use futures::TryStreamExt as _;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// Missing blocks that are asked for at once. Of the largest blocks they are 64 MiB.
+const FETCH_BATCH: usize = 32;
+/// Time between two reports of progress.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+
+/// How far a walk is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Blocks found or fetched.
+    pub nodes: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What a walk shares with whoever watches it.
+#[derive(Debug, Default)]
+struct Watch {
+    nodes: AtomicU64,
+    bytes: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Watch {
+    fn count(&self, bytes: u64) {
+        self.nodes.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn progress(&self) -> Progress {
+        Progress { nodes: self.nodes.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+    }
+}
+
+/// A walk. Its memory: 36 bytes for each node that is no raw leaf, and the siblings of the path to where it is.
+pub(super) struct Adoption {
+    recursive: bool,
+    /// Stamped nodes that are to be read.
+    stack: Vec<Cid>,
+    /// Nodes that are not here.
+    missing: Vec<Cid>,
+    visited: Visited,
+    watch: Arc<Watch>,
+}
+
+impl Adoption {
+    /// A walk from that root.
+    pub(super) fn new(root: Cid, mode: PinMode) -> Self {
+        let mut visited = Visited::default();
+        visited.insert(&root);
+        Self {
+            recursive: mode == PinMode::Recursive,
+            stack: Vec::new(),
+            // Whether it is here is found out like that of every other node.
+            missing: vec![root],
+            visited,
+            watch: Arc::default(),
+        }
+    }
+
+    /// Walks the whole DAG in the local store.
+    pub(super) fn local(mut self, blocks: &KvBlocks) -> Result<Progress, PinError> {
+        let root = std::mem::take(&mut self.missing);
+        self.adopt(blocks, &root)?;
+        self.run(blocks)?;
+        match self.missing.first() {
+            None => Ok(self.watch.progress()),
+            Some(cid) => Err(PinError::Missing(Box::new(*cid))),
+        }
+    }
+
+    /// Stamps nodes; those that are here and may have links are to be read.
+    fn adopt(&mut self, blocks: &KvBlocks, cids: &[Cid]) -> Result<(), StoreError> {
+        let hashes: Vec<Multihash> = cids.iter().map(|c| *c.hash()).collect();
+        for (cid, size) in cids.iter().zip(blocks.adopt(&hashes)?) {
+            match size {
+                None => self.missing.push(*cid),
+                Some(size) => {
+                    self.watch.count(size);
+                    if self.recursive && !dag::is_leaf(cid) {
+                        self.stack.push(*cid);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is to be read, as far as it is here.
+    fn run(&mut self, blocks: &KvBlocks) -> Result<(), PinError> {
+        let mut stack = std::mem::take(&mut self.stack);
+        drain(blocks, &mut stack, |cid, read, stack| {
+            if self.watch.stop.load(Ordering::Relaxed) {
+                return Err(PinError::Stopped);
+            }
+            self.node(blocks, &cid, read)?;
+            stack.append(&mut self.stack);
+            Ok(())
+        })
+    }
+
+    fn node(&mut self, blocks: &KvBlocks, cid: &Cid, read: Read) -> Result<(), PinError> {
+        let Some(block) = read? else {
+            // Its index says that it is here, its bytes are not usable.
+            self.missing.push(*cid);
+            return Ok(());
+        };
+        let mut links = links_of(cid, Ok(Some(block)))?;
+        // Raw leaves are not remembered: stamping one twice costs less than the memory.
+        links.retain(|link| dag::is_leaf(link) || self.visited.insert(link));
+        Ok(self.adopt(blocks, &links)?)
+    }
+
+    /// Takes blocks that were fetched.
+    fn fetched(&mut self, blocks: &KvBlocks, fetched: Vec<Block>) -> Result<(), PinError> {
+        // Whoever fetched a block from elsewhere has stored it, but maybe before this session began.
+        blocks.put_many(&fetched, Durability::Logged)?;
+        for block in fetched {
+            self.watch.count(block.data().len() as u64);
+            let cid = *block.cid();
+            if self.recursive && !dag::is_leaf(&cid) {
+                self.node(blocks, &cid, Ok(Some(block)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Stops the thread of a walk whose future was dropped.
+struct StopOnDrop(Arc<Watch>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Walks the whole DAG, fetching what is not here.
+pub(super) async fn fetch_all(
+    blocks: &Arc<KvBlocks>,
+    fetch: Arc<dyn Fetch>,
+    mut walk: Adoption,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(), PinError> {
+    let watch = StopOnDrop(Arc::clone(&walk.watch));
+    let root = std::mem::take(&mut walk.missing);
+    walk = blocking(blocks, walk, progress, move |walk, blocks| {
+        walk.adopt(blocks, &root)?;
+        walk.run(blocks)
+    })
+    .await?;
+    while !walk.missing.is_empty() {
+        let some = walk.missing.split_off(walk.missing.len().saturating_sub(FETCH_BATCH));
+        let fetched: Vec<Block> = fetch.fetch_many(some, None).try_collect().await?;
+        walk = blocking(blocks, walk, progress, move |walk, blocks| {
+            walk.fetched(blocks, fetched)?;
+            walk.run(blocks)
+        })
+        .await?;
+    }
+    progress(watch.0.progress());
+    Ok(())
+}
+
+/// Runs a part of the walk on a thread that may block.
+async fn blocking(
+    blocks: &Arc<KvBlocks>,
+    mut walk: Adoption,
+    progress: &(dyn Fn(Progress) + Sync),
+    work: impl FnOnce(&mut Adoption, &KvBlocks) -> Result<(), PinError> + Send + 'static,
+) -> Result<Adoption, PinError> {
+    let (blocks, watch) = (Arc::clone(blocks), Arc::clone(&walk.watch));
+    let mut job = tokio::task::spawn_blocking(move || work(&mut walk, &blocks).map(|()| walk));
+    loop {
+        match tokio::time::timeout(REPORT_EVERY, &mut job).await {
+            Ok(ended) => {
+                return ended.map_err(|e| StoreError::Backend(format!("a walking thread died: {e}")))?;
+            }
+            Err(_) => progress(watch.progress()),
+        }
+    }
+}

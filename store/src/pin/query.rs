@@ -1,0 +1,245 @@
+//! Listing pins, and finding out what keeps a block.
+
+use super::{Pin, PinError, PinMode, Pins};
+use crate::{
+    Cid,
+    dag::{
+        self,
+        drain::{drain, links_of},
+        visited::Visited,
+    },
+};
+use std::collections::HashMap;
+
+/// Recursive pins whose DAGs are walked together: enough to read them in parallel.
+const ROOTS: usize = 4096;
+
+/// Which pins are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// All of them.
+    All,
+    /// Recursive pins.
+    Recursive,
+    /// Direct pins.
+    Direct,
+    /// Blocks below recursive pins that have no pin of their own.
+    Indirect,
+}
+
+impl Which {
+    fn includes(self, mode: PinMode) -> bool {
+        match self {
+            Self::All => true,
+            Self::Recursive => mode == PinMode::Recursive,
+            Self::Direct => mode == PinMode::Direct,
+            Self::Indirect => false,
+        }
+    }
+
+    fn indirect(self) -> bool {
+        matches!(self, Self::All | Self::Indirect)
+    }
+}
+
+/// How a block is pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// By a recursive pin of its own.
+    Recursive,
+    /// By a direct pin of its own.
+    Direct,
+    /// By a recursive pin above it; which one, if that was asked.
+    Indirect(Option<Cid>),
+}
+
+impl From<PinMode> for Kind {
+    fn from(mode: PinMode) -> Self {
+        match mode {
+            PinMode::Recursive => Self::Recursive,
+            PinMode::Direct => Self::Direct,
+        }
+    }
+}
+
+/// A pinned block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The block.
+    pub cid: Cid,
+    /// How it is pinned.
+    pub kind: Kind,
+    /// Name of its own pin; empty when it has none.
+    pub name: String,
+}
+
+impl From<Pin> for Found {
+    fn from(pin: Pin) -> Self {
+        Self { cid: pin.cid, kind: pin.mode.into(), name: pin.name }
+    }
+}
+
+impl Pins {
+    /// Hands every pinned block to `emit`, once: recursive pins, direct pins, then what is pinned indirectly.
+    /// With `name` only pins whose name contains it, which no indirect one has.
+    ///
+    /// Memory: 72 bytes for each block below a recursive pin, and only if those are asked for.
+    ///
+    /// # Errors
+    /// The first error of `emit`, of the store, or a block that is missing below a pin.
+    pub fn list<E: From<PinError>>(
+        &self,
+        which: Which,
+        name: &str,
+        emit: &mut dyn FnMut(Found) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let walks = which.indirect() && name.is_empty();
+        let mut known = Visited::default();
+        for mode in [PinMode::Recursive, PinMode::Direct] {
+            if !walks && !which.includes(mode) {
+                continue;
+            }
+            for pin in self.iter() {
+                let pin = pin.map_err(PinError::from)?;
+                if pin.mode != mode {
+                    continue;
+                }
+                if walks {
+                    known.insert(&pin.cid);
+                }
+                if which.includes(mode) && pin.name.contains(name) {
+                    emit(pin.into())?;
+                }
+            }
+        }
+        if walks { self.list_indirect(known, emit) } else { Ok(()) }
+    }
+
+    fn list_indirect<E: From<PinError>>(
+        &self,
+        known: Visited,
+        emit: &mut dyn FnMut(Found) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.walk(|cid| {
+            if known.contains(cid) {
+                return Ok(());
+            }
+            emit(Found { cid: *cid, kind: Kind::Indirect(None), name: String::new() })
+        })
+    }
+
+    /// Says how each of these blocks is pinned, in order; `None`: not at all, or not as asked.
+    ///
+    /// A pin of its own counts before one above it. DAGs are walked only for blocks without a pin of their own,
+    /// and only until all of those are found.
+    ///
+    /// # Errors
+    /// When the store fails, or a block is missing below a pin before all were found.
+    pub fn find(&self, cids: &[Cid], which: Which) -> Result<Vec<Option<Found>>, PinError> {
+        let mut found = Vec::with_capacity(cids.len());
+        // What is looked for below the pins.
+        let mut wanted: HashMap<Cid, Option<Cid>> = HashMap::new();
+        for cid in cids {
+            let own = self.get(cid)?;
+            let below = match &own {
+                None => which.indirect(),
+                // As in Kubo: a block with a direct pin may be indirect as well, one with a recursive pin not.
+                Some(pin) => which == Which::Indirect && pin.mode == PinMode::Direct,
+            };
+            if below {
+                wanted.insert(*cid, None);
+            }
+            found.push(own.filter(|pin| which.includes(pin.mode)).map(Found::from));
+        }
+        self.find_below(&mut wanted)?;
+        for (cid, found) in cids.iter().zip(&mut found) {
+            if let (None, Some(Some(via))) = (&found, wanted.get(cid)) {
+                *found = Some(Found { cid: *cid, kind: Kind::Indirect(Some(*via)), name: String::new() });
+            }
+        }
+        Ok(found)
+    }
+
+    fn find_below(&self, wanted: &mut HashMap<Cid, Option<Cid>>) -> Result<(), PinError> {
+        let mut left = wanted.len();
+        if left == 0 {
+            return Ok(());
+        }
+        let ended = self.walk_each(|root, cid| {
+            if let Some(via @ None) = wanted.get_mut(cid) {
+                *via = Some(*root);
+                left -= 1;
+            }
+            if left == 0 { Err(Walk::Enough) } else { Ok(()) }
+        });
+        match ended {
+            Ok(()) | Err(Walk::Enough) => Ok(()),
+            Err(Walk::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Hands every block below recursive pins to `on`, once.
+    fn walk<E: From<PinError>>(&self, mut on: impl FnMut(&Cid) -> Result<(), E>) -> Result<(), E> {
+        let mut visited = Visited::default();
+        let mut roots = self.iter();
+        loop {
+            let mut stack = Vec::new();
+            for pin in roots.by_ref() {
+                let pin = pin.map_err(PinError::from)?;
+                if pin.mode == PinMode::Recursive && !dag::is_leaf(&pin.cid) && visited.insert(&pin.cid) {
+                    stack.push(pin.cid);
+                }
+                if stack.len() == ROOTS {
+                    break;
+                }
+            }
+            if stack.is_empty() {
+                return Ok(());
+            }
+            self.below(&mut stack, &mut visited, &mut on)?;
+        }
+    }
+
+    /// As [`Pins::walk`], one pin after the other, saying below which pin each block was found.
+    fn walk_each<E: From<PinError>>(&self, mut on: impl FnMut(&Cid, &Cid) -> Result<(), E>) -> Result<(), E> {
+        let mut visited = Visited::default();
+        for pin in self.iter() {
+            let pin = pin.map_err(PinError::from)?;
+            if pin.mode == PinMode::Recursive && !dag::is_leaf(&pin.cid) && visited.insert(&pin.cid) {
+                self.below(&mut vec![pin.cid], &mut visited, |cid| on(&pin.cid, cid))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn below<E: From<PinError>>(
+        &self,
+        stack: &mut Vec<Cid>,
+        visited: &mut Visited,
+        mut on: impl FnMut(&Cid) -> Result<(), E>,
+    ) -> Result<(), E> {
+        drain(self.blocks.as_ref(), stack, |cid, read, stack| {
+            for link in links_of(&cid, read).map_err(PinError::from)? {
+                if visited.insert(&link) {
+                    on(&link)?;
+                    if !dag::is_leaf(&link) {
+                        stack.push(link);
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// How a search below pins ends early.
+enum Walk {
+    Enough,
+    Failed(PinError),
+}
+
+impl From<PinError> for Walk {
+    fn from(error: PinError) -> Self {
+        Self::Failed(error)
+    }
+}
