@@ -2,10 +2,14 @@
 
 use bytes::Bytes;
 use cairn_store::{
-    Cid, Multihash,
+    Block, Cid, Multihash,
+    block::Prefix,
     cid::codec,
     dag::{self, pb::PbNode},
-    unixfs::node::Data,
+    unixfs::{
+        entity::{self, Entity},
+        node::Data,
+    },
 };
 
 /// A name for bytes whose hash does not matter.
@@ -41,4 +45,23 @@ pub fn unixfs(data: &[u8]) {
     let encoded = Bytes::from(message.encode());
     assert_eq!(Data::decode(&encoded).expect("what was encoded decodes"), message);
     assert_eq!(Data::decode(&encoded).expect("as above").encode(), encoded);
+}
+
+/// What a node is read as does not contradict itself: sizes add up, and a shard has a link for each bit.
+pub fn entity(data: &[u8]) {
+    let Ok(block) = Block::seal(Prefix::V0, Bytes::copy_from_slice(data)) else { return };
+    match entity::decode(&block) {
+        Ok((_, Entity::File(file))) => {
+            let parts: u128 = file.children.iter().map(|part| u128::from(part.size)).sum();
+            assert_eq!(u128::from(file.size), file.data.len() as u128 + parts);
+        }
+        Ok((meta, Entity::Shard(shard))) => {
+            assert!(shard.fanout.is_power_of_two() && (8..=1024).contains(&shard.fanout));
+            assert_eq!(shard.slots.len(), shard.links.len());
+            assert!(shard.slots.iter().all(|&slot| usize::from(slot) < shard.fanout));
+            assert!(shard.slots.windows(2).all(|pair| pair[0] < pair[1]));
+            assert!(meta.mode.is_none_or(|mode| mode <= 0o7777));
+        }
+        Ok((_, Entity::Directory(_) | Entity::Symlink(_))) | Err(_) => {}
+    }
 }

@@ -26,9 +26,12 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "dag_pb", run: codec::dag_pb },
     Target { name: "unixfs", run: codec::unixfs },
+    Target { name: "entity", run: codec::entity },
     Target { name: "car", run: container::car },
     Target { name: "chunker", run: container::chunker },
     Target { name: "cid_bytes", run: text::cid_bytes },
     Target { name: "cid_text", run: text::cid_text },
     Target { name: "chunker_text", run: text::chunker_text },
+    Target { name: "path", run: text::path },
+    Target { name: "config", run: text::config },
 ];
