@@ -319,9 +319,6 @@ fn scrub(value: &mut Value, key: &str) {
         scrub(value, rest);
     }
 }
-<<<<<<< HEAD
 
 #[cfg(test)]
 mod tests;
-=======
->>>>>>> main
