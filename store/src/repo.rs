@@ -13,6 +13,7 @@ use std::{
 /// An open repository. One process at a time holds it.
 pub struct Repo {
     path: PathBuf,
+    config: crate::config::Config,
     kv: Arc<dyn Kv>,
     blocks: Arc<KvBlocks>,
 }
@@ -28,12 +29,18 @@ impl Repo {
             .map_err(|e| StoreError::io(format!("cannot make {}", database.display()), e))?;
         let kv: Arc<dyn Kv> = Arc::new(RocksKv::open(&database)?);
         let blocks = Arc::new(KvBlocks::open(Arc::clone(&kv))?);
-        Ok(Self { path: path.to_owned(), kv, blocks })
+        let config = crate::config::Config::parse(b"{}").map_err(|e| StoreError::Invalid(e.to_string()))?;
+        Ok(Self { path: path.to_owned(), config, kv, blocks })
     }
 
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &crate::config::Config {
+        &self.config
     }
 
     /// Its tables.

@@ -1,1 +1,16 @@
-//! Stub.
+//! What crosses crates is tested here: the real binary, driven from outside, on real directories.
+//!
+//! | Module | Gives |
+//! |---|---|
+//! | [`durability`] | killing the program and cutting its power |
+//! | [`harness`] | a node: the program under test with a repository of its own |
+//! | [`process`] | running a program to its end: output, time, peak memory |
+//! | [`tree`] | random folders |
+//! | [`keystream`] | the test bytes that the golden vectors are made of |
+
+pub mod arguments;
+pub mod durability;
+pub mod harness;
+pub mod keystream;
+pub mod process;
+pub mod tree;

@@ -180,7 +180,7 @@ impl<R: Read> CarReader<R> {
             let mut window = Vec::with_capacity(self.rest.len() + WINDOW);
             window.extend_from_slice(&self.rest);
             let read = (&mut self.source).take(WINDOW as u64).read_to_end(&mut window);
-            let read = read.map_err(|source| CarError::Io { at: self.at + self.rest.len() as u64, source })?;
+            let read = read.map_err(|error| CarError::Io { at: self.at + self.rest.len() as u64, error })?;
             self.ended = read < WINDOW;
             self.rest = window.into();
         }

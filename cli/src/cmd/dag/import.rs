@@ -98,8 +98,8 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         result?;
     }
     bar.finish_and_clear();
-    // IMPORTANT: the session guards the blocks until the pins are durable; it is dropped last.
-    let (imported, _session) = import.finish()?;
+    // IMPORTANT: `import` guards the blocks until the pins are durable; it is dropped last.
+    let imported = import.commit()?;
     if pin {
         for root in &imported.roots {
             pin_root(ctx, root, args.silent)?;

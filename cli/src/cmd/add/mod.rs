@@ -1,0 +1,259 @@
+//! `cairn add`.
+
+mod profile;
+mod progress;
+
+use crate::{args::octal_or_decimal, ctx::Ctx, exit::Interrupted};
+use anyhow::Context as _;
+use cairn_store::{
+    import::{self, Added, Committer, ImportError, Source},
+    kv::Batch,
+    pin::{PinMode, Pins},
+    unixfs::node::Mtime,
+};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use serde::Serialize;
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+};
+
+/// Add files and folders: print their CIDs
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cairn add photo.jpg
+  cairn add -r --cid-version=1 folder
+  tar c folder | cairn add --stdin-name=folder.tar -w
+  cairn add -nQ photo.jpg        # only compute the CID
+
+What was printed is on the disk and pinned. Symlinks are kept as symlinks; FIFOs, sockets and devices are
+refused. Defaults of the flags that decide the CID come from Import.* in the configuration.")]
+pub struct Args {
+    /// Files and folders; `-` or none for standard input
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Add folders with all that is in them
+    #[arg(short, long)]
+    recursive: bool,
+    /// Follow symlinks given as arguments
+    #[arg(long)]
+    dereference_args: bool,
+    /// Follow all symlinks, inside folders too
+    #[arg(long)]
+    dereference_symlinks: bool,
+    /// Name of what is read from standard input
+    #[arg(long, value_name = "NAME")]
+    stdin_name: Option<String>,
+    /// Include names that begin with a dot
+    #[arg(short = 'H', long)]
+    hidden: bool,
+    /// Leave out what this .gitignore pattern matches (repeatable)
+    #[arg(long, value_name = "PATTERN")]
+    ignore: Vec<String>,
+    /// Leave out what the patterns in this file match
+    #[arg(long, value_name = "FILE")]
+    ignore_rules_path: Option<PathBuf>,
+    /// Include folders without content
+    #[arg(short = 'E', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
+    empty_dirs: bool,
+    /// Print only CIDs
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print only the CID of the last root
+    #[arg(short = 'Q', long)]
+    quieter: bool,
+    /// Print nothing
+    #[arg(long)]
+    silent: bool,
+    /// Show progress [default: when stderr is a terminal]; with --enc=json as events
+    #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    progress: Option<bool>,
+    /// Only compute CIDs: store nothing
+    #[arg(short = 'n', long)]
+    only_hash: bool,
+    /// Put all arguments into one folder
+    #[arg(short, long)]
+    wrap_with_directory: bool,
+    /// Pin the roots, so that they are never collected
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
+    pin: bool,
+    /// Name of the pins
+    #[arg(long, value_name = "NAME")]
+    pin_name: Option<String>,
+    /// What decides the CID.
+    #[command(flatten)]
+    profile: profile::Flags,
+    /// Keep permission bits
+    #[arg(long)]
+    preserve_mode: bool,
+    /// Keep modification times
+    #[arg(long)]
+    preserve_mtime: bool,
+    /// Permission bits for everything that is added, octal with a leading 0
+    #[arg(long, value_name = "MODE", value_parser = octal_or_decimal)]
+    mode: Option<u32>,
+    /// Modification time for everything that is added, in seconds since 1970
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    mtime: Option<i64>,
+    /// Fraction of --mtime in nanoseconds
+    #[arg(long, value_name = "NANOSECONDS")]
+    mtime_nsecs: Option<u32>,
+}
+
+/// One line of the output, in Kubo's shape.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Event {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtime: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtime_nsecs: Option<u32>,
+}
+
+/// Runs `cairn add`.
+///
+/// # Errors
+/// What could not be read or stored. What was printed before is durable; nothing else is pinned.
+pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
+    let options = options(ctx, &args)?;
+    let pins = if args.only_hash { None } else { Some(prepare_store(ctx)?) };
+    let name = args.pin_name.clone().unwrap_or_default();
+    let stage = |batch: &mut Batch, cid: &cairn_store::Cid| match &pins {
+        Some(pins) => {
+            pins.stage(batch, cid, PinMode::Recursive, &name);
+            Ok(())
+        }
+        None => Ok(()),
+    };
+    let blocks = if args.only_hash { None } else { Some(std::sync::Arc::clone(ctx.blocks()?)) };
+    let wanted = args.progress.unwrap_or(ctx.out.err_tty) && !args.quiet && !args.quieter && !args.silent;
+    let bar = progress::Bar::new(wanted && ctx.out.err_tty && !ctx.out.json(), &args.paths);
+    let events = wanted && ctx.out.json();
+
+    let mut last_root = None;
+    let mut on_added = |added: Added| {
+        if added.root {
+            last_root = Some(added.cid);
+        }
+        bar.suspend(|| print(ctx, &args, &added)).map_err(|e| ImportError::Output(e.to_string()))
+    };
+    let mut on_progress = |bytes: u64| {
+        bar.set(bytes);
+        if events {
+            // A reader that went away is met again at the next line.
+            let _ = ctx.out.emit(&Event { bytes: Some(bytes), ..Event::default() }, |_| String::new());
+        }
+    };
+    let stage: Option<import::StagePin<'_>> = if args.pin && pins.is_some() { Some(&stage) } else { None };
+    let mut committer = Committer::new(blocks, stage, &mut on_added, &mut on_progress);
+    let cancel = ctx.cancel.flag();
+    let result = import::import(sources(ctx, &args)?, &options, &cancel, &mut committer)
+        // Arguments before the one that failed are whole: they are kept and announced, as in Kubo.
+        .map_or_else(|error| committer.abandon().and(Err(error)), |()| Ok(()));
+    match result {
+        Err(ImportError::Cancelled) => return Err(Interrupted.into()),
+        other => other?,
+    }
+    committer.finish()?;
+    bar.finish();
+    if let (true, Some(cid)) = (args.quieter, last_root) {
+        writeln!(ctx.out.stdout(), "{}", ctx.out.cid(&cid))?;
+    }
+    Ok(())
+}
+
+/// Opens the repository and checks that it may grow.
+fn prepare_store(ctx: &Ctx) -> anyhow::Result<Pins> {
+    ctx.check_capacity()?;
+    Ok(Pins::new(std::sync::Arc::clone(ctx.blocks()?)))
+}
+
+fn options(ctx: &Ctx, args: &Args) -> anyhow::Result<import::Options> {
+    anyhow::ensure!(args.pin || args.pin_name.is_none(), "pin-name option requires pin to be set");
+    if let Some(name) = &args.pin_name {
+        cairn_store::pin::check_name(name)?;
+    }
+    let mtime = match (args.mtime.unwrap_or(0), args.mtime_nsecs.unwrap_or(0)) {
+        (0, 0) => None,
+        (0, _) => anyhow::bail!("option \"mtime-nsecs\" requires \"mtime\" to be provided as well"),
+        (_, nanos) if nanos >= 1_000_000_000 => anyhow::bail!("--mtime-nsecs is below 1000000000, got {nanos}"),
+        (seconds, nanos) => Some(Mtime { seconds, nanos }),
+    };
+    let mode = args.mode.filter(|&m| m != 0);
+    let metadata = args.preserve_mode || args.preserve_mtime || mode.is_some() || mtime.is_some();
+    let profile = args.profile.resolve(&ctx.config()?.import()?, metadata)?;
+    Ok(import::Options {
+        profile,
+        recursive: args.recursive,
+        hidden: args.hidden,
+        empty_dirs: args.empty_dirs,
+        wrap: args.wrap_with_directory,
+        dereference_args: args.dereference_args,
+        dereference_symlinks: args.dereference_symlinks,
+        ignore: ignore_rules(args)?,
+        preserve_mode: args.preserve_mode,
+        preserve_mtime: args.preserve_mtime,
+        mode,
+        mtime,
+    })
+}
+
+fn ignore_rules(args: &Args) -> anyhow::Result<Gitignore> {
+    // Patterns are matched against paths that are already relative to the folder that is added.
+    let mut rules = GitignoreBuilder::new("");
+    if let Some(file) = &args.ignore_rules_path {
+        if let Some(error) = rules.add(file) {
+            return Err(error).with_context(|| format!("cannot use the ignore rules in {}", file.display()));
+        }
+    }
+    for pattern in &args.ignore {
+        rules.add_line(None, pattern).with_context(|| format!("--ignore {pattern:?} is not a pattern"))?;
+    }
+    Ok(rules.build()?)
+}
+
+fn sources(ctx: &Ctx, args: &Args) -> anyhow::Result<Vec<Source>> {
+    let stdin = || {
+        if std::io::stdin().is_terminal() && ctx.out.err_tty && !args.silent {
+            eprintln!("cairn: reading from standard input; send Ctrl-d to stop.");
+        }
+        let name = args.stdin_name.clone().map(String::into_bytes);
+        Source::Stream { name, reader: Box::new(std::io::stdin()) }
+    };
+    if args.paths.is_empty() {
+        return Ok(vec![stdin()]);
+    }
+    let mut paths = args.paths.clone();
+    // As in Kubo: arguments are added by the order of their names.
+    paths.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+    Ok(paths.into_iter().map(|p| if p.as_os_str() == "-" { stdin() } else { Source::Path(p) }).collect())
+}
+
+fn print(ctx: &Ctx, args: &Args, added: &Added) -> anyhow::Result<()> {
+    if args.silent || args.quieter {
+        return Ok(());
+    }
+    let name = String::from_utf8_lossy(&added.name);
+    let event = Event {
+        name: name.clone().into_owned(),
+        hash: Some(ctx.out.cid(&added.cid)),
+        bytes: None,
+        size: Some(added.size.to_string()),
+        mode: added.meta.mode.map(|m| format!("0{m:o}")),
+        mtime: added.meta.mtime.map(|t| t.seconds),
+        mtime_nsecs: added.meta.mtime.map(|t| t.nanos).filter(|&n| n > 0),
+    };
+    ctx.out.emit(&event, |event| {
+        let hash = event.hash.as_deref().unwrap_or_default();
+        if args.quiet { format!("{hash}\n") } else { format!("added {hash} {}\n", ctx.out.escape(&name)) }
+    })
+}
