@@ -112,12 +112,12 @@ impl Pins {
                 }
             }
         }
-        if walks { self.list_indirect(known, emit) } else { Ok(()) }
+        if walks { self.list_indirect(&known, emit) } else { Ok(()) }
     }
 
     fn list_indirect<E: From<PinError>>(
         &self,
-        known: Visited,
+        known: &Visited,
         emit: &mut dyn FnMut(Found) -> Result<(), E>,
     ) -> Result<(), E> {
         self.walk(known.sibling(), |cid, short| {
