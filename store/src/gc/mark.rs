@@ -6,7 +6,7 @@ use crate::{
     blockstore::KvBlocks,
     dag::{
         self, NodeError,
-        drain::{Read, drain, links_of},
+        drain::{Links, drain},
     },
     kv::{Batch, Durability, Table},
     pin::{PinMode, Pins},
@@ -121,15 +121,15 @@ impl<'a, 'w> Marker<'a, 'w> {
 
     fn drain(&mut self, stack: &mut Vec<Cid>) -> Result<(), GcError> {
         let blocks = self.blocks;
-        drain(blocks, stack, |cid, read, stack| {
+        drain(blocks, stack, |cid, links, stack| {
             self.watch.check()?;
-            self.node(&cid, read, stack)
+            self.node(&cid, links, stack)
         })
     }
 
     /// Marks the links of a node.
-    fn node(&mut self, cid: &Cid, read: Read, stack: &mut Vec<Cid>) -> Result<(), GcError> {
-        match links_of(cid, read) {
+    fn node(&mut self, cid: &Cid, links: Links, stack: &mut Vec<Cid>) -> Result<(), GcError> {
+        match links {
             Ok(links) => {
                 self.reach(links, stack)?;
                 let row = self.run.work(cid);
