@@ -21,15 +21,6 @@ pub struct Interrupted;
 #[error("failed")]
 pub struct AlreadyReported;
 
-/// Lets a closed pipe end the process quietly, as it ends other Unix tools.
-#[allow(unsafe_code)]
-pub fn restore_sigpipe() {
-    // SAFETY: called first in `main`, before any thread exists; SIG_DFL is a valid disposition.
-    unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-    }
-}
-
 /// Prints an error, if any, and gives the exit code.
 pub fn report(ctx: &Ctx, result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result.and_then(|()| ctx.out.finish()) else { return ExitCode::SUCCESS };

@@ -8,12 +8,15 @@ mod cmd;
 mod ctx;
 mod exit;
 mod output;
+mod process;
+mod target;
+mod units;
 
 use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    exit::restore_sigpipe();
+    process::prepare();
     let cli = args::Cli::parse();
     let ctx = ctx::Ctx::new(cli.global);
     let result = cmd::run(&ctx, cli.command);

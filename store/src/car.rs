@@ -77,12 +77,12 @@ pub enum CarError {
         reason: String,
     },
     /// The stream can't be read.
-    #[error("reading at byte {at}: {source}")]
+    #[error("reading the CAR failed at byte {at}: {error}")]
     Io {
         /// How far it was read.
         at: u64,
         /// The system's answer.
-        source: io::Error,
+        error: io::Error,
     },
 }
 

@@ -29,9 +29,13 @@ pub mod gc;
 pub mod hash;
 pub mod import;
 pub mod kv;
+pub mod names;
+pub mod path;
 pub mod pin;
+pub mod refs;
 #[cfg(feature = "rocks")]
 pub mod repo;
+pub mod resolve;
 pub mod session;
 mod sync;
 mod unflushed;

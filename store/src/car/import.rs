@@ -4,16 +4,15 @@
 //! reader thread → batches of 4 MiB → HASHERS threads → the caller's thread, in the order of the CAR → Bulk
 //! ```
 //!
-//! At most [`QUEUE`] batches wait, so memory stays below about 60 MiB whatever the CAR holds.
+//! At most [`QUEUE`] batches wait, so memory stays below about 40 MiB whatever the CAR holds.
 
 use super::{CarError, CarReader, MAX_ROOTS, Section};
 use crate::{
     Block, Cid, StoreError,
     block::{BlockError, MAX_BLOCK_SIZE},
-    blockstore::{Blockstore as _, Bulk, KvBlocks},
+    blockstore::{Bulk, KvBlocks},
     dag::{self, DagError, walk::Seen, walk::Sight},
     kv::Batch,
-    session::Session,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::{io::Read, sync::Arc, thread, time::Duration};
@@ -21,7 +20,7 @@ use std::{io::Read, sync::Arc, thread, time::Duration};
 /// Threads that hash. Two keep up with any disk that one thread can write to.
 const HASHERS: usize = 2;
 /// Batches that wait to be hashed or written.
-const QUEUE: usize = 4;
+const QUEUE: usize = 2;
 /// Bytes in a batch: enough blocks of 256 KiB to hash in lockstep.
 const BATCH_BYTES: usize = 4 << 20;
 /// Sections in a batch, however small.
@@ -73,20 +72,20 @@ pub enum ImportError {
     #[error(transparent)]
     Open(#[from] CarError),
     /// This block is refused.
-    #[error("import failed at block {cid:?}: {source}", cid = cid.to_string())]
+    #[error("import failed at block {cid:?}: {reason}", cid = cid.to_string())]
     At {
         /// The block.
         cid: Box<Cid>,
         /// Why.
-        source: Refusal,
+        reason: Refusal,
     },
     /// What comes after this block is broken; `None`: after the header.
-    #[error("import failed{}: {source}", previous.as_ref().map(|cid| format!(" after block \"{cid}\"")).unwrap_or_default())]
+    #[error("import failed{}: {reason}", previous.as_ref().map(|cid| format!(" after block \"{cid}\"")).unwrap_or_default())]
     After {
         /// The last good block.
         previous: Option<Box<Cid>>,
         /// What is wrong.
-        source: CarError,
+        reason: CarError,
     },
     /// The headers name too many roots.
     #[error("the headers name more than {MAX_ROOTS} distinct roots: import the CARs one by one")]
@@ -99,11 +98,10 @@ pub enum ImportError {
     Stopped,
 }
 
-/// An import of one or more CARs.
+/// An import of one or more CARs. Blocks that it stored are guarded from collections until it is dropped.
 pub struct Import {
-    blocks: Arc<KvBlocks>,
-    /// IMPORTANT: held until the caller has pinned the roots (rule 2 of [`crate::session`]).
-    session: Session,
+    /// IMPORTANT: holds the session, which must outlive the pinning of the roots (rule 2 of
+    /// [`crate::session`]).
     bulk: Bulk,
     options: ImportOptions,
     imported: Imported,
@@ -128,15 +126,7 @@ enum Next {
 impl Import {
     /// Begins an import into that store.
     pub fn new(blocks: &Arc<KvBlocks>, options: ImportOptions) -> Self {
-        Self {
-            blocks: Arc::clone(blocks),
-            session: blocks.session(),
-            bulk: blocks.bulk(),
-            options,
-            imported: Imported::default(),
-            known_roots: Seen::new(),
-            previous: None,
-        }
+        Self { bulk: blocks.bulk(), options, imported: Imported::default(), known_roots: Seen::new(), previous: None }
     }
 
     /// What was read so far.
@@ -165,7 +155,7 @@ impl Import {
         loop {
             match wait(&ordered, stop) {
                 Ok(Next::Batch(answer)) => self.store(wait(&answer, stop)??)?,
-                Ok(Next::Broken(source)) => return Err(ImportError::After { previous: self.previous.take(), source }),
+                Ok(Next::Broken(reason)) => return Err(ImportError::After { previous: self.previous.take(), reason }),
                 Err(Gone::Ended) => return Ok(()),
                 Err(gone) => return Err(gone.into()),
             }
@@ -192,15 +182,14 @@ impl Import {
         Ok(self.bulk.put_many(batch)?)
     }
 
-    /// Makes all of it durable. The session that comes back guards the blocks from collections: hold it until
-    /// the roots are pinned.
+    /// Makes all of it durable, and says what it was. Blocks are guarded from collections until this import is
+    /// dropped: pin the roots before.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn finish(mut self) -> Result<(Imported, Session), ImportError> {
+    pub fn commit(&mut self) -> Result<&Imported, ImportError> {
         self.bulk.commit(Batch::new())?;
-        drop(self.blocks);
-        Ok((self.imported, self.session))
+        Ok(&self.imported)
     }
 }
 
@@ -278,7 +267,7 @@ fn check(sections: Vec<Section>, options: ImportOptions) -> Hashed {
         .into_iter()
         .zip(verified)
         .map(|(cid, block)| {
-            let refuse = |source| ImportError::At { cid: Box::new(cid), source };
+            let refuse = |reason| ImportError::At { cid: Box::new(cid), reason };
             let block = block.map_err(|e| refuse(e.into()))?;
             if block.data().len() > MAX_BLOCK_SIZE && !options.allow_big_blocks {
                 return Err(refuse(Refusal::TooBig));

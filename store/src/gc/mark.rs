@@ -51,6 +51,14 @@ impl<'a, 'w> Marker<'a, 'w> {
 
     /// Marks everything below the pins and the extra roots. Whether all of it could be read.
     pub(super) fn run(mut self, pins: &Pins, roots: &[Cid]) -> Result<bool, GcError> {
+        let ended = self.mark(pins, roots);
+        if matches!(ended, Ok(()) | Err(GcError::Stopped)) {
+            self.write()?;
+        }
+        ended.map(|()| !self.failed)
+    }
+
+    fn mark(&mut self, pins: &Pins, roots: &[Cid]) -> Result<(), GcError> {
         // What an interrupted run left to do. First what is strict: what both reach is then strict.
         self.go_on(true)?;
         let mut stack = Vec::new();
@@ -74,9 +82,7 @@ impl<'a, 'w> Marker<'a, 'w> {
         self.strict = false;
         self.reach(roots.to_vec(), &mut stack)?;
         self.drain(&mut stack)?;
-        self.go_on(false)?;
-        self.write()?;
-        Ok(!self.failed)
+        self.go_on(false)
     }
 
     /// Works off the work rows that are not in memory.

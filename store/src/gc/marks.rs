@@ -115,7 +115,7 @@ fn hash_of_mark((mut key, _): Row) -> Vec<u8> {
 }
 
 /// Stages the end of every collection: no run, no marks.
-pub(super) fn stage_clear(batch: &mut Batch) {
+pub(crate) fn stage_clear(batch: &mut Batch) {
     stage_forget(batch);
     batch.delete_range(Table::Marks, vec![KEY_VERSION], vec![KEY_VERSION + 1]);
 }
@@ -132,9 +132,4 @@ pub(crate) fn leftover(kv: &dyn Kv) -> Result<bool, StoreError> {
         return Ok(false);
     }
     kv.scan(Table::Marks, &[], None).next().transpose().map(|row| row.is_some())
-}
-
-/// Drops all marks.
-pub(crate) fn stage_drop_leftover(batch: &mut Batch) {
-    stage_clear(batch);
 }

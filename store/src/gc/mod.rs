@@ -17,7 +17,7 @@ mod marks;
 mod sweep;
 
 pub use marks::stage_forget;
-pub(crate) use marks::{leftover, stage_drop_leftover};
+pub(crate) use marks::{leftover, stage_clear};
 
 use crate::{
     Cid, StoreError,
@@ -133,10 +133,18 @@ pub fn collect(
     let advance = blocks.epochs().advance();
     let roots = roots()?;
     let run = begin(blocks, advance.epoch, &roots)?;
-    let complete = Marker::new(blocks, &run, &mut watch).run(pins, &roots)?;
-    if !complete {
-        end(blocks)?;
-        return Err(GcError::Incomplete);
+    match Marker::new(blocks, &run, &mut watch).run(pins, &roots) {
+        Ok(true) => {}
+        Ok(false) => {
+            end(blocks)?;
+            return Err(GcError::Incomplete);
+        }
+        Err(GcError::Stopped) => {
+            // So that the next process finds the marks.
+            blocks.kv().flush()?;
+            return Err(GcError::Stopped);
+        }
+        Err(error) => return Err(error),
     }
     sweep::sweep(blocks, &run, advance.floor, &mut watch)?;
     end(blocks)?;
@@ -165,6 +173,6 @@ fn begin(blocks: &KvBlocks, epoch: u64, roots: &[Cid]) -> Result<Run, GcError> {
 /// Drops the marks. Being synced, it makes all that was deleted before durable.
 fn end(blocks: &KvBlocks) -> Result<(), GcError> {
     let mut batch = Batch::new();
-    marks::stage_clear(&mut batch);
+    stage_clear(&mut batch);
     Ok(blocks.kv().write(batch, Durability::Synced)?)
 }

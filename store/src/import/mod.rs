@@ -172,3 +172,6 @@ impl ImportError {
         Self::Read { action, path: path.to_owned(), source: Arc::new(source) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,13 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// What could not be read, or that the import was cancelled.
     pub fn run(mut self, sources: Vec<Source>) -> Result<(), ImportError> {
+        let read = self.read_all(sources);
+        // What was read before an error is announced before it.
+        let handed_over = self.hand_over();
+        read.and(handed_over)
+    }
+
+    fn read_all(&mut self, sources: Vec<Source>) -> Result<(), ImportError> {
         for source in sources {
             self.push(Item::Source)?;
             let mut walk = Walk::new(source, self.options);
@@ -84,7 +91,7 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        self.hand_over()
+        Ok(())
     }
 
     fn push(&mut self, item: Item) -> Result<(), ImportError> {

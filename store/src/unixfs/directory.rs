@@ -177,3 +177,6 @@ fn check_name(name: &[u8]) -> Result<(), BuildError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,12 +61,13 @@ pub(super) struct ShardEntry<'a> {
 }
 
 /// A shard being filled.
+#[derive(Default)]
 struct Open {
     node: NodeWriter,
     /// Most significant byte first.
     bitfield: Vec<u8>,
     /// Its index in its parent.
-    index: usize,
+    slot: usize,
 }
 
 /// Builds shards from entries in the order of their hashes, each shard as soon as its last entry came: one
@@ -75,7 +76,9 @@ pub(super) struct HamtBuilder<'a, E> {
     profile: &'a Profile,
     width: u32,
     prefix_len: usize,
-    stack: Vec<Open>,
+    root: Open,
+    /// The shards from below the root to where the last entry went.
+    path: Vec<Open>,
     emit: E,
 }
 
@@ -86,15 +89,14 @@ where
 {
     pub(super) fn new(profile: &'a Profile, emit: E) -> Self {
         let fanout = profile.max_hamt_fanout;
-        let width = fanout.trailing_zeros();
-        let mut builder = Self { profile, width, prefix_len: prefix_len(fanout), stack: Vec::new(), emit };
-        builder.open(0);
-        builder
-    }
-
-    fn open(&mut self, index: usize) {
-        let bitfield = vec![0; self.profile.max_hamt_fanout / 8];
-        self.stack.push(Open { node: NodeWriter::default(), bitfield, index });
+        Self {
+            profile,
+            width: fanout.trailing_zeros(),
+            prefix_len: prefix_len(fanout),
+            root: Open::new(fanout, 0),
+            path: Vec::new(),
+            emit,
+        }
     }
 
     /// Levels at which two hashes have the same index, counted from the root.
@@ -116,12 +118,12 @@ where
             let text = |e: &ShardEntry<'_>| String::from_utf8_lossy(e.name).into_owned();
             return Err(BuildError::TooDeep(text(entry), other.map(text).unwrap_or_default()).into());
         };
-        while self.stack.len() > kept + 1 {
+        while self.path.len() > kept {
             self.close()?;
         }
-        while self.stack.len() <= level {
-            let index = self.index(entry.hash, self.stack.len() - 1).unwrap_or_default();
-            self.open(index);
+        while self.path.len() < level {
+            let slot = self.index(entry.hash, self.path.len()).unwrap_or_default();
+            self.path.push(Open::new(self.profile.max_hamt_fanout, slot));
         }
         self.link(slot, entry.cid, entry.name, entry.tsize);
         Ok(())
@@ -134,17 +136,16 @@ where
     /// Links from the lowest open shard.
     fn link(&mut self, slot: usize, cid: &[u8], name: &[u8], tsize: u64) {
         let prefix = format!("{slot:0width$X}", width = self.prefix_len);
-        if let Some(open) = self.stack.last_mut() {
-            open.node.link(cid, prefix.as_bytes(), name, tsize);
-            let byte = open.bitfield.len() - 1 - slot / 8;
-            open.bitfield[byte] |= 1 << (slot % 8);
-        }
+        let open = self.path.last_mut().unwrap_or(&mut self.root);
+        open.node.link(cid, prefix.as_bytes(), name, tsize);
+        let byte = open.bitfield.len() - 1 - slot / 8;
+        open.bitfield[byte] |= 1 << (slot % 8);
     }
 
-    /// Emits the lowest open shard and links it from its parent.
+    /// Emits the lowest open shard below the root and links it from its parent.
     fn close(&mut self) -> Result<(), X> {
-        if let Some(open) = self.stack.pop() {
-            let slot = open.index;
+        if let Some(open) = self.path.pop() {
+            let slot = open.slot;
             let root = self.seal(open, FileMeta::NONE)?;
             self.link(slot, &root.cid.to_bytes(), b"", root.tsize);
         }
@@ -154,8 +155,7 @@ where
     fn seal(&mut self, open: Open, meta: FileMeta) -> Result<Root, X> {
         let mut data = Data::new(Kind::HamtShard);
         let zeros = open.bitfield.iter().take_while(|&&byte| byte == 0).count();
-        // An empty bitfield is left out altogether.
-        data.data = (zeros < open.bitfield.len()).then(|| Bytes::from(open.bitfield).slice(zeros..));
+        data.data = Some(Bytes::from(open.bitfield).slice(zeros..));
         data.hash_type = Some(HASH_MURMUR3_X64_64);
         data.fanout = Some(self.profile.max_hamt_fanout as u64);
         meta.apply(&mut data);
@@ -167,13 +167,86 @@ where
 
     /// Ends the directory; its metadata goes into the root.
     pub(super) fn finish(mut self, meta: FileMeta) -> Result<Root, X> {
-        while self.stack.len() > 1 {
+        while !self.path.is_empty() {
             self.close()?;
         }
-        match self.stack.pop() {
-            Some(root) => self.seal(root, meta),
-            // The root is opened with the builder and closed here only.
-            None => Err(BuildError::EmptyName.into()),
+        let root = std::mem::take(&mut self.root);
+        self.seal(root, meta)
+    }
+}
+
+impl Open {
+    fn new(fanout: usize, slot: usize) -> Self {
+        Self { node: NodeWriter::default(), bitfield: vec![0; fanout / 8], slot }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_those_of_deployed_nodes() {
+        // From Kubo: the link names in the root shards of one directory, at two widths.
+        for (name, wide, narrow) in [
+            ("日本語", 0x12, "0"),
+            ("x9", 0x2f, "13"),
+            ("x2", 0x3c, "171"),
+            ("x5", 0x60, "300"),
+            ("x0", 0x62, "305"),
+            ("a name of thirty-two bytes......", 0x71, "34"),
+            ("a", 0x85, "4"),
+            ("abc", 0xb4, "5"),
+            ("x8", 0xf2, "74"),
+        ] {
+            let hash = hash_name(name.as_bytes());
+            assert_eq!(index(hash, 0, 256), Some(wide), "{name}");
+            let digits: String = (0..3).filter_map(|level| index(hash, level, 8)).map(|i| i.to_string()).collect();
+            assert!(digits.starts_with(narrow), "{name}: {digits}");
+        }
+    }
+
+    #[test]
+    fn bits_are_taken_from_the_top() {
+        let hash = 0xfedc_ba98_7654_3210;
+        assert_eq!([0, 1, 7].map(|level| index(hash, level, 256)), [Some(0xfe), Some(0xdc), Some(0x10)]);
+        assert_eq!(index(hash, 8, 256), None);
+        assert_eq!(index(hash, 0, 1024), Some(0x3fb));
+        assert_eq!(index(hash, 5, 1024), Some((hash >> 4) as usize & 0x3ff));
+        // Four bits are left, and an index takes ten.
+        assert_eq!(index(hash, 6, 1024), None);
+        assert_eq!(index(hash, 20, 8), Some((hash >> 1) as usize & 7));
+        assert_eq!([8, 16, 64, 256, 512, 1024].map(prefix_len), [1, 1, 2, 2, 3, 3]);
+    }
+
+    /// Builds a directory whose names hash as told; answers the number of its shards.
+    fn shards(fanout: usize, hashes: &[u64]) -> Result<usize, BuildError> {
+        let profile = Profile { max_hamt_fanout: fanout, ..Profile::default() };
+        let entry = |&hash| ShardEntry { hash, name: b"n", cid: &[0x12, 0x20], tsize: 1 };
+        let mut count = 0;
+        let mut builder = HamtBuilder::new(&profile, |_| {
+            count += 1;
+            Ok::<_, BuildError>(())
+        });
+        for (i, hash) in hashes.iter().enumerate() {
+            let before = i.checked_sub(1).map(|i| entry(&hashes[i]));
+            builder.push(&entry(hash), before.as_ref(), hashes.get(i + 1).map(entry).as_ref())?;
+        }
+        builder.finish(FileMeta::NONE)?;
+        Ok(count)
+    }
+
+    #[test]
+    fn hashes_that_no_level_tells_apart_are_an_error() {
+        // 64 bits are 21 levels of 3 bits, 8 levels of 8, 6 levels of 10; what is left over counts for nothing.
+        for (fanout, levels) in [(8, 21), (256, 8), (1024, 6)] {
+            let last = 64 - levels * usize::ilog2(fanout);
+            let told_apart = 1u64 << last;
+            assert_eq!(shards(fanout, &[0, told_apart]), Ok(levels as usize), "{fanout}");
+            assert!(matches!(shards(fanout, &[5, 5]), Err(BuildError::TooDeep(..))), "{fanout}");
+            if last > 0 {
+                assert!(matches!(shards(fanout, &[0, told_apart >> 1]), Err(BuildError::TooDeep(..))), "{fanout}");
+            }
         }
     }
 }

@@ -8,7 +8,6 @@ use super::{
 };
 use crate::{
     Block,
-    block::Prefix,
     dag::pb::{push_varint, varint_len},
 };
 use bytes::Bytes;
@@ -20,11 +19,6 @@ pub struct Leaf {
     pub block: Block,
     /// Length of the chunk in bytes.
     pub file_size: u64,
-}
-
-/// What leaves are named with (those that are not inlined: [`Profile::seal_leaves`] knows both).
-pub fn leaf_prefix(profile: &Profile) -> Prefix {
-    profile.leaf_prefix()
 }
 
 /// Bytes of the leaf that holds a chunk. A raw leaf is the chunk itself, without a copy.

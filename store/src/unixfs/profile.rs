@@ -38,6 +38,29 @@ pub enum HamtEstimate {
     Disabled,
 }
 
+impl Layout {
+    /// The layout of that name in a configuration: `balanced` or `trickle`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "balanced" => Some(Self::Balanced),
+            "trickle" => Some(Self::Trickle),
+            _ => None,
+        }
+    }
+}
+
+impl HamtEstimate {
+    /// The reckoning of that name in a configuration: `links`, `block` or `disabled`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "links" => Some(Self::Links),
+            "block" => Some(Self::Block),
+            "disabled" => Some(Self::Disabled),
+            _ => None,
+        }
+    }
+}
+
 /// What decides the CIDs of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
@@ -190,17 +213,24 @@ impl Profile {
         Block::seal(self.inlined(self.node_prefix(), data.len()), data)
     }
 
-    /// Names many encoded leaves at once (see [`super::leaf::encode`]), in order; short ones are inlined.
+    /// Names an encoded leaf (see [`super::leaf::encode`]), or inlines it when it is short enough.
+    ///
+    /// # Errors
+    /// As [`Profile::seal_node`].
+    pub fn seal_leaf(&self, data: Bytes) -> Result<Block, BlockError> {
+        Block::seal(self.inlined(self.leaf_prefix(), data.len()), data)
+    }
+
+    /// Names many encoded leaves at once, in order, as [`Profile::seal_leaf`] does.
     ///
     /// # Errors
     /// As [`Profile::seal_node`].
     pub fn seal_leaves(&self, leaves: Vec<Bytes>) -> Result<Vec<Block>, BlockError> {
-        let prefix = self.leaf_prefix();
         let inlines = |leaf: &Bytes| self.inline.is_some_and(|limit| leaf.len() <= limit);
         if !leaves.iter().any(inlines) {
-            return Block::seal_many(prefix, leaves);
+            return Block::seal_many(self.leaf_prefix(), leaves);
         }
-        leaves.into_iter().map(|leaf| Block::seal(self.inlined(prefix, leaf.len()), leaf)).collect()
+        leaves.into_iter().map(|leaf| self.seal_leaf(leaf)).collect()
     }
 
     fn inlined(&self, prefix: Prefix, len: usize) -> Prefix {
@@ -222,6 +252,14 @@ mod tests {
         }
         Profile::cid_v1().validate().expect("valid");
         assert_eq!(Profile::named("server"), None);
+        assert_eq!(
+            ["balanced", "trickle", "Trickle"].map(Layout::from_name),
+            [Some(Layout::Balanced), Some(Layout::Trickle), None]
+        );
+        assert_eq!(
+            ["links", "block", "disabled", ""].map(HamtEstimate::from_name),
+            [Some(HamtEstimate::Links), Some(HamtEstimate::Block), Some(HamtEstimate::Disabled), None]
+        );
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub enum BuildError {
     /// The hash function is identity, and a block is too long for it.
     #[error("identity digest over the limit of {max} bytes: use another hash function", max = crate::hash::MAX_IDENTITY)]
     IdentityTooLong,
+    /// A leaf that was not encoded for this profile, and that metadata should go into.
+    #[error("a leaf of the file is not encoded as the profile says")]
+    NotALeaf,
     /// A directory's entry has no name.
     #[error("an entry of a directory needs a name")]
     EmptyName,

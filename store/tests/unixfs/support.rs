@@ -21,10 +21,15 @@ use chacha20::{
 };
 use std::collections::{BTreeMap, HashMap};
 
-/// The first `len` bytes of the ChaCha20 keystream under the hash of `seed`.
+/// The ChaCha20 keystream under the hash of `seed`.
+pub fn keystream(seed: &str) -> ChaCha20 {
+    ChaCha20::new(&sha256(seed.as_bytes()).into(), &[0; 12].into())
+}
+
+/// Its first `len` bytes.
 pub fn test_bytes(seed: &str, len: usize) -> Vec<u8> {
     let mut out = vec![0; len];
-    ChaCha20::new(&sha256(seed.as_bytes()).into(), &[0; 12].into()).apply_keystream(&mut out);
+    keystream(seed).apply_keystream(&mut out);
     out
 }
 
@@ -56,7 +61,7 @@ impl Importer {
                 Some(len) => {
                     let chunk = Bytes::copy_from_slice(&bytes[start..start + len]);
                     let encoded = leaf::encode(&self.profile, chunk);
-                    let block = self.profile.seal_leaves(vec![encoded]).expect("seals").remove(0);
+                    let block = self.profile.seal_leaf(encoded).expect("seals");
                     layout.push(Leaf { block, file_size: len as u64 }, &mut out).expect("a node");
                     start += len;
                 }
@@ -144,8 +149,15 @@ pub struct Flags {
 
 /// Reads the flags as they stand in the vectors.
 pub fn flags<'a>(flags: impl IntoIterator<Item = &'a str>) -> Flags {
-    let mut out = Flags::default();
-    let (mut raw, mut v1, mut inline, mut limit) = (None, false, false, 32);
+    flags_of(Profile::default(), flags)
+}
+
+/// The same, on top of a profile.
+pub fn flags_of<'a>(profile: Profile, flags: impl IntoIterator<Item = &'a str>) -> Flags {
+    let mut out = Flags { profile, ..Flags::default() };
+    let mut raw = profile.raw_leaves.then_some(true);
+    let mut v1 = profile.cid_version == cid::Version::V1;
+    let (mut inline, mut limit) = (false, 32);
     let (mut seconds, mut nanos) = (None, 0);
     for flag in flags {
         let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
@@ -161,7 +173,8 @@ pub fn flags<'a>(flags: impl IntoIterator<Item = &'a str>) -> Flags {
             "--hash" => out.profile.hash = HashFn::from_name(value).expect("a hash function"),
             "--inline" => inline = true,
             "--inline-limit" => limit = number(),
-            "--mode" => out.meta.mode = Some(u32::from_str_radix(value, 8).expect("a mode")),
+            // Kubo's flag loses the bits above rwxrwxrwx, though the format has room for three of them.
+            "--mode" => out.meta.mode = Some(u32::from_str_radix(value, 8).expect("a mode") & 0o777),
             "--mtime" => seconds = Some(value.parse().expect("seconds")),
             "--mtime-nsecs" => nanos = value.parse().expect("nanoseconds"),
             "--hidden" => out.hidden = true,

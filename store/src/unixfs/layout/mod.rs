@@ -60,7 +60,7 @@ impl LayoutBuilder {
                 return self.push(leaf, out);
             }
             Shape::Balanced(tree) => tree.push(Child::leaf(&leaf), &self.profile, out)?,
-            Shape::Trickle(tree) => tree.push(Child::leaf(&leaf), &self.profile, out)?,
+            Shape::Trickle(tree) => tree.push(&Child::leaf(&leaf), &self.profile, out)?,
         }
         out.push(leaf.block);
         Ok(())
@@ -80,8 +80,7 @@ impl LayoutBuilder {
             Shape::Single(leaf) => leaf,
             Shape::Empty => {
                 let data = leaf::encode(profile, Bytes::new());
-                let block = profile.seal_leaves(vec![data])?.pop().ok_or(BuildError::IdentityTooLong)?;
-                Leaf { block, file_size: 0 }
+                Leaf { block: profile.seal_leaf(data)?, file_size: 0 }
             }
         };
         finish_single(single, meta, profile, out)
@@ -102,8 +101,7 @@ fn finish_single(leaf: Leaf, meta: FileMeta, profile: &Profile, out: &mut Vec<Bl
         return node.seal_root(meta, profile, out);
     }
     let message = PbNode::decode(block.data()).ok().and_then(|node| Data::decode(&node.data?).ok());
-    // The leaf's bytes are our own encoding; other bytes can only come from a caller that did not use it.
-    let mut message = message.unwrap_or_else(|| Data::new(Kind::File));
+    let mut message = message.ok_or(BuildError::NotALeaf)?;
     meta.apply(&mut message);
     let (block, tsize) = NodeWriter::default().seal(&message, profile)?;
     let root = Root { cid: *block.cid(), tsize, file_size };

@@ -39,12 +39,12 @@ impl Open {
 }
 
 impl Trickle {
-    pub(super) fn push(&mut self, leaf: Child, profile: &Profile, out: &mut Vec<Block>) -> Result<(), BuildError> {
+    pub(super) fn push(&mut self, leaf: &Child, profile: &Profile, out: &mut Vec<Block>) -> Result<(), BuildError> {
         // Each turn closes a node or opens the one that takes the leaf.
         loop {
             let top = self.path.last_mut().unwrap_or(&mut self.root);
             if top.leaves < profile.max_file_links {
-                top.node.add(&leaf);
+                top.node.add(leaf);
                 top.leaves += 1;
                 return Ok(());
             }

@@ -1,0 +1,188 @@
+use super::*;
+use crate::{
+    Cid,
+    blockstore::{Blockstore as _, KvBlocks},
+    kv::{Batch, Fault, FaultyKv, Kv, MemoryKv, Table},
+};
+use std::{
+    fs,
+    io::{Cursor, Read},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+const PIN: &[u8] = b"pin";
+
+struct Outcome {
+    added: Vec<(String, String)>,
+    result: Result<(), ImportError>,
+}
+
+fn store(kv: Arc<dyn Kv>) -> Arc<KvBlocks> {
+    Arc::new(KvBlocks::open(kv).expect("opens"))
+}
+
+fn add(blocks: &Arc<KvBlocks>, sources: Vec<Source>, options: &Options) -> Outcome {
+    let mut added = Vec::new();
+    let mut on_added = |a: Added| {
+        added.push((String::from_utf8_lossy(&a.name).into_owned(), a.cid.to_string()));
+        Ok(())
+    };
+    let stage = |batch: &mut Batch, cid: &Cid| {
+        batch.put(Table::Pins, [PIN, &cid.to_bytes()].concat(), Vec::new());
+        Ok(())
+    };
+    let mut on_progress = |_| {};
+    let mut committer = Committer::new(Some(Arc::clone(blocks)), Some(&stage), &mut on_added, &mut on_progress);
+    let imported = import(sources, options, &AtomicBool::new(false), &mut committer);
+    let result = imported.and_then(|()| committer.finish());
+    Outcome { added, result }
+}
+
+fn options() -> Options {
+    Options::new(Profile::unixfs_v0_2015())
+}
+
+fn bytes(content: Vec<u8>, name: &str) -> Source {
+    Source::Stream { name: Some(name.into()), reader: Box::new(Cursor::new(content)) }
+}
+
+/// The tree and the lines that Kubo 0.44 printed for `add -r d`.
+#[test]
+fn a_folder_is_announced_in_kubos_order_with_kubos_cids() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let d = dir.path().join("d");
+    fs::create_dir_all(d.join("sub/.hid")).expect("mkdir");
+    fs::create_dir(d.join("empty")).expect("mkdir");
+    fs::write(d.join("a"), "hi\n").expect("write");
+    fs::write(d.join("sub/b"), "x\n").expect("write");
+    fs::write(d.join(".hidden"), "h\n").expect("write");
+    std::os::unix::fs::symlink("a", d.join("link")).expect("symlink");
+    let blocks = store(Arc::new(MemoryKv::new()));
+    let outcome = add(&blocks, vec![Source::Path(d)], &options());
+    outcome.result.expect("adds");
+    let want = [
+        ("d/a", "QmZLRFWaz9Kypt2ACNMDzA5uzACDRiCqwdkNSP1UZsu56D"),
+        ("d/link", "QmQGdvJc5i8i3wPbkBgwtn91eoNg9cDxMBqaH4RBJVGX8S"),
+        ("d/sub/b", "QmUNXr47Bja3aHUMfhXX5mMWTFJKuoUGETcA48vHG7dhag"),
+        ("d/empty", "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"),
+        ("d/sub", "QmaXhY994oinayjLo3xaDGrT3NCmDXUE1FbpoPCPFYqNHp"),
+        ("d", "QmSgrT9ytf6ePxjBQ1q5A4edTY7KWUjfBt8smXk9E9aSnj"),
+    ];
+    assert_eq!(outcome.added, want.map(|(n, c)| (n.to_owned(), c.to_owned())));
+}
+
+#[test]
+fn a_fifo_ends_the_import_with_its_name_and_no_root() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    fs::write(dir.path().join("a"), "x").expect("write");
+    let fifo = dir.path().join("b");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).expect("mkfifo");
+    let blocks = store(Arc::new(MemoryKv::new()));
+    let outcome = add(&blocks, vec![Source::Path(dir.path().to_owned())], &options());
+    assert!(matches!(&outcome.result, Err(ImportError::Special { path }) if *path == fifo), "{:?}", outcome.result);
+    assert_eq!(outcome.added.len(), 1, "the file before it was read");
+    assert_eq!(blocks.kv().scan(Table::Pins, PIN, None).count(), 0);
+}
+
+#[test]
+fn a_symlink_to_its_own_folder_is_a_loop_only_when_it_is_followed() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    std::os::unix::fs::symlink(".", dir.path().join("me")).expect("symlink");
+    let blocks = store(Arc::new(MemoryKv::new()));
+    let source = || vec![Source::Path(dir.path().to_owned())];
+    add(&blocks, source(), &options()).result.expect("kept as a symlink");
+    let follow = Options { dereference_symlinks: true, ..options() };
+    assert!(matches!(add(&blocks, source(), &follow).result, Err(ImportError::Loop { .. })));
+}
+
+#[test]
+fn two_arguments_of_one_name_are_not_wrapped() {
+    let blocks = store(Arc::new(MemoryKv::new()));
+    let wrap = Options { wrap: true, ..options() };
+    let sources = vec![bytes(vec![1], "x"), bytes(vec![2], "x")];
+    assert!(matches!(add(&blocks, sources, &wrap).result, Err(ImportError::SameName { .. })));
+}
+
+/// A reader that fails after some bytes, like a file on a disk that goes bad.
+struct Failing(usize);
+
+impl Read for Failing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = buffer.len().min(self.0).min(100_000);
+        if n == 0 {
+            return Err(io::Error::other("the disk is gone"));
+        }
+        self.0 -= n;
+        buffer[..n].fill(7);
+        Ok(n)
+    }
+}
+
+#[test]
+fn a_read_error_in_the_middle_pins_nothing_of_that_argument() {
+    let blocks = store(Arc::new(MemoryKv::new()));
+    let bad = Source::Stream { name: Some("bad".into()), reader: Box::new(Failing(9 << 20)) };
+    let outcome = add(&blocks, vec![bytes(vec![1; 10], "good"), bad], &options());
+    assert!(matches!(outcome.result, Err(ImportError::Read { .. })));
+    assert!(outcome.added.is_empty(), "nothing is announced before it is durable");
+}
+
+/// The same import with a full disk, or a device error, at every operation in turn.
+#[test]
+fn a_fault_at_any_operation_announces_no_root_and_leaves_a_store_that_works() {
+    // Larger than one window, so that the import spills; two arguments, so that one can be whole.
+    let content = |seed: u8| (0..6u32 << 20).map(|i| (i >> 8) as u8 ^ seed).collect::<Vec<u8>>();
+    for fault in [Fault::NoSpace, Fault::Io] {
+        let mut at = 0;
+        loop {
+            let kv = Arc::new(FaultyKv::once(MemoryKv::new(), fault, at));
+            // Opening reads the epoch: operation 0.
+            let Ok(blocks) = KvBlocks::open(kv.clone()) else {
+                at += 1;
+                continue;
+            };
+            let blocks = Arc::new(blocks);
+            let sources = || vec![bytes(content(1), "a"), bytes(content(2), "b")];
+            let outcome = add(&blocks, sources(), &options());
+            if !kv.fired() {
+                outcome.result.expect("nothing failed");
+                assert!(at > 10, "the fault was never reached");
+                break;
+            }
+            assert!(outcome.result.is_err(), "operation {at}");
+            assert!(outcome.added.is_empty(), "operation {at}");
+            assert_eq!(kv.inner().scan(Table::Pins, PIN, None).count(), 0, "operation {at}");
+            let again = add(&blocks, sources(), &options());
+            again.result.expect("the store works once the fault is gone");
+            assert_eq!(again.added.len(), 2);
+            for (_, cid) in again.added {
+                assert!(blocks.has(crate::cid::parse(&cid).expect("a cid").hash()).expect("reads"));
+            }
+            at += 1;
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_import_ends_soon_and_announces_nothing() {
+    struct Endless(Arc<AtomicBool>, usize);
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 += 1;
+            if self.1 == 100 {
+                self.0.store(true, Ordering::Relaxed);
+            }
+            assert!(self.1 < 100_000, "the import did not stop");
+            buffer.fill(1);
+            Ok(buffer.len())
+        }
+    }
+    let cancel = Arc::new(AtomicBool::new(false));
+    let blocks = store(Arc::new(MemoryKv::new()));
+    let source = Source::Stream { name: None, reader: Box::new(Endless(Arc::clone(&cancel), 0)) };
+    let mut on_added = |_: Added| panic!("nothing was whole");
+    let mut on_progress = |_| {};
+    let mut committer = Committer::new(Some(blocks), None, &mut on_added, &mut on_progress);
+    let result = import(vec![source], &options(), &cancel, &mut committer);
+    assert!(matches!(result, Err(ImportError::Cancelled)), "{result:?}");
+}

@@ -1,0 +1,284 @@
+//! Reads directories, plain and sharded alike: one name, or all entries as a stream in the order of the DAG.
+//!
+//! In a sharded directory every entry is checked to be where the hash of its name says. So no entry can turn
+//! up twice, a shard that is linked from two places is refused, and a listing ends after as many steps as the
+//! directory has blocks and entries.
+
+use super::{
+    ahead::{Ahead, BATCH_BLOCKS},
+    entity::{self, Entity, ReadError, Shard},
+    hamt,
+    meta::FileMeta,
+};
+use crate::{
+    Block, Cid,
+    dag::pb::PbLink,
+    fetch::{Deadline, Fetch},
+};
+use bytes::Bytes;
+use std::{sync::Arc, vec};
+
+/// Shards under way or waiting at all levels of one listing. A level may always ask for one.
+const MAX_WAITING: usize = 64;
+/// Bits of a name's hash.
+const HASH_BITS: u32 = 64;
+
+/// An entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name: any bytes. Nothing has been checked about it.
+    pub name: Bytes,
+    /// Its root.
+    pub cid: Cid,
+    /// Size in bytes of all its blocks, as the directory's author says: never to be trusted.
+    pub tsize: u64,
+}
+
+/// A directory, opened for reading.
+pub struct Dir {
+    fetch: Arc<dyn Fetch>,
+    deadline: Deadline,
+    cid: Cid,
+    meta: FileMeta,
+    root: Root,
+}
+
+enum Root {
+    Plain(Vec<PbLink>),
+    Sharded(Shard),
+}
+
+impl Dir {
+    /// Opens the directory with that root.
+    ///
+    /// # Errors
+    /// When the root can't be had, is malformed or is no directory.
+    pub async fn open(fetch: Arc<dyn Fetch>, cid: &Cid, deadline: Deadline) -> Result<Self, ReadError> {
+        let block = fetch.fetch(cid, deadline).await?;
+        Self::from_block(fetch, &block, deadline)
+    }
+
+    /// The same with the root's block at hand.
+    ///
+    /// # Errors
+    /// As [`Dir::open`].
+    pub fn from_block(fetch: Arc<dyn Fetch>, block: &Block, deadline: Deadline) -> Result<Self, ReadError> {
+        let (meta, entity) = entity::decode(block)?;
+        Self::from_entity(fetch, block.cid(), meta, entity, deadline)
+    }
+
+    /// The same with the root decoded.
+    ///
+    /// # Errors
+    /// When it is no directory.
+    pub fn from_entity(
+        fetch: Arc<dyn Fetch>,
+        cid: &Cid,
+        meta: FileMeta,
+        entity: Entity,
+        deadline: Deadline,
+    ) -> Result<Self, ReadError> {
+        let root = match entity {
+            Entity::Directory(links) => Root::Plain(links),
+            Entity::Shard(shard) => Root::Sharded(shard),
+            Entity::File(_) | Entity::Symlink(_) => return Err(ReadError::NotDirectory(Box::new(*cid))),
+        };
+        Ok(Self { fetch, deadline, cid: *cid, meta, root })
+    }
+
+    /// The root.
+    pub fn cid(&self) -> &Cid {
+        &self.cid
+    }
+
+    /// Permissions and modification time, where it has them.
+    pub fn meta(&self) -> FileMeta {
+        self.meta
+    }
+
+    /// Links in the root.
+    pub fn root_links(&self) -> &[PbLink] {
+        match &self.root {
+            Root::Plain(links) => links,
+            Root::Sharded(shard) => &shard.links,
+        }
+    }
+
+    /// The entry of that name: the first of them, if a plain directory holds it twice.
+    ///
+    /// # Errors
+    /// When a shard on the way can't be had or is malformed.
+    pub async fn lookup(&self, name: &[u8]) -> Result<Option<Entry>, ReadError> {
+        let mut shard = match &self.root {
+            Root::Plain(links) => return Ok(links.iter().find(|l| l.name() == name).map(|l| entry(l, 0))),
+            Root::Sharded(shard) => shard.clone(),
+        };
+        let (fanout, prefix) = (shard.fanout, hamt::prefix_len(shard.fanout));
+        let hash = hamt::hash_name(name);
+        let mut cid = self.cid;
+        for level in 0..HASH_BITS {
+            let slot = hamt::index(hash, level, fanout).ok_or_else(|| too_deep(&cid))?;
+            let found = shard.slots.iter().position(|&s| usize::from(s) == slot);
+            let Some(link) = found.map(|at| &shard.links[at]) else { return Ok(None) };
+            if link.name().len() > prefix {
+                return Ok((&link.name()[prefix..] == name).then(|| entry(link, prefix)));
+            }
+            cid = link.cid;
+            let block = self.fetch.fetch(&cid, self.deadline).await?;
+            shard = child_shard(&block, fanout)?;
+        }
+        Err(too_deep(&cid))
+    }
+
+    /// All entries, in the order of the encoding; shards are gone through depth first.
+    pub fn entries(self) -> Entries {
+        let ahead = Ahead::new(Arc::clone(&self.fetch), self.deadline);
+        let level = match self.root {
+            Root::Plain(links) => Level { links: links.into_iter(), asked: 0, ahead, sharded: None },
+            Root::Sharded(shard) => {
+                let at = Place { fanout: shard.fanout, prefix: hamt::prefix_len(shard.fanout), depth: 0, path: 0 };
+                Level::sharded(shard, at, ahead)
+            }
+        };
+        Entries { fetch: self.fetch, deadline: self.deadline, levels: vec![level], waiting: 0 }
+    }
+}
+
+/// The entries of a directory.
+pub struct Entries {
+    fetch: Arc<dyn Fetch>,
+    deadline: Deadline,
+    levels: Vec<Level>,
+    /// Blocks asked for at all levels.
+    waiting: usize,
+}
+
+/// One node's links that were not yet gone through.
+struct Level {
+    links: vec::IntoIter<PbLink>,
+    /// Links, from the next one on, whose shards were asked for.
+    asked: usize,
+    ahead: Ahead,
+    sharded: Option<(Place, vec::IntoIter<u16>)>,
+}
+
+/// Where a shard is.
+#[derive(Clone, Copy)]
+struct Place {
+    fanout: usize,
+    /// Digits before an entry's name.
+    prefix: usize,
+    depth: u32,
+    /// The first bits of the hashes of all names below.
+    path: u64,
+}
+
+impl Level {
+    fn sharded(shard: Shard, place: Place, ahead: Ahead) -> Self {
+        let slots = shard.slots.into_iter();
+        Self { links: shard.links.into_iter(), asked: 0, ahead, sharded: Some((place, slots)) }
+    }
+
+    /// Asks for the next shards, at most `room`; says how many.
+    fn ask(&mut self, room: usize) -> usize {
+        let Some((place, _)) = &self.sharded else { return 0 };
+        let room = room.clamp(1, BATCH_BLOCKS);
+        let mut cids = Vec::new();
+        for link in self.links.as_slice().iter().skip(self.asked) {
+            if cids.len() == room {
+                break;
+            }
+            self.asked += 1;
+            if link.name().len() == place.prefix {
+                cids.push(link.cid);
+            }
+        }
+        let count = cids.len();
+        self.ahead.ask(cids);
+        count
+    }
+}
+
+impl Entries {
+    /// The next entry; `None` at the end.
+    ///
+    /// # Errors
+    /// When a shard can't be had or is malformed, or an entry is not where its name belongs. The listing can't
+    /// go on then.
+    pub async fn next(&mut self) -> Result<Option<Entry>, ReadError> {
+        loop {
+            let Some(level) = self.levels.last_mut() else { return Ok(None) };
+            if level.sharded.is_some() && level.ahead.batches() < 2 && level.asked < level.links.len() {
+                self.waiting += level.ask(MAX_WAITING.saturating_sub(self.waiting));
+            }
+            let Some(link) = level.links.next() else {
+                self.levels.pop();
+                continue;
+            };
+            level.asked = level.asked.saturating_sub(1);
+            let Some((place, slots)) = &mut level.sharded else { return Ok(Some(entry(&link, 0))) };
+            let place = *place;
+            let slot = slots.next().unwrap_or_default();
+            let below = place.below(slot, &link.cid)?;
+            if link.name().len() > place.prefix {
+                below.check(&link)?;
+                return Ok(Some(entry(&link, place.prefix)));
+            }
+            let block = match level.ahead.next().await {
+                Some(block) => {
+                    self.waiting -= 1;
+                    block?
+                }
+                None => self.fetch.fetch(&link.cid, self.deadline).await?,
+            };
+            let shard = child_shard(&block, place.fanout)?;
+            self.levels.push(Level::sharded(shard, below, Ahead::new(Arc::clone(&self.fetch), self.deadline)));
+        }
+    }
+}
+
+impl Place {
+    /// The place of what a link at that index leads to.
+    fn below(self, slot: u16, cid: &Cid) -> Result<Self, ReadError> {
+        let width = self.fanout.trailing_zeros();
+        if (self.depth + 1) * width > HASH_BITS {
+            return Err(too_deep(cid));
+        }
+        // At the root there is nothing to shift, and the width may not be 64.
+        Ok(Self { depth: self.depth + 1, path: self.path << width | u64::from(slot), ..self })
+    }
+
+    /// Whether an entry belongs here by its name.
+    fn check(self, link: &PbLink) -> Result<(), ReadError> {
+        let name = &link.name()[self.prefix..];
+        let bits = self.depth * self.fanout.trailing_zeros();
+        if hamt::hash_name(name) >> (HASH_BITS - bits) == self.path {
+            return Ok(());
+        }
+        let name = String::from_utf8_lossy(name);
+        Err(ReadError::malformed(&link.cid, format!("the entry {name:?} is in a shard where it does not belong")))
+    }
+}
+
+fn entry(link: &PbLink, prefix: usize) -> Entry {
+    let name = link.name.clone().unwrap_or_default().slice(prefix..);
+    Entry { name, cid: link.cid, tsize: link.tsize.unwrap_or_default() }
+}
+
+/// A shard below the root: never empty, and as wide as the root.
+fn child_shard(block: &Block, fanout: usize) -> Result<Shard, ReadError> {
+    match entity::decode(block)?.1 {
+        Entity::Shard(shard) if shard.fanout != fanout => {
+            let reason = format!("a shard of width {} below one of width {fanout}", shard.fanout);
+            Err(ReadError::malformed(block.cid(), reason))
+        }
+        Entity::Shard(shard) if shard.links.is_empty() => Err(ReadError::malformed(block.cid(), "an empty shard")),
+        Entity::Shard(shard) => Ok(shard),
+        _ => Err(ReadError::malformed(block.cid(), "a shard was expected here")),
+    }
+}
+
+fn too_deep(cid: &Cid) -> ReadError {
+    let reason = format!("the sharded directory is deeper than the {HASH_BITS} bits of a name's hash allow");
+    ReadError::Unreasonable { cid: Box::new(*cid), reason }
+}

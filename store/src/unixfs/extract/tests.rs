@@ -1,0 +1,1 @@
+//! Extraction: what is written, and what is refused.

@@ -1,0 +1,352 @@
+//! Reads files: seekable, with read-ahead, over any source of blocks.
+//!
+//! A file is a DAG whose shape belongs to strangers. The reader goes down it without recursion; each level is
+//! a [`Frame`] with the parts of one node. What is held in memory has bounds:
+//!
+//! | What | Bound | At the bound |
+//! |---|---|---|
+//! | blocks read ahead at one level | [`BATCHES`] batches of [`MAX_WINDOW`] bytes or `BATCH_BLOCKS` blocks | the reader asks later |
+//! | parts of all levels | [`MAX_PARTS`] | refused |
+//! | levels | [`MAX_DEPTH`] | refused |
+//!
+//! Sizes are believed only for finding one's way: each part is checked against what its parent said of it
+//! when it is reached, and parts that are said to be empty are never fetched, so that a node that is shared a
+//! billion times costs only what is read of it.
+
+use super::{
+    ahead::{Ahead, BATCH_BLOCKS},
+    entity::{FileNode, Part, ReadError},
+};
+use crate::{
+    Block, Cid,
+    fetch::{Deadline, Fetch},
+};
+use bytes::Bytes;
+use std::{collections::VecDeque, ops::Range, sync::Arc};
+
+/// Bytes that a batch asks for at first: one jump into a file should not fetch much that nobody reads.
+const MIN_WINDOW: u64 = 512 << 10;
+/// Bytes that a batch asks for after some sequential reading.
+const MAX_WINDOW: u64 = 4 << 20;
+/// Batches under way at one level: one is being read from while the other is being fetched.
+const BATCHES: usize = 2;
+/// Levels of a file. A balanced file of 2^64 bytes with two links a node has 64.
+pub const MAX_DEPTH: usize = 1024;
+/// Parts of all nodes between the root and the position, about 50 MiB of them. Writers make nodes of at most
+/// some thousand parts.
+pub const MAX_PARTS: usize = 1 << 18;
+
+/// A file, opened for reading.
+pub struct FileReader {
+    fetch: Arc<dyn Fetch>,
+    deadline: Deadline,
+    cid: Cid,
+    /// The root's own bytes.
+    head: Bytes,
+    size: u64,
+    position: u64,
+    end: u64,
+    window: u64,
+    frames: Vec<Frame>,
+    /// Parts in all frames.
+    parts: usize,
+    /// Bytes at the position, from the block that was used last.
+    rest: Bytes,
+}
+
+/// One node's parts.
+struct Frame {
+    /// Where the first part begins in the file.
+    start: u64,
+    parts: Vec<Part>,
+    /// First part that was not asked for, and where it begins.
+    next: usize,
+    next_start: u64,
+    ahead: Ahead,
+    /// Parts asked for: index and where they begin.
+    asked: VecDeque<(usize, u64)>,
+    /// The node at the front of `asked`, when it was looked into early.
+    opened: Option<(FileNode, Option<Box<Frame>>)>,
+}
+
+impl FileReader {
+    /// Opens the file with that root, at its beginning.
+    ///
+    /// # Errors
+    /// When the root can't be had, is malformed or is not a file. The rest is not looked at yet.
+    pub async fn open(fetch: Arc<dyn Fetch>, cid: &Cid, deadline: Deadline) -> Result<Self, ReadError> {
+        let block = fetch.fetch(cid, deadline).await?;
+        Self::from_block(fetch, &block, deadline)
+    }
+
+    /// The same with the root's block at hand.
+    ///
+    /// # Errors
+    /// As [`FileReader::open`].
+    pub fn from_block(fetch: Arc<dyn Fetch>, block: &Block, deadline: Deadline) -> Result<Self, ReadError> {
+        Ok(Self::from_node(fetch, block.cid(), FileNode::decode(block)?, deadline))
+    }
+
+    /// The same with the root decoded.
+    pub fn from_node(fetch: Arc<dyn Fetch>, cid: &Cid, node: FileNode, deadline: Deadline) -> Self {
+        let root = Frame::new(node.data.len() as u64, node.children, Ahead::new(Arc::clone(&fetch), deadline));
+        Self {
+            fetch,
+            deadline,
+            cid: *cid,
+            head: node.data,
+            size: node.size,
+            position: 0,
+            end: node.size,
+            window: MIN_WINDOW,
+            parts: root.parts.len(),
+            frames: vec![root],
+            rest: Bytes::new(),
+        }
+    }
+
+    /// The root.
+    pub fn cid(&self) -> &Cid {
+        &self.cid
+    }
+
+    /// Length in bytes, as the root declares it.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Where the next byte comes from.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Reads on from `position`; beyond the end there is nothing.
+    pub fn seek(&mut self, position: u64) {
+        let skip = position.checked_sub(self.position).and_then(|n| usize::try_from(n).ok());
+        if let Some(skip) = skip.filter(|&n| n < self.rest.len()) {
+            self.rest = self.rest.slice(skip..);
+            self.position = position;
+            return;
+        }
+        self.position = position;
+        self.rest = Bytes::new();
+        self.window = MIN_WINDOW;
+        while self.frames.len() > 1 && self.frames.last().is_some_and(|f| !f.range().contains(&position)) {
+            self.pop();
+        }
+        if let Some(frame) = self.frames.last_mut() {
+            frame.seek(position, Ahead::new(Arc::clone(&self.fetch), self.deadline));
+        }
+        // Levels above know which of their parts leads here: it is the one being read. Their own read-ahead is
+        // kept.
+    }
+
+    /// Reads only the bytes of `range` from now on; nothing beyond it is fetched.
+    pub fn set_range(&mut self, range: Range<u64>) {
+        self.end = range.end.min(self.size);
+        self.seek(range.start);
+    }
+
+    /// The next bytes: as many as the next block has, at least one; `None` at the end. Nothing is copied.
+    ///
+    /// # Errors
+    /// When a block can't be had, is malformed, or is not as long as its parent said.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+        self.next_at_most(usize::MAX).await
+    }
+
+    /// The same, but at most `max` bytes.
+    ///
+    /// # Errors
+    /// As [`FileReader::next`].
+    pub async fn next_at_most(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
+        loop {
+            if self.position >= self.end {
+                return Ok(None);
+            }
+            if self.rest.is_empty() && self.position < self.head.len() as u64 {
+                // The position is below a length in memory: it fits.
+                self.rest = self.head.slice(usize::try_from(self.position).unwrap_or(usize::MAX)..);
+            }
+            if !self.rest.is_empty() {
+                let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+                let chunk = self.rest.split_to(self.rest.len().min(left).min(max));
+                self.position += chunk.len() as u64;
+                return Ok(Some(chunk));
+            }
+            self.advance().await?;
+        }
+    }
+
+    /// Goes on to the block at the position.
+    async fn advance(&mut self) -> Result<(), ReadError> {
+        self.fill();
+        let depth = self.frames.len();
+        let Some(top) = self.frames.last_mut() else {
+            return Err(ReadError::malformed(&self.cid, "the file ends before its declared end"));
+        };
+        let Some(&(index, start)) = top.asked.front() else {
+            if depth == 1 {
+                return Err(ReadError::malformed(&self.cid, "the file ends before its declared end"));
+            }
+            self.pop();
+            return Ok(());
+        };
+        let (node, early) = match top.opened.take() {
+            Some(opened) => opened,
+            None => (top.take_node(index).await?, None),
+        };
+        top.asked.pop_front();
+        let cid = top.parts[index].cid;
+        let skip = usize::try_from(self.position - start).unwrap_or(usize::MAX);
+        if skip < node.data.len() {
+            self.rest = node.data.slice(skip..);
+        }
+        if node.children.is_empty() {
+            return Ok(());
+        }
+        let data_end = start + node.data.len() as u64;
+        let mut frame = match early {
+            Some(frame) => *frame,
+            None => Frame::new(data_end, node.children, Ahead::new(Arc::clone(&self.fetch), self.deadline)),
+        };
+        if self.position > data_end && frame.asked.is_empty() {
+            frame.skip_to(self.position);
+        }
+        self.push(frame, &cid)
+    }
+
+    fn push(&mut self, frame: Frame, cid: &Cid) -> Result<(), ReadError> {
+        self.parts += frame.parts.len();
+        let reason = if self.frames.len() >= MAX_DEPTH {
+            format!("the file is more than {MAX_DEPTH} levels deep")
+        } else if self.parts > MAX_PARTS {
+            format!("the nodes on the way to byte {} have more than {MAX_PARTS} parts", self.position)
+        } else {
+            self.frames.push(frame);
+            return Ok(());
+        };
+        self.parts -= frame.parts.len();
+        Err(ReadError::Unreasonable { cid: Box::new(*cid), reason })
+    }
+
+    fn pop(&mut self) {
+        if let Some(frame) = self.frames.pop() {
+            self.parts -= frame.parts.len();
+        }
+    }
+
+    /// Asks for what will be wanted next.
+    fn fill(&mut self) {
+        let (end, depth) = (self.end, self.frames.len());
+        let Some(top) = self.frames.last_mut() else { return };
+        while top.ahead.batches() < BATCHES && top.ask(self.window, end) {
+            self.window = (self.window * 2).min(MAX_WINDOW);
+        }
+        // Near the end of a node: look into the next one, so that its parts are under way in time.
+        let spent = top.next == top.parts.len() && top.ahead.batches() < BATCHES;
+        if spent && depth > 1 && self.frames[depth - 2].opened.is_none() {
+            let room = MAX_PARTS - self.parts.min(MAX_PARTS);
+            self.frames[depth - 2].open_early(self.window, end, room, &self.fetch, self.deadline);
+        }
+    }
+}
+
+impl Frame {
+    fn new(start: u64, parts: Vec<Part>, ahead: Ahead) -> Self {
+        Self { start, parts, next: 0, next_start: start, ahead, asked: VecDeque::new(), opened: None }
+    }
+
+    /// The bytes of the file that the parts hold.
+    fn range(&self) -> Range<u64> {
+        let len: u64 = self.parts.iter().map(|p| p.size).sum();
+        self.start..self.start + len
+    }
+
+    /// Goes to the part with that byte, giving up what was asked for.
+    fn seek(&mut self, position: u64, ahead: Ahead) {
+        self.ahead = ahead;
+        self.asked.clear();
+        self.opened = None;
+        (self.next, self.next_start) = (0, self.start);
+        self.skip_to(position);
+    }
+
+    /// Leaves out the parts that end at or before that byte.
+    fn skip_to(&mut self, position: u64) {
+        while let Some(part) = self.parts.get(self.next)
+            && self.next_start + part.size <= position
+        {
+            self.next_start += part.size;
+            self.next += 1;
+        }
+    }
+
+    /// Asks for the next parts, of about `window` bytes; `false` when there are none before `end`.
+    fn ask(&mut self, window: u64, end: u64) -> bool {
+        let mut cids = Vec::new();
+        let mut bytes = 0u64;
+        while let Some(part) = self.parts.get(self.next)
+            && self.next_start < end
+            && cids.len() < BATCH_BLOCKS
+            && bytes < window
+        {
+            if part.size > 0 {
+                cids.push(part.cid);
+                self.asked.push_back((self.next, self.next_start));
+                bytes = bytes.saturating_add(part.size);
+            }
+            self.next_start += part.size;
+            self.next += 1;
+        }
+        let some = !cids.is_empty();
+        self.ahead.ask(cids);
+        some
+    }
+
+    /// The node of a part that was asked for.
+    async fn take_node(&mut self, index: usize) -> Result<FileNode, ReadError> {
+        let part = &self.parts[index];
+        match self.ahead.next().await {
+            Some(answer) => checked(part, &answer?),
+            None => Err(ReadError::malformed(&part.cid, "it was not asked for")),
+        }
+    }
+
+    /// Looks into the next node if it has come, and asks for its first parts.
+    fn open_early(&mut self, window: u64, end: u64, room: usize, fetch: &Arc<dyn Fetch>, deadline: Deadline) {
+        let Some(&(index, start)) = self.asked.front() else { return };
+        // An error is met again, and reported, when the node's turn comes: by then it has to be asked for anew.
+        let Some(answer) = self.ahead.try_next() else { return };
+        let node = answer.map_err(ReadError::from).and_then(|block| checked(&self.parts[index], &block));
+        let Ok(node) = node else {
+            self.asked.clear();
+            (self.next, self.next_start) = (index, start);
+            self.ahead.clear();
+            return;
+        };
+        let early = (!node.children.is_empty() && node.children.len() <= room).then(|| {
+            let parts = node.children.clone();
+            let ahead = Ahead::new(Arc::clone(fetch), deadline);
+            let mut frame = Self::new(start + node.data.len() as u64, parts, ahead);
+            frame.ask(window, end);
+            Box::new(frame)
+        });
+        self.opened = Some((node, early));
+    }
+}
+
+/// A part's node, if it is as long as its parent said.
+fn checked(part: &Part, block: &Block) -> Result<FileNode, ReadError> {
+    let node = FileNode::decode(block).map_err(|error| match error {
+        ReadError::IsDirectory(cid) | ReadError::IsSymlink(cid) => {
+            ReadError::malformed(&cid, "a part of a file that is no file")
+        }
+        other => other,
+    })?;
+    if node.size == part.size {
+        return Ok(node);
+    }
+    let reason = format!("it holds {} bytes where its parent declares {}", node.size, part.size);
+    Err(ReadError::malformed(&part.cid, reason))
+}

@@ -1,0 +1,132 @@
+//! Running a program to its end: output, wall time, processor time, peak memory.
+
+use std::{
+    io::{self, Read, Write},
+    os::unix::process::ExitStatusExt as _,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// What a process used.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// From its start to its end.
+    pub wall: Duration,
+    /// On all processors, in user and system mode.
+    pub cpu: Duration,
+    /// Greatest resident size in bytes. The kernel counts the resident size of the parent at the time of the
+    /// start as well, so a measuring process must be small itself.
+    pub peak_rss: u64,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its exit code or signal.
+    pub status: ExitStatus,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error.
+    pub stderr: Vec<u8>,
+    /// What it used.
+    pub usage: Usage,
+}
+
+impl Outcome {
+    /// Standard output as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Standard error as text.
+    pub fn errors(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+}
+
+/// Runs a command; its input is what `input` gives, or nothing.
+///
+/// # Errors
+/// When it can't be started, or its pipes fail.
+pub fn run(command: &mut Command, input: Option<Box<dyn Read + Send>>) -> io::Result<Outcome> {
+    let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let start = Instant::now();
+    let mut child = command.spawn()?;
+    let feeder = child.stdin.take().zip(input).map(|(to, from)| thread::spawn(move || feed(from, to)));
+    let errors = child.stderr.take().map(|pipe| thread::spawn(move || drain(pipe)));
+    let stdout = child.stdout.take().map_or_else(|| Ok(Vec::new()), drain)?;
+    let stderr = errors.map_or_else(|| Ok(Vec::new()), join)?;
+    let (status, mut usage) = wait(child)?;
+    usage.wall = start.elapsed();
+    if let Some(feeder) = feeder {
+        join(feeder)?;
+    }
+    Ok(Outcome { status, stdout, stderr, usage })
+}
+
+/// Runs a command whose input and output go where the caller directed them: for timing.
+///
+/// # Errors
+/// When it can't be started.
+pub fn run_quiet(command: &mut Command) -> io::Result<(ExitStatus, Usage)> {
+    let start = Instant::now();
+    let child = command.spawn()?;
+    let (status, mut usage) = wait(child)?;
+    usage.wall = start.elapsed();
+    Ok((status, usage))
+}
+
+fn join<T>(thread: thread::JoinHandle<io::Result<T>>) -> io::Result<T> {
+    thread.join().map_err(|_| io::Error::other("a pipe's thread panicked"))?
+}
+
+fn drain(mut pipe: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A process that stops reading early closes the pipe: that is its right.
+fn feed(mut from: Box<dyn Read + Send>, mut to: impl Write) -> io::Result<()> {
+    match io::copy(&mut from, &mut to) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Waits for a child and says what it used, wall time left at zero.
+///
+/// # Errors
+/// When it was waited for before.
+#[allow(unsafe_code)]
+pub fn wait(child: Child) -> io::Result<(ExitStatus, Usage)> {
+    let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
+    let mut status = 0;
+    loop {
+        // SAFETY: an all-zero rusage is a valid value, and both pointers are to live locals of the right types.
+        let (done, used) = unsafe {
+            let mut used: libc::rusage = std::mem::zeroed();
+            (libc::wait4(pid, &raw mut status, 0, &raw mut used), used)
+        };
+        if done == pid {
+            let usage = Usage {
+                wall: Duration::ZERO,
+                cpu: duration(used.ru_utime) + duration(used.ru_stime),
+                peak_rss: u64::try_from(used.ru_maxrss).unwrap_or(0) * 1024,
+            };
+            return Ok((ExitStatus::from_raw(status), usage));
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let micros = u64::try_from(time.tv_usec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(micros)
+}
