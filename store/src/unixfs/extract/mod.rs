@@ -294,6 +294,3 @@ impl Item {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
