@@ -6,7 +6,7 @@
 /// of glibc grows with use, and the pipeline's buffers would then stay in the heaps of its threads: with it, an
 /// import of 1 GiB peaks at 170 MB instead of 117.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const MMAP_THRESHOLD: i32 = 256 << 10;
+const MMAP_THRESHOLD: i32 = 3 << 20;
 
 /// Makes the process behave like other Unix tools: a closed pipe ends it quietly, and memory that is freed is
 /// given back.
