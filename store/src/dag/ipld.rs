@@ -164,9 +164,8 @@ impl<'a> Nest<'a> {
 /// Makes a tree. Bytes share the memory of `whole` where the tokens borrow from it.
 pub(super) fn build<'a, T: Tokens<'a>>(mut tokens: T, whole: &Bytes) -> Result<Ipld, CodecError> {
     let malformed = |reason: &str| CodecError::Malformed { codec: T::CODEC, reason: reason.to_owned() };
-    let text = |bytes: Cow<'a, [u8]>| {
-        String::from_utf8(bytes.into_owned()).map_err(|_| malformed("text that is not UTF-8"))
-    };
+    let text =
+        |bytes: Cow<'a, [u8]>| String::from_utf8(bytes.into_owned()).map_err(|_| malformed("text that is not UTF-8"));
     // What is open, and for maps the name that waits for its value.
     let mut stack: Vec<(Ipld, String)> = Vec::new();
     let mut done = None;

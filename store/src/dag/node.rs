@@ -11,8 +11,7 @@ use bytes::Bytes;
 /// # Errors
 /// When the bytes are malformed.
 pub fn decode(bytes: &Bytes) -> Result<Ipld, CodecError> {
-    let node = PbNode::decode(bytes)
-        .map_err(|error| CodecError::Malformed { codec: "dag-pb", reason: error.0 })?;
+    let node = PbNode::decode(bytes).map_err(|error| CodecError::Malformed { codec: "dag-pb", reason: error.0 })?;
     let mut map = vec![("Links".to_owned(), Ipld::List(node.links.into_iter().map(from_link).collect()))];
     map.extend(node.data.map(|data| ("Data".to_owned(), Ipld::Bytes(data))));
     Ok(Ipld::Map(map))

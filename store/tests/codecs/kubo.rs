@@ -114,9 +114,32 @@ fn what_kubo_refuses_is_refused() {
         assert!(dag::cbor::links(&unhex(block)).is_err(), "{block}: {why}");
     }
     for json in [
-        "", "nul", "1e400", r#"{"a":1,"a":2}"#, r#"{"/":"foo"}"#, r#"{"/":"QmVZ"}"#, r#"{"/":{"bytes":"A"}}"#,
-        r#"{"/":{"bytes":"-_"}}"#, "{} x", "1 2", "{1:2}", "[1", "{", r#"{"a""#, r#"{"a":"#, "\"", "\"\\x\"", "\"\n\"", "-", "+1",
-        ".5", "tru", "[1 2]", r#"{"a" 1}"#, "]", "}",
+        "",
+        "nul",
+        "1e400",
+        r#"{"a":1,"a":2}"#,
+        r#"{"/":"foo"}"#,
+        r#"{"/":"QmVZ"}"#,
+        r#"{"/":{"bytes":"A"}}"#,
+        r#"{"/":{"bytes":"-_"}}"#,
+        "{} x",
+        "1 2",
+        "{1:2}",
+        "[1",
+        "{",
+        r#"{"a""#,
+        r#"{"a":"#,
+        "\"",
+        "\"\\x\"",
+        "\"\n\"",
+        "-",
+        "+1",
+        ".5",
+        "tru",
+        "[1 2]",
+        r#"{"a" 1}"#,
+        "]",
+        "}",
     ] {
         let bytes = Bytes::copy_from_slice(json.as_bytes());
         assert!(dag::json::decode(&bytes).is_err(), "{json}");
@@ -184,8 +207,12 @@ fn every_codec_writes_what_kubo_writes() {
     assert_eq!(encode(&json(r#"{"/":"bafkqaaa"}"#), codec::CBOR), None, "a link");
     assert_eq!(encode(&json(r#"{"/":"bafkqaaa"}"#), codec::JSON), None, "a link");
     assert_eq!(encode(&json("1"), codec::DAG_PB), None);
-    let many = json(r#"{"Links":[{"Hash":{"/":"bafkqaaa"},"Name":"b","Tsize":1},{"Hash":{"/":"bafkqaaa"},"Name":"a"}]}"#);
-    assert_eq!(encode(&many, codec::DAG_PB).as_deref(), Some("12090a04015500001201611 20b0a040155000012016218 01".replace(' ', "").as_str()));
+    let many =
+        json(r#"{"Links":[{"Hash":{"/":"bafkqaaa"},"Name":"b","Tsize":1},{"Hash":{"/":"bafkqaaa"},"Name":"a"}]}"#);
+    assert_eq!(
+        encode(&many, codec::DAG_PB).as_deref(),
+        Some("12090a04015500001201611 20b0a040155000012016218 01".replace(' ', "").as_str())
+    );
 }
 
 #[test]
