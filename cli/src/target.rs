@@ -2,20 +2,23 @@
 
 use crate::ctx::Ctx;
 use anyhow::{Context as _, bail};
-use cairn_store::{Cid, cid};
+use cairn_store::{Cid, names::NoNames, path::Path, resolve::resolve_block};
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
 /// Longest line on stdin, in bytes.
 const MAX_LINE: u64 = 64 << 10;
 
-/// The CID that an argument names: a CID, `/ipfs/<cid>` or `ipfs://<cid>`.
+/// The CID that a path leads to: `/ipfs/<cid>/a/b`, `ipfs://…`, or a bare CID with or without segments.
 ///
 /// # Errors
-/// When it names none.
-pub fn target(_ctx: &Ctx, text: &str) -> anyhow::Result<Cid> {
-    let path = text.strip_prefix("/ipfs/").or_else(|| text.strip_prefix("ipfs://")).unwrap_or(text);
-    let path = path.trim_end_matches('/');
-    cid::parse(path).with_context(|| format!("invalid path {text:?}"))
+/// When it leads nowhere.
+pub fn target(ctx: &Ctx, text: &str) -> anyhow::Result<Cid> {
+    let path = Path::parse(text)?;
+    if let (Some(cid), []) = (path.cid(), path.segments()) {
+        return Ok(*cid);
+    }
+    let fetch = ctx.fetch()?;
+    ctx.block_on(async { Ok(resolve_block(&fetch, &NoNames, &path, None).await?) })
 }
 
 /// The arguments, or the lines of stdin when there are none.

@@ -7,7 +7,11 @@
 use crate::{
     Block, Cid,
     cid::codec,
-    dag::{DagError, pb::PbNode},
+    dag::{
+        self, DagError,
+        pb::PbNode,
+        select::{SelectError, Selected},
+    },
     fetch::{Deadline, Fetch, FetchError},
     names::{NameError, Names},
     path::{Namespace, Path},
@@ -49,6 +53,9 @@ pub enum ResolveError {
     /// A block is not what its codec says.
     #[error(transparent)]
     Dag(#[from] DagError),
+    /// A path inside a block leads nowhere.
+    #[error(transparent)]
+    Select(#[from] SelectError),
     /// A name can't be resolved.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -179,7 +186,11 @@ fn is_unixfs(node: &PbNode) -> bool {
     node.data.as_ref().is_some_and(|data| crate::unixfs::node::Data::decode(data).is_ok())
 }
 
-/// One step through the data model of a block.
-fn select(block: &Block, _rest: &[String]) -> Result<Found, ResolveError> {
-    Err(DagError::UnknownCodec { cid: Box::new(*block.cid()), code: block.cid().codec() }.into())
+/// The way through the data model of a block, to its end or to the first link.
+fn select(block: &Block, rest: &[String]) -> Result<Found, ResolveError> {
+    let value = dag::decode(block.cid(), block.data())?;
+    Ok(match dag::select::select(value, rest)? {
+        Selected::Value(_) => Found::Value,
+        Selected::Link(cid, used) => Found::Link(cid, used),
+    })
 }
