@@ -2,6 +2,7 @@
 //!
 //! | Module | Gives |
 //! |---|---|
+//! | [`bench`] | measuring commands against the machine and against Kubo |
 //! | [`durability`] | killing the program and cutting its power |
 //! | [`harness`] | a node: the program under test with a repository of its own |
 //! | [`process`] | running a program to its end: output, time, peak memory |
@@ -9,6 +10,7 @@
 //! | [`keystream`] | the test bytes that the golden vectors are made of |
 
 pub mod arguments;
+pub mod bench;
 pub mod durability;
 pub mod harness;
 pub mod keystream;
