@@ -31,8 +31,8 @@ pub mod import;
 pub mod kv;
 pub mod names;
 pub mod path;
-pub mod refs;
 pub mod pin;
+pub mod refs;
 #[cfg(feature = "rocks")]
 pub mod repo;
 pub mod resolve;

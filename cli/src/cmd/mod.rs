@@ -16,6 +16,7 @@ pub mod pin;
 pub mod refs;
 pub mod repo;
 pub mod resolve;
+pub mod source;
 pub mod version;
 
 use crate::ctx::Ctx;

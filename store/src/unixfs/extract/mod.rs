@@ -79,7 +79,9 @@ pub enum ExtractError {
         name: String,
     },
     /// Something that is no directory is where a directory should be.
-    #[error("{0:?} exists and is not a directory: nothing is written through it; move it away, or choose another output")]
+    #[error(
+        "{0:?} exists and is not a directory: nothing is written through it; move it away, or choose another output"
+    )]
     InTheWay(PathBuf),
     /// It was given up.
     #[error("the extraction was given up")]
