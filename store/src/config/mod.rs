@@ -319,3 +319,6 @@ fn scrub(value: &mut Value, key: &str) {
         scrub(value, rest);
     }
 }
+
+#[cfg(test)]
+mod tests;
