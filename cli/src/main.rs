@@ -10,6 +10,8 @@ mod ctx;
 mod exit;
 mod output;
 mod process;
+mod target;
+mod units;
 
 use clap::Parser as _;
 use std::process::ExitCode;

@@ -52,6 +52,10 @@ pub fn parse(text: &str) -> Result<Cid, CidError> {
     if text.len() > 2048 {
         return Err(refuse("cid too long"));
     }
+    if text.starts_with('\0') {
+        // The multibase `identity`: binary, which is no text.
+        return Err(refuse("selected encoding not supported"));
+    }
     if text.len() == 46 && text.starts_with("Qm") {
         let bytes = multibase::Base::Base58Btc.decode(text).map_err(|e| refuse(&e.to_string()))?;
         return Cid::try_from(bytes.as_slice()).map_err(|e| refuse(&e.to_string()));
@@ -70,8 +74,25 @@ pub fn parse(text: &str) -> Result<Cid, CidError> {
 /// A sentence that says why the bytes are not a CID.
 pub fn from_bytes(bytes: &[u8]) -> Result<Cid, String> {
     let mut rest = bytes;
-    let cid = Cid::read_bytes(&mut rest).map_err(|e| e.to_string())?;
+    let cid = read(&mut rest)?;
     if rest.is_empty() { Ok(cid) } else { Err(format!("{} bytes after the cid", rest.len())) }
+}
+
+/// Reads a CID in its binary form from the front of `bytes`, which then hold what follows it.
+///
+/// # Errors
+/// As [`from_bytes`].
+pub fn read(bytes: &mut &[u8]) -> Result<Cid, String> {
+    let mut rest = *bytes;
+    let cid = Cid::read_bytes(&mut rest).map_err(|e| e.to_string())?;
+    // The varint reader drops what goes beyond 64 bits, so that one CID would have many forms. The format
+    // allows nine bytes, hence 63 bits.
+    let plain = cid.codec() <= i64::MAX as u64 && cid.hash().code() <= i64::MAX as u64;
+    if !plain || cid.encoded_len() != bytes.len() - rest.len() {
+        return Err("a varint in the cid is longer than nine bytes".into());
+    }
+    *bytes = rest;
+    Ok(cid)
 }
 
 #[cfg(test)]
@@ -91,6 +112,17 @@ mod tests {
     fn nonsense_is_refused() {
         for text in ["", "Q", "Qm", "hello", "zQm", "bafk", "/ipfs/x", "\0\0"] {
             assert!(parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn varints_over_63_bits_are_refused() {
+        // The hash function as a varint of ten bytes, whose last one holds bits that do not fit.
+        for last in [0x01, 0x02, 0x7f] {
+            let mut bytes = vec![0x01, 0x55];
+            bytes.extend_from_slice(&[0x80; 9]);
+            bytes.extend_from_slice(&[last, 0x00]);
+            assert!(from_bytes(&bytes).is_err(), "{last:02x}");
         }
     }
 }

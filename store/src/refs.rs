@@ -5,15 +5,16 @@
 use crate::{
     Block, Cid,
     cid::codec,
-    dag::{self, DagError, pb::PbNode},
+    dag::{
+        self, DagError, is_leaf,
+        pb::PbNode,
+        walk::{Full, MAX_VISITED, Seen, Sight},
+    },
     fetch::{Deadline, Fetch, FetchError},
 };
 use bytes::Bytes;
 use futures::StreamExt as _;
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 /// Blocks that are fetched at once.
 const BATCH: usize = 16;
@@ -21,9 +22,6 @@ const BATCH: usize = 16;
 const MAX_AHEAD: usize = 48;
 /// Links held by all blocks between the root and the present one, about 100 MiB of them.
 pub const MAX_LINKS: usize = 1 << 19;
-/// Distinct blocks that are kept in mind with [`Options::unique`], about 120 bytes each.
-pub const MAX_SEEN: usize = 1 << 24;
-
 /// Why the links can't be listed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RefsError {
@@ -69,8 +67,8 @@ pub struct Edge {
 pub struct Refs {
     fetch: Arc<dyn Fetch>,
     options: Options,
-    /// CID in binary to the least depth at which it was met.
-    seen: HashMap<Box<[u8]>, u32>,
+    /// What was met, and how near the root.
+    seen: Seen,
     levels: Vec<Level>,
     /// Links of all levels.
     links: usize,
@@ -92,7 +90,7 @@ struct Level {
 impl Refs {
     /// Lists nothing yet.
     pub fn new(fetch: Arc<dyn Fetch>, options: Options) -> Self {
-        Self { fetch, options, seen: HashMap::new(), levels: Vec::new(), links: 0, ahead: 0 }
+        Self { fetch, options, seen: Seen::new(), levels: Vec::new(), links: 0, ahead: 0 }
     }
 
     /// Begins with the links of `root`.
@@ -139,29 +137,21 @@ impl Refs {
 
     /// Whether to go below a block, and whether to list it.
     fn visit(&mut self, cid: &Cid, depth: u32) -> Result<(bool, bool), RefsError> {
-        let below = self.options.max_depth.is_none_or(|max| depth < max);
-        if self.options.max_depth.is_some_and(|max| depth > max) {
+        let max = self.options.max_depth;
+        if max.is_some_and(|max| depth > max) {
             return Ok((false, false));
         }
+        let below = max.is_none_or(|max| depth < max);
         if !self.options.unique {
             return Ok((below, true));
         }
-        let known = self.seen.len();
-        match self.seen.entry(cid.to_bytes().into_boxed_slice()) {
-            std::collections::hash_map::Entry::Occupied(mut met) => {
-                if self.options.max_depth.is_none() || *met.get() <= depth {
-                    return Ok((false, false));
-                }
-                met.insert(depth);
-                Ok((below, false))
-            }
-            std::collections::hash_map::Entry::Vacant(_) if known >= MAX_SEEN => {
-                Err(unreasonable(cid, format!("there are more than {MAX_SEEN} distinct blocks")))
-            }
-            std::collections::hash_map::Entry::Vacant(new) => {
-                new.insert(depth);
-                Ok((below, true))
-            }
+        // Without a limit it does not matter how near a block is: all below it is listed anyway.
+        let depth = if max.is_some() { depth } else { 0 };
+        match self.seen.visit(cid, depth) {
+            Ok(Sight::New) => Ok((below, true)),
+            Ok(Sight::Nearer) => Ok((below, false)),
+            Ok(Sight::Known) => Ok((false, false)),
+            Err(Full) => Err(unreasonable(cid, format!("there are more than {MAX_VISITED} distinct blocks"))),
         }
     }
 
@@ -213,11 +203,6 @@ impl Refs {
 
 fn unreasonable(cid: &Cid, reason: String) -> RefsError {
     RefsError::Unreasonable { cid: Box::new(*cid), reason }
-}
-
-/// Whether blocks of that codec never have links.
-fn is_leaf(cid: &Cid) -> bool {
-    matches!(cid.codec(), codec::RAW | codec::CBOR | codec::JSON | codec::LIBP2P_KEY)
 }
 
 fn named_links(block: &Block) -> Result<VecDeque<(Cid, Bytes)>, DagError> {

@@ -13,9 +13,11 @@ pub mod init;
 pub mod ls;
 pub mod multibase;
 pub mod pin;
+mod put;
 pub mod refs;
 pub mod repo;
 pub mod resolve;
+pub mod source;
 pub mod version;
 
 use crate::ctx::Ctx;

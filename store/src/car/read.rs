@@ -1,7 +1,7 @@
 //! Reading a CAR of either version as a stream.
 
 use super::{CarError, Header, MAX_HEADER, MAX_SECTION, cbor};
-use crate::Cid;
+use crate::{Cid, cid};
 use bytes::Bytes;
 use std::io::Read;
 
@@ -9,8 +9,8 @@ use std::io::Read;
 const WINDOW: usize = 4 << 20;
 /// Bytes of a CARv2 before its data: the pragma, and the fixed header.
 const V2_HEADER: usize = 40;
-/// Longest varint of 64 bits.
-const MAX_VARINT: usize = 10;
+/// Longest varint that the format allows.
+const MAX_VARINT: usize = 9;
 
 /// A CID and bytes that claim to be its block: not hashed yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl<R: Read> CarReader<R> {
         if data.is_empty() {
             return Err(malformed("a section of length zero".into()));
         }
-        let cid = Cid::read_bytes(&mut data).map_err(|e| malformed(format!("the section has no valid CID: {e}")))?;
+        let cid = cid::read(&mut data).map_err(|e| malformed(format!("the section has no valid CID: {e}")))?;
         let data = body.slice_ref(data);
         Ok(Some(Section { at, cid, data }))
     }

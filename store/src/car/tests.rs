@@ -144,14 +144,14 @@ impl std::io::Read for Endless {
 #[test]
 fn declared_lengths_are_bounded_before_they_are_believed() {
     use std::io::Read as _;
-    let lengths = [u64::MAX, 1 << 40, MAX_HEADER + 1];
+    let lengths = [i64::MAX as u64, 1 << 40, MAX_HEADER + 1];
     for len in lengths {
         let mut head = Vec::new();
         push_varint(&mut head, len);
         let result = CarReader::open(Cursor::new(head).chain(Endless(0)));
         assert!(matches!(result.err(), Some(CarError::TooLong { at: 0, max: MAX_HEADER, .. })), "{len}");
     }
-    for len in [u64::MAX, 1 << 40, MAX_SECTION + 1] {
+    for len in [i64::MAX as u64, 1 << 40, MAX_SECTION + 1] {
         let mut bytes = car(&[], &[]);
         let at = bytes.len() as u64;
         push_varint(&mut bytes, len);

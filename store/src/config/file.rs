@@ -18,12 +18,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], private: bool) -> Result<(), Stor
     let refuse = |e| StoreError::io(format!("cannot write {}", path.display()), e);
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let mode = fs::Permissions::from_mode(if private { PRIVATE } else { PUBLIC });
-<<<<<<< HEAD
-    let mut file =
-        tempfile::Builder::new().prefix(".tmp-").permissions(mode).tempfile_in(folder).map_err(refuse)?;
-=======
     let mut file = tempfile::Builder::new().prefix(".tmp-").permissions(mode).tempfile_in(folder).map_err(refuse)?;
->>>>>>> main
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(refuse)?;
     file.persist(path).map_err(|e| refuse(e.error))?;
     // IMPORTANT: without this a power cut may undo the rename after it was acknowledged.

@@ -71,14 +71,8 @@ impl Config {
             cid_version: self.number("CidVersion", "must be 0 or 1", |n| n <= 1)?.map(|n| u8::from(n == 1)),
             raw_leaves: self.get_bool("Import.UnixFSRawLeaves")?,
             chunker: self.chosen("UnixFSChunker", CHUNKERS, |t| is_chunker(t).then(|| t.to_owned()))?,
-<<<<<<< HEAD
-            hash: self.chosen("HashFunction", "`cairn cid hashes` lists them", |t| {
-                HashFn::from_name(&t.to_lowercase())
-            })?,
-=======
             hash: self
                 .chosen("HashFunction", "`cairn cid hashes` lists them", |t| HashFn::from_name(&t.to_lowercase()))?,
->>>>>>> main
             file_max_links: self.size("UnixFSFileMaxLinks", "must be positive", |n| n > 0)?,
             directory_max_links: self.size("UnixFSDirectoryMaxLinks", "must not be negative", |_| true)?,
             hamt_fanout: self.size(

@@ -320,9 +320,6 @@ fn scrub(value: &mut Value, key: &str) {
         scrub(value, rest);
     }
 }
-<<<<<<< HEAD
 
 #[cfg(test)]
 mod tests;
-=======
->>>>>>> main

@@ -87,15 +87,7 @@ pub const PROFILES: &[Profile] = &[
         description: "Fewer connections and no services for others: less work for the machine,\nslower lookups.",
         change: low_power,
     },
-<<<<<<< HEAD
-    Profile {
-        name: "randomports",
-        description: "Listens on a random port for peers.",
-        change: random_ports,
-    },
-=======
     Profile { name: "randomports", description: "Listens on a random port for peers.", change: random_ports },
->>>>>>> main
     Profile {
         name: "server",
         description: "For machines with a public address: no discovery in the local network, no\nconnections to private addresses.",

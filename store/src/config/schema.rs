@@ -119,15 +119,7 @@ const KEYS: &[(&str, &[(&str, Kind)])] = &[
     ),
     (
         "API",
-<<<<<<< HEAD
-        &[
-            ("HTTPHeaders.*", Strings),
-            ("Authorizations.*.AuthSecret", Str),
-            ("Authorizations.*.AllowedPaths", Strings),
-        ],
-=======
         &[("HTTPHeaders.*", Strings), ("Authorizations.*.AuthSecret", Str), ("Authorizations.*.AllowedPaths", Strings)],
->>>>>>> main
     ),
     (
         "Swarm",
@@ -204,14 +196,7 @@ const KEYS: &[(&str, &[(&str, Kind)])] = &[
     ("Peering", &[("Peers", Any)]),
     ("DNS", &[("Resolvers.*", Str), ("MaxCacheTTL", Duration)]),
     ("Migration", &[("DownloadSources", Strings), ("Keep", Str)]),
-<<<<<<< HEAD
-    (
-        "AutoConf",
-        &[("URL", Str), ("Enabled", Bool), ("RefreshInterval", Duration), ("TLSInsecureSkipVerify", Bool)],
-    ),
-=======
     ("AutoConf", &[("URL", Str), ("Enabled", Bool), ("RefreshInterval", Duration), ("TLSInsecureSkipVerify", Bool)]),
->>>>>>> main
     (
         "Provide",
         &[

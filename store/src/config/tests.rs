@@ -96,7 +96,11 @@ fn a_wrong_type_names_the_key_what_it_holds_and_what_it_must_hold() {
             r#"Import.UnixFSRawLeaves is the string "default", but must be true, false or null"#,
         ),
         ("Datastore", json!(5), "Datastore is 5, but must be an object"),
-        ("Datastore", json!({"StorageMax": []}), r#"Datastore.StorageMax is the list [], but must be a size such as "10GB""#),
+        (
+            "Datastore",
+            json!({"StorageMax": []}),
+            r#"Datastore.StorageMax is the list [], but must be a size such as "10GB""#,
+        ),
         (
             "Datastore.StorageMax",
             json!("10QB"),
@@ -107,9 +111,17 @@ fn a_wrong_type_names_the_key_what_it_holds_and_what_it_must_hold() {
             json!("x"),
             r#"Swarm.ConnMgr.GracePeriod: "x" is not a duration: write for example 30s, 5m or 1h30m"#,
         ),
-        ("Swarm.Transports.Security.TLS", json!(true), "Swarm.Transports.Security.TLS is true, but must be false or an integer above 0"),
+        (
+            "Swarm.Transports.Security.TLS",
+            json!(true),
+            "Swarm.Transports.Security.TLS is true, but must be false or an integer above 0",
+        ),
         ("Bootstrap", json!(["a", 1]), r#"Bootstrap is the list ["a",1], but must be a list of strings"#),
-        ("Import.UnixFSHAMTDirectoryMaxFanout", json!(24), "Import.UnixFSHAMTDirectoryMaxFanout: must be a power of 2, between 8 and 1024, got 24"),
+        (
+            "Import.UnixFSHAMTDirectoryMaxFanout",
+            json!(24),
+            "Import.UnixFSHAMTDirectoryMaxFanout: must be a power of 2, between 8 and 1024, got 24",
+        ),
     ];
     for (key, value, message) in cases {
         let mut config = fresh();
@@ -129,7 +141,8 @@ fn a_long_value_is_cut_in_an_error() {
 
 #[test]
 fn null_absent_and_empty_mean_the_default() {
-    let config = Config::parse(br#"{"Swarm": null, "Datastore": {"StorageMax": "", "GCPeriod": "default"}}"#).expect("json");
+    let config =
+        Config::parse(br#"{"Swarm": null, "Datastore": {"StorageMax": "", "GCPeriod": "default"}}"#).expect("json");
     config.check().expect("valid");
     assert_eq!(config.get_int("Swarm.ConnMgr.LowWater").expect("default"), None);
     assert_eq!(config.get_size("Datastore.StorageMax").expect("default"), None);

@@ -6,6 +6,10 @@ use std::{
     hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState},
 };
 
+/// Two hashes that stand for a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Short(u64, u64);
+
 /// The nodes that a walk has seen, in 16 bytes each (about 36 with the slack of the table).
 ///
 /// A node is kept as two 64-bit hashes with keys that differ in every process: nobody can prepare two nodes that
@@ -13,10 +17,26 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Visited {
     keys: [RandomState; 2],
-    seen: HashSet<(u64, u64), BuildHasherDefault<Ready>>,
+    seen: HashSet<Short, BuildHasherDefault<Ready>>,
 }
 
 impl Visited {
+    /// What stands for a node in this set and in its siblings, for those who look it up in several.
+    pub(crate) fn short(&self, cid: &Cid) -> Short {
+        let node = (cid.version() as u64, cid.codec(), cid.hash().code(), cid.hash().digest());
+        Short(self.keys[0].hash_one(node), self.keys[1].hash_one(node))
+    }
+
+    /// As [`Visited::insert`].
+    pub(crate) fn insert_short(&mut self, short: Short) -> bool {
+        self.seen.insert(short)
+    }
+
+    /// As [`Visited::contains`].
+    pub(crate) fn contains_short(&self, short: Short) -> bool {
+        self.seen.contains(&short)
+    }
+
     /// Adds a node; whether it was new. One multihash under two codecs, or two versions, counts as two nodes.
     pub(crate) fn insert(&mut self, cid: &Cid) -> bool {
         self.seen.insert(self.short(cid))
@@ -37,14 +57,9 @@ impl Visited {
     pub(crate) fn sibling(&self) -> Self {
         Self { keys: self.keys.clone(), seen: HashSet::default() }
     }
-
-    fn short(&self, cid: &Cid) -> (u64, u64) {
-        let node = (cid.version() as u64, cid.codec(), cid.hash().code(), cid.hash().digest());
-        (self.keys[0].hash_one(node), self.keys[1].hash_one(node))
-    }
 }
 
-/// Passes on the first half of a key that is a hash already.
+/// Folds a key that is made of hashes already.
 #[derive(Debug, Default)]
 struct Ready(u64);
 

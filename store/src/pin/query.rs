@@ -5,8 +5,8 @@ use crate::{
     Cid,
     dag::{
         self,
-        drain::{drain, links_of},
-        visited::Visited,
+        drain::drain,
+        visited::{Short, Visited},
     },
 };
 use std::collections::HashMap;
@@ -112,16 +112,16 @@ impl Pins {
                 }
             }
         }
-        if walks { self.list_indirect(known, emit) } else { Ok(()) }
+        if walks { self.list_indirect(&known, emit) } else { Ok(()) }
     }
 
     fn list_indirect<E: From<PinError>>(
         &self,
-        known: Visited,
+        known: &Visited,
         emit: &mut dyn FnMut(Found) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.walk(|cid| {
-            if known.contains(cid) {
+        self.walk(known.sibling(), |cid, short| {
+            if known.contains_short(short) {
                 return Ok(());
             }
             emit(Found { cid: *cid, kind: Kind::Indirect(None), name: String::new() })
@@ -179,8 +179,11 @@ impl Pins {
     }
 
     /// Hands every block below recursive pins to `on`, once.
-    fn walk<E: From<PinError>>(&self, mut on: impl FnMut(&Cid) -> Result<(), E>) -> Result<(), E> {
-        let mut visited = Visited::default();
+    fn walk<E: From<PinError>>(
+        &self,
+        mut visited: Visited,
+        mut on: impl FnMut(&Cid, Short) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut roots = self.iter();
         loop {
             let mut stack = Vec::new();
@@ -206,7 +209,7 @@ impl Pins {
         for pin in self.iter() {
             let pin = pin.map_err(PinError::from)?;
             if pin.mode == PinMode::Recursive && !dag::is_leaf(&pin.cid) && visited.insert(&pin.cid) {
-                self.below(&mut vec![pin.cid], &mut visited, |cid| on(&pin.cid, cid))?;
+                self.below(&mut vec![pin.cid], &mut visited, |cid, _| on(&pin.cid, cid))?;
             }
         }
         Ok(())
@@ -216,12 +219,13 @@ impl Pins {
         &self,
         stack: &mut Vec<Cid>,
         visited: &mut Visited,
-        mut on: impl FnMut(&Cid) -> Result<(), E>,
+        mut on: impl FnMut(&Cid, Short) -> Result<(), E>,
     ) -> Result<(), E> {
-        drain(self.blocks.as_ref(), stack, |cid, read, stack| {
-            for link in links_of(&cid, read).map_err(PinError::from)? {
-                if visited.insert(&link) {
-                    on(&link)?;
+        drain(self.blocks.as_ref(), stack, |_, links, stack| {
+            for link in links.map_err(PinError::from)? {
+                let short = visited.short(&link);
+                if visited.insert_short(short) {
+                    on(&link, short)?;
                     if !dag::is_leaf(&link) {
                         stack.push(link);
                     }

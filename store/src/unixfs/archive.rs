@@ -93,7 +93,9 @@ pub async fn write_tar(
                 path.truncate(lengths.last().copied().unwrap_or_default());
                 continue;
             }
-            Step::Enter { name, meta } | Step::File { name, meta, .. } | Step::Symlink { name, meta, .. } => (name, meta),
+            Step::Enter { name, meta } | Step::File { name, meta, .. } | Step::Symlink { name, meta, .. } => {
+                (name, meta)
+            }
         };
         if lengths.is_empty() {
             path.extend_from_slice(name);

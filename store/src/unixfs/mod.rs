@@ -15,6 +15,7 @@ pub mod extract;
 pub mod hamt;
 pub mod layout;
 pub mod leaf;
+pub mod listing;
 pub mod meta;
 pub mod node;
 pub mod profile;

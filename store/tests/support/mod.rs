@@ -3,13 +3,13 @@
 
 use bytes::Bytes;
 use cairn_store::{
-    Block, Cid,
+    Block, Cid, StoreError,
     block::Prefix,
     blockstore::{Blockstore as _, KvBlocks},
     cid::codec,
     dag,
     dag::pb::{PbLink, PbNode},
-    kv::Kv,
+    kv::{Batch, Durability, Kv, MemoryKv, Scan, Table, Usage},
 };
 use std::sync::Arc;
 
@@ -60,4 +60,34 @@ pub fn missing(blocks: &KvBlocks, root: &Cid) -> Option<Cid> {
         }
     }
     None
+}
+
+/// Tables that outlive the store on them.
+#[derive(Clone, Default)]
+pub struct Shared(pub Arc<MemoryKv>);
+
+impl Kv for Shared {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.0.get(table, key)
+    }
+
+    fn write(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
+        self.0.write(batch, durability)
+    }
+
+    fn scan(&self, table: Table, from: &[u8], to: Option<&[u8]>) -> Scan<'_> {
+        self.0.scan(table, from, to)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.0.flush()
+    }
+
+    fn usage(&self) -> Result<Usage, StoreError> {
+        self.0.usage()
+    }
+
+    fn reclaim(&self) -> Result<(), StoreError> {
+        self.0.reclaim()
+    }
 }

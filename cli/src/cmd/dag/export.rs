@@ -2,9 +2,10 @@
 
 use crate::{ctx::Ctx, output::Out};
 use cairn_store::{
-    Cid,
     car::{self, ExportOptions},
-    cid,
+    names::NoNames,
+    path::Path,
+    resolve::resolve_block,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, Write};
@@ -19,7 +20,8 @@ const BUFFER: usize = 1 << 20;
 The CAR is of version 1; blocks stand depth first, each once, in the order of first sight."
 )]
 pub struct Args {
-    /// CID of the root to export with all that is below it
+    /// Path or CID of the root to export with all that is below it
+    #[arg(value_name = "PATH")]
     root: String,
     /// Show progress on stderr [default: when stderr is a terminal]
     #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -34,11 +36,12 @@ pub struct Args {
 /// # Errors
 /// When a block is missing, or stdout can't be written.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
-    let root = root(&args.root)?;
+    let path = Path::parse(&args.root)?;
     let fetch = ctx.fetch()?;
     let options = ExportOptions { partial: args.local_only, deadline: None };
     let bar = bar(&ctx.out, args.progress);
     ctx.block_on(async {
+        let root = resolve_block(&fetch, &NoNames, &path, None).await?;
         let mut out = io::BufWriter::with_capacity(BUFFER, io::stdout());
         let result = car::export(fetch, root, options, &mut out, &mut |bytes| bar.set_position(bytes)).await;
         if result.is_err() {
@@ -49,12 +52,6 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         bar.finish();
         Ok(())
     })
-}
-
-/// The root that is meant.
-fn root(text: &str) -> anyhow::Result<Cid> {
-    let bare = text.strip_prefix("/ipfs/").or_else(|| text.strip_prefix("ipfs://")).unwrap_or(text);
-    Ok(cid::parse(bare.trim_end_matches('/'))?)
 }
 
 /// Bytes, rate and time; how much is to come is not known.

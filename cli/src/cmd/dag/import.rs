@@ -1,10 +1,11 @@
 //! `cairn dag import`.
 
-use crate::{ctx::Ctx, exit::Interrupted};
+use crate::ctx::Ctx;
 use anyhow::{Context as _, bail};
 use cairn_store::{
     Cid,
     car::{Import, ImportError, ImportOptions},
+    pin::{PinMode, Pins},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -12,6 +13,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::PathBuf,
+    sync::Arc,
     time::Instant,
 };
 
@@ -85,6 +87,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let files = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files };
     // Opened before anything is read, so that a name that is wrong costs nothing.
     let sources = files.iter().map(|file| open(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    ctx.check_capacity()?;
     let mut import = Import::new(ctx.blocks()?, ImportOptions { allow_big_blocks: args.allow_big_block });
     let bar = bar(ctx, &files);
     let until = ctx.global.timeout.map(|limit| Instant::now() + limit);
@@ -101,8 +104,9 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     // IMPORTANT: `import` guards the blocks until the pins are durable; it is dropped last.
     let imported = import.commit()?;
     if pin {
+        let pins = Pins::new(Arc::clone(ctx.blocks()?));
         for root in &imported.roots {
-            pin_root(ctx, root, args.silent)?;
+            pin_root(ctx, &pins, root, args.silent)?;
         }
     }
     if args.stats {
@@ -125,12 +129,9 @@ fn open(file: &PathBuf) -> anyhow::Result<Box<dyn Read + Send>> {
 }
 
 /// Pins what sticks: a root that can't be pinned is an event in JSON, and an error in text.
-fn pin_root(ctx: &Ctx, cid: &Cid, silent: bool) -> anyhow::Result<()> {
-    let failure = match pin(ctx, cid) {
-        Ok(()) => String::new(),
-        Err(error) if error.is::<Interrupted>() => return Err(error),
-        Err(error) => format!("{error:#}"),
-    };
+fn pin_root(ctx: &Ctx, pins: &Pins, cid: &Cid, silent: bool) -> anyhow::Result<()> {
+    ctx.cancel.check()?;
+    let failure = pins.add_local(cid, PinMode::Recursive, "").err().map(|e| e.to_string()).unwrap_or_default();
     let shown = ctx.out.cid(cid);
     if !failure.is_empty() && !silent && !ctx.out.json() {
         bail!("pinning root \"{shown}\" FAILED: {failure}");
@@ -162,12 +163,4 @@ fn bar(ctx: &Ctx, files: &[PathBuf]) -> ProgressBar {
     };
     let bar = ProgressBar::with_draw_target(sizes, ProgressDrawTarget::stderr());
     bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-/// Pins a DAG that must be complete here.
-fn pin(ctx: &Ctx, cid: &Cid) -> anyhow::Result<()> {
-    use cairn_store::dag::walk::{Options, walk};
-    use futures::TryStreamExt as _;
-    let fetch = ctx.fetch()?;
-    ctx.block_on(async { Ok(walk(fetch, *cid, Options::default()).try_for_each(|_| async { Ok(()) }).await?) })
 }

@@ -61,12 +61,12 @@ pub enum ExtractError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The system refused an operation.
-    #[error("{context}: {source}")]
+    #[error("{context}: {error}")]
     Io {
         /// What was attempted, and on what.
         context: String,
         /// The system's answer.
-        source: Arc<io::Error>,
+        error: Arc<io::Error>,
     },
     /// A name in the DAG is no file name.
     #[error(
@@ -79,7 +79,9 @@ pub enum ExtractError {
         name: String,
     },
     /// Something that is no directory is where a directory should be.
-    #[error("{0:?} exists and is not a directory: nothing is written through it; move it away, or choose another output")]
+    #[error(
+        "{0:?} exists and is not a directory: nothing is written through it; move it away, or choose another output"
+    )]
     InTheWay(PathBuf),
     /// It was given up.
     #[error("the extraction was given up")]
@@ -88,7 +90,7 @@ pub enum ExtractError {
 
 impl ExtractError {
     fn io(context: impl Into<String>, error: impl Into<io::Error>) -> Self {
-        Self::Io { context: context.into(), source: Arc::new(error.into()) }
+        Self::Io { context: context.into(), error: Arc::new(error.into()) }
     }
 }
 
@@ -292,6 +294,3 @@ impl Item {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

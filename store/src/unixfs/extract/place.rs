@@ -80,7 +80,9 @@ impl OpenDir {
         match std::fs::symlink_metadata(path) {
             Ok(found) if !found.is_dir() => return Err(ExtractError::InTheWay(path.to_owned())),
             Ok(_) => {}
-            Err(_) => std::fs::create_dir_all(path).map_err(|e| ExtractError::io(format!("cannot make {path:?}"), e))?,
+            Err(_) => {
+                std::fs::create_dir_all(path).map_err(|e| ExtractError::io(format!("cannot make {path:?}"), e))?
+            }
         }
         Self::open(path, OFlags::NOFOLLOW, meta, shared)
     }
@@ -120,7 +122,8 @@ impl OpenDir {
         meta: FileMeta,
         write: impl FnOnce(&mut Output<'_>) -> Result<(), ExtractError>,
     ) -> Result<(), ExtractError> {
-        let fail = |what: &str, error: Errno| ExtractError::io(format!("cannot {what} {:?}", self.path.join(name)), error);
+        let fail =
+            |what: &str, error: Errno| ExtractError::io(format!("cannot {what} {:?}", self.path.join(name)), error);
         let mut temporary = Temporary { dir: self, name: self.shared.temporary_name(), there: false };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = fs::openat(&self.fd, &temporary.name, flags, Mode::from_raw_mode(0o666));
@@ -129,7 +132,8 @@ impl OpenDir {
         let mut output = Output { fd: &fd, dir: self, name };
         write(&mut output)?;
         if let Some(mode) = meta.mode {
-            fs::fchmod(&fd, Mode::from_raw_mode(mode & RESTORED_MODE)).map_err(|e| fail("set the permissions of", e))?;
+            fs::fchmod(&fd, Mode::from_raw_mode(mode & RESTORED_MODE))
+                .map_err(|e| fail("set the permissions of", e))?;
         }
         if let Some(mtime) = meta.mtime {
             fs::futimens(&fd, &times(mtime)).map_err(|e| fail("set the time of", e))?;
@@ -139,7 +143,8 @@ impl OpenDir {
 
     /// Makes a symlink.
     pub(super) fn symlink(&self, name: &OsStr, target: &[u8], meta: FileMeta) -> Result<(), ExtractError> {
-        let fail = |what: &str, error: Errno| ExtractError::io(format!("cannot {what} {:?}", self.path.join(name)), error);
+        let fail =
+            |what: &str, error: Errno| ExtractError::io(format!("cannot {what} {:?}", self.path.join(name)), error);
         let mut temporary = Temporary { dir: self, name: self.shared.temporary_name(), there: false };
         fs::symlinkat(target, &self.fd, &temporary.name).map_err(|e| fail("make the symlink", e))?;
         temporary.there = true;
@@ -151,7 +156,8 @@ impl OpenDir {
     }
 
     fn finish(&self) -> Result<(), ExtractError> {
-        let fail = |what: &str, error: Errno| ExtractError::io(format!("cannot set the {what} of {:?}", self.path), error);
+        let fail =
+            |what: &str, error: Errno| ExtractError::io(format!("cannot set the {what} of {:?}", self.path), error);
         if let Some(mode) = self.meta.mode {
             fs::fchmod(&self.fd, Mode::from_raw_mode(mode & RESTORED_MODE)).map_err(|e| fail("permissions", e))?;
         }

@@ -1,0 +1,89 @@
+//! `cairn repo`: looking after the repository.
+
+mod fsck;
+mod gc;
+mod ls;
+mod migrate;
+mod stat;
+mod verify;
+mod version;
+
+use crate::ctx::Ctx;
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::time::Duration;
+
+/// Time between two frames of a progress line.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// Options of `cairn repo`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// A command of `cairn repo`.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Delete what is not pinned
+    Gc(gc::Args),
+    /// Print how large the repository is
+    Stat(stat::Args),
+    /// Read and hash every block
+    Verify(verify::Args),
+    /// List all blocks
+    Ls(ls::Args),
+    /// Print the version of the repository
+    Version(version::Args),
+    /// Bring the repository to another version
+    Migrate(migrate::Args),
+    /// Compare the tables of the repository with each other
+    Fsck(fsck::Args),
+}
+
+/// Runs `cairn repo`.
+///
+/// # Errors
+/// Whatever the command could not do.
+pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
+    match args.command {
+        Command::Gc(args) => gc::run(ctx, &args),
+        Command::Stat(args) => stat::run(ctx, &args),
+        Command::Verify(args) => verify::run(ctx, &args),
+        Command::Ls(args) => ls::run(ctx, &args),
+        Command::Version(args) => version::run(ctx, &args),
+        Command::Migrate(args) => migrate::run(ctx, &args),
+        Command::Fsck(args) => fsck::run(ctx, &args),
+    }
+}
+
+/// Kubo's event of `repo verify`.
+#[derive(Debug, Default, Serialize)]
+struct Message {
+    #[serde(rename = "Msg")]
+    text: String,
+    #[serde(rename = "Progress")]
+    progress: u64,
+}
+
+impl Message {
+    fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), progress: 0 }
+    }
+
+    fn emit(&self, ctx: &Ctx) -> anyhow::Result<()> {
+        ctx.out.emit(self, |m| format!("{}\n", m.text))
+    }
+}
+
+/// A progress line: on a terminal's stderr, and only if stdout does not go there as well.
+fn spinner(ctx: &Ctx, quiet: bool) -> ProgressBar {
+    if !ctx.out.err_tty || (ctx.out.tty && !quiet) {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner());
+    bar.enable_steady_tick(FRAME);
+    bar
+}
