@@ -130,7 +130,9 @@ mod tests {
     fn the_list_has_kubos_form() {
         let mut lines = Vec::new();
         describe(&listed(&Cli::command()), "", true, &mut lines);
-        for line in ["cairn\n", "cairn init\n", "cairn init --profile / cairn init -p\n", "cairn config profile apply\n"] {
+        for line in
+            ["cairn\n", "cairn init\n", "cairn init --profile / cairn init -p\n", "cairn config profile apply\n"]
+        {
             assert!(lines.iter().any(|l| l == line), "{line:?} is not in {lines:?}");
         }
     }
