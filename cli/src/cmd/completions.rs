@@ -20,13 +20,10 @@ pub struct Args {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, clap::Subcommand)]
 pub enum Shell {
     /// Print a completion script for bash
-    #[command(after_help = "Example:\n  source <(cairn commands completion bash)")]
     Bash,
     /// Print a completion script for zsh
-    #[command(after_help = "Example:\n  cairn commands completion zsh > ~/.zfunc/_cairn")]
     Zsh,
     /// Print a completion script for fish
-    #[command(after_help = "Example:\n  cairn commands completion fish | source")]
     Fish,
 }
 
