@@ -171,7 +171,7 @@ impl OpenDir {
 impl Drop for OpenDir {
     fn drop(&mut self) {
         if let Err(error) = self.finish() {
-            self.shared.failure.lock().get_or_insert(error);
+            let _ = self.shared.failure.lock().get_or_insert(error);
         }
     }
 }
