@@ -81,7 +81,7 @@ impl OpenDir {
             Ok(found) if !found.is_dir() => return Err(ExtractError::InTheWay(path.to_owned())),
             Ok(_) => {}
             Err(_) => {
-                std::fs::create_dir_all(path).map_err(|e| ExtractError::io(format!("cannot make {path:?}"), e))?
+                std::fs::create_dir_all(path).map_err(|e| ExtractError::io(format!("cannot make {path:?}"), e))?;
             }
         }
         Self::open(path, OFlags::NOFOLLOW, meta, shared)
