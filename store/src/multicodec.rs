@@ -52,15 +52,8 @@ pub const CODECS: &[(u64, &str)] = &[
 ];
 
 /// Codecs that Cairn can read or write, besides naming them.
-pub const SUPPORTED: &[u64] = &[
-    codec::CBOR,
-    codec::RAW,
-    codec::DAG_PB,
-    codec::DAG_CBOR,
-    codec::LIBP2P_KEY,
-    codec::DAG_JSON,
-    codec::JSON,
-];
+pub const SUPPORTED: &[u64] =
+    &[codec::CBOR, codec::RAW, codec::DAG_PB, codec::DAG_CBOR, codec::LIBP2P_KEY, codec::DAG_JSON, codec::JSON];
 
 /// Hash functions that content may not be addressed with, but that CIDs are met with.
 const OTHER_HASHES: &[(u64, &str)] = &[
@@ -117,7 +110,9 @@ mod tests {
 
     #[test]
     fn hashes_have_kubos_names() {
-        for (code, name) in [(0x12, "sha2-256"), (0x22, "murmur3-x64-64"), (0xb201, "blake2b-8"), (0xb260, "blake2s-256")] {
+        for (code, name) in
+            [(0x12, "sha2-256"), (0x22, "murmur3-x64-64"), (0xb201, "blake2b-8"), (0xb260, "blake2s-256")]
+        {
             assert_eq!(hash_name(code).as_deref(), Some(name));
         }
         assert_eq!(hash_name(0x40), None);

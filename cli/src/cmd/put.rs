@@ -3,13 +3,7 @@
 use crate::{cmd::pin, ctx::Ctx};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use cairn_store::{
-    Block,
-    block::MAX_BLOCK_SIZE,
-    blockstore::Blockstore as _,
-    kv::Durability,
-    pin::PinMode,
-};
+use cairn_store::{Block, block::MAX_BLOCK_SIZE, blockstore::Blockstore as _, kv::Durability, pin::PinMode};
 use std::{
     fs::File,
     io::{self, Read},

@@ -53,9 +53,7 @@ pub struct Args {
 /// When an option makes no sense, a file can't be read, or a block can't be stored.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let hash = match &args.mhtype {
-        Some(name) => {
-            HashFn::from_name(name).with_context(|| format!("unrecognized multihash function: {name}"))?
-        }
+        Some(name) => HashFn::from_name(name).with_context(|| format!("unrecognized multihash function: {name}"))?,
         None => ctx.config()?.import()?.hash.unwrap_or(HashFn::SHA2_256),
     };
     let prefix = prefix(&args, hash)?;

@@ -192,11 +192,8 @@ fn convert(text: &str, form: &Form) -> Result<String, String> {
 /// A checked format with everything put in.
 fn render(format: &str, cid: &Cid, base: Base) -> String {
     let hash = cid.hash();
-    let codec = || {
-        multicodec::codec_name(cid.codec()).map_or_else(|| format!("Code({})", cid.codec()), str::to_owned)
-    };
-    let hash_name =
-        || multicodec::hash_name(hash.code()).map_or_else(|| format!("hash?{}", hash.code()), Into::into);
+    let codec = || multicodec::codec_name(cid.codec()).map_or_else(|| format!("Code({})", cid.codec()), str::to_owned);
+    let hash_name = || multicodec::hash_name(hash.code()).map_or_else(|| format!("hash?{}", hash.code()), Into::into);
     let version = u64::from(cid.version());
     let bare = |bytes: &[u8]| base.encode(bytes);
     let prefixed = |bytes: &[u8]| format!("{}{}", base.code(), bare(bytes));
@@ -268,9 +265,17 @@ mod tests {
         let with = |version, codec, base| Form { format: "%s".into(), version, codec, base };
         let raw = Some(codec::RAW);
         for (text, form, out) in [
-            (V0, with(Some(Version::V1), None, Some(Base::Base58Btc)), "zdj7WjxizRxnXV1m7cZw5WjLLpK4kuAz5WWHZGpqhU82FhR4i"),
+            (
+                V0,
+                with(Some(Version::V1), None, Some(Base::Base58Btc)),
+                "zdj7WjxizRxnXV1m7cZw5WjLLpK4kuAz5WWHZGpqhU82FhR4i",
+            ),
             (V0, with(None, raw, None), "zb2rhmB7747AuGRqbACBSKQ9sNDCpRDz2R7L1fNUZy2y66h6W"),
-            (V0, with(Some(Version::V1), None, Some(Base::Base64Url)), "uAXASINfpNyctzP5rc4RuPIQAtmqEbivCLk2yY5kN_dBWbEI3"),
+            (
+                V0,
+                with(Some(Version::V1), None, Some(Base::Base64Url)),
+                "uAXASINfpNyctzP5rc4RuPIQAtmqEbivCLk2yY5kN_dBWbEI3",
+            ),
             ("bafybeigx5e3solom7zvxhbdohscabntkqrxcxqrojwzghgin7xifm3ccg4", with(Some(Version::V0), None, None), V0),
             (V1, with(Some(Version::V0), Some(codec::DAG_PB), None), "QmUJPTFZnR2CPGAzmfdYPghgrFtYFB6pf1BqMvqfiPDam8"),
         ] {
