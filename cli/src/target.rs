@@ -1,12 +1,7 @@
-//! What commands are pointed at: CIDs and paths in arguments or on stdin.
+//! What commands that change something are pointed at.
 
-use crate::ctx::Ctx;
-use anyhow::{Context as _, bail};
-use cairn_store::{Cid, names::NoNames, path::Path, resolve::resolve_block};
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
-
-/// Longest line on stdin, in bytes.
-const MAX_LINE: u64 = 64 << 10;
+use crate::{cmd::source, ctx::Ctx};
+use cairn_store::{Cid, path::Path};
 
 /// The CID that a path leads to: `/ipfs/<cid>/a/b`, `ipfs://…`, or a bare CID with or without segments.
 ///
@@ -18,39 +13,5 @@ pub fn target(ctx: &Ctx, text: &str) -> anyhow::Result<Cid> {
         return Ok(*cid);
     }
     let fetch = ctx.fetch()?;
-    ctx.block_on(async { Ok(resolve_block(&fetch, &NoNames, &path, None).await?) })
-}
-
-/// The arguments, or the lines of stdin when there are none.
-///
-/// # Errors
-/// When there are no lines either, or stdin can't be read.
-pub fn arguments(ctx: &Ctx, given: Vec<String>) -> anyhow::Result<Vec<String>> {
-    if !given.is_empty() {
-        return Ok(given);
-    }
-    let mut stdin = io::stdin().lock();
-    if stdin.is_terminal() {
-        eprintln!("cairn: reading from stdin; end with Ctrl-D");
-    }
-    let mut all = Vec::new();
-    loop {
-        ctx.cancel.check()?;
-        let mut line = String::new();
-        let read = stdin.by_ref().take(MAX_LINE).read_line(&mut line).context("cannot read stdin")?;
-        if read == 0 {
-            break;
-        }
-        if read as u64 == MAX_LINE {
-            bail!("a line on stdin is longer than {MAX_LINE} bytes");
-        }
-        let line = line.trim();
-        if !line.is_empty() {
-            all.push(line.to_owned());
-        }
-    }
-    if all.is_empty() {
-        bail!("argument \"ipfs-path\" is required");
-    }
-    Ok(all)
+    ctx.block_on(async { source::resolve(&fetch, &path).await })
 }

@@ -86,11 +86,19 @@ impl Node {
     /// # Panics
     /// When it can't make a repository.
     pub fn with(program: Program) -> Self {
+        Self::with_profile(program, "test,server")
+    }
+
+    /// As [`Node::with`], with these profiles.
+    ///
+    /// # Panics
+    /// When it can't make a repository.
+    pub fn with_profile(program: Program, profile: &str) -> Self {
         let dir =
             tempfile::Builder::new().prefix("cairn-test-").tempdir().expect("the temporary directory is writable");
         fs::create_dir(dir.path().join("work")).expect("the temporary directory is writable");
         let node = Self { program, dir };
-        node.ok(["init", "--profile=test,server"]);
+        node.ok(["init", &format!("--profile={profile}")]);
         node
     }
 

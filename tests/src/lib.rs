@@ -2,6 +2,7 @@
 //!
 //! | Module | Gives |
 //! |---|---|
+//! | [`bench`] | measuring commands against the machine and against Kubo |
 //! | [`durability`] | killing the program and cutting its power |
 //! | [`fuzz`] | a target for each parser of bytes that strangers write |
 //! | [`harness`] | a node: the program under test with a repository of its own |
@@ -10,6 +11,7 @@
 //! | [`keystream`] | the test bytes that the golden vectors are made of |
 
 pub mod arguments;
+pub mod bench;
 pub mod durability;
 pub mod fuzz;
 pub mod harness;

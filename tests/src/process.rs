@@ -66,16 +66,40 @@ pub fn run(command: &mut Command, input: Option<Box<dyn Read + Send>>) -> io::Re
     Ok(Outcome { status, stdout, stderr, usage })
 }
 
-/// Runs a command whose input and output go where the caller directed them: for timing.
+/// What a measured process printed: how much, and the beginning of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// Bytes in all.
+    pub len: u64,
+    /// The first of them.
+    pub head: Vec<u8>,
+}
+
+/// Runs a command and throws its output away as fast as a pipe can carry it, whatever its length.
 ///
 /// # Errors
-/// When it can't be started.
-pub fn run_quiet(command: &mut Command) -> io::Result<(ExitStatus, Usage)> {
+/// When it can't be started, or its pipe fails.
+pub fn run_drained(command: &mut Command) -> io::Result<(ExitStatus, Usage, Printed)> {
+    const HEAD: usize = 4096;
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
     let start = Instant::now();
-    let child = command.spawn()?;
+    let mut child = command.spawn()?;
+    let mut printed = Printed::default();
+    if let Some(mut pipe) = child.stdout.take() {
+        let mut buffer = vec![0; 1 << 17];
+        loop {
+            let n = pipe.read(&mut buffer)?;
+            if n == 0 {
+                break;
+            }
+            printed.len += n as u64;
+            let room = HEAD.saturating_sub(printed.head.len()).min(n);
+            printed.head.extend_from_slice(&buffer[..room]);
+        }
+    }
     let (status, mut usage) = wait(child)?;
     usage.wall = start.elapsed();
-    Ok((status, usage))
+    Ok((status, usage, printed))
 }
 
 fn join<T>(thread: thread::JoinHandle<io::Result<T>>) -> io::Result<T> {

@@ -1,7 +1,7 @@
 //! `cairn block get` and `cairn block stat`.
 
 use super::{Stat, locate};
-use crate::{ctx::Ctx, target::arguments};
+use crate::{cmd::source::arguments, ctx::Ctx};
 use cairn_store::Block;
 use std::io::Write as _;
 
@@ -17,7 +17,7 @@ pub struct Args {
 }
 
 fn fetch(ctx: &Ctx, args: Args) -> anyhow::Result<Block> {
-    let given = arguments(ctx, args.cid.into_iter().collect())?;
+    let given = arguments(args.cid.into_iter().collect())?;
     let cid = locate(ctx, &given[0])?;
     let fetch = ctx.fetch()?;
     ctx.block_on(async { Ok(fetch.fetch(&cid, None).await?) })

@@ -1,7 +1,7 @@
 //! `cairn cid inspect`.
 
 use super::{base_of, lists::base_name, parse};
-use crate::{ctx::Ctx, target::arguments};
+use crate::{cmd::source::arguments, ctx::Ctx};
 use anyhow::bail;
 use cairn_store::{Cid, Multihash, cid::codec, hash::HashFn, multicodec};
 use cid::Version;
@@ -59,7 +59,7 @@ struct PartHash {
 /// # Errors
 /// When it is no CID; with `--enc=json` that stands in the output, as in Kubo.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
-    let given = arguments(ctx, args.cid.into_iter().collect())?;
+    let given = arguments(args.cid.into_iter().collect())?;
     let text = &given[0];
     let parts = match parse(text) {
         Ok(cid) => parts(text, &cid),

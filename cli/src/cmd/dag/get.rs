@@ -1,6 +1,6 @@
 //! `cairn dag get`.
 
-use crate::{ctx::Ctx, target::arguments};
+use crate::{cmd::source::arguments, ctx::Ctx};
 use anyhow::{Context as _, anyhow};
 use cairn_store::{
     dag::{
@@ -35,7 +35,7 @@ pub struct Args {
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let name = &args.output_codec;
     let codec = multicodec::codec(name).with_context(|| format!("unknown multicodec: {name:?}"))?;
-    let given = arguments(ctx, args.target.into_iter().collect())?;
+    let given = arguments(args.target.into_iter().collect())?;
     let value = value(ctx, &Path::parse(&given[0])?)?;
     let encoded = dag::encode(&value, codec).with_context(|| format!("{} as {name}", given[0]))?;
     Ok(ctx.out.stdout().write_all(&encoded)?)

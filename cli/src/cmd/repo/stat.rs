@@ -1,12 +1,8 @@
 //! `cairn repo stat`.
 
-use super::VERSION;
 use crate::{ctx::Ctx, units};
-use cairn_store::blockstore::Blockstore as _;
+use cairn_store::{blockstore::Blockstore as _, repo::VERSION};
 use serde::Serialize;
-
-/// `Datastore.StorageMax` where the configuration does not say, in bytes.
-const STORAGE_MAX: u64 = 10_000_000_000;
 
 const EXAMPLES: &str = "Examples:
   cairn repo stat --human
@@ -47,7 +43,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let repo = ctx.repo()?;
     let mut stat = Stat {
         size: repo.kv().usage()?.total,
-        max: ctx.config()?.get_size("Datastore.StorageMax")?.unwrap_or(STORAGE_MAX),
+        max: repo.storage_max()?,
         objects: 0,
         path: String::new(),
         version: String::new(),

@@ -1,0 +1,59 @@
+//! `bench [ITEM…] [--runs N] [--big-mib N] [--divide N] [--pebble true] [--growth-mib N] [--growth-blocks N]
+//! [--output FILE]`: measures, prints, and writes the tables into a Markdown file. Without items: all of them.
+//! Kubo takes part when `ipfs` is on the PATH or `$KUBO` names it.
+
+use anyhow::ensure;
+use cairn_tests::{
+    arguments::Arguments,
+    bench::{Bench, Config, ceiling, growth, item::ITEMS, report},
+};
+use std::{fmt::Write as _, path::PathBuf, time::Instant};
+
+fn main() -> anyhow::Result<()> {
+    let names = ["--runs", "--big-mib", "--divide", "--pebble", "--growth-mib", "--growth-blocks", "--output"];
+    let mut arguments = Arguments::from_env(&names)?;
+    if ceiling::run_if_asked(&arguments.words)? {
+        return Ok(());
+    }
+    let number = |arguments: &mut Arguments, name: &str, default: u64| {
+        Ok::<_, anyhow::Error>(arguments.number(name)?.unwrap_or(default))
+    };
+    let config = Config {
+        runs: usize::try_from(number(&mut arguments, "--runs", 3)?)?.max(1),
+        big_mib: number(&mut arguments, "--big-mib", 1024)?,
+        divide: usize::try_from(number(&mut arguments, "--divide", 1)?)?,
+        pebble: arguments.text("--pebble").is_some_and(|v| v == "true"),
+    };
+    let growth_mib = number(&mut arguments, "--growth-mib", 1024)?;
+    let growth_blocks = number(&mut arguments, "--growth-blocks", 1_000_000)?;
+    let output = arguments.text("--output").map(PathBuf::from);
+    let words = &arguments.words;
+    let unknown: Vec<_> = words.iter().filter(|w| *w != "growth" && !ITEMS.iter().any(|i| i.key == *w)).collect();
+    let known: Vec<&str> = ITEMS.iter().map(|i| i.key).chain(["growth"]).collect();
+    ensure!(unknown.is_empty(), "{unknown:?} cannot be measured: there are {}", known.join(" "));
+    let asked = |key: &str| words.is_empty() || words.iter().any(|w| w == key);
+
+    let reduced = config.big_mib != 1024 || config.divide != 1;
+    ensure!(!reduced || output.is_none(), "reduced sizes are for trying: they do not go into a file");
+
+    let start = Instant::now();
+    println!("{}, medians of {} runs\n\n{}", report::machine(), config.runs, report::HEAD);
+    let mut text = format!("{}; medians of {} runs.\n\n{}\n", report::machine(), config.runs, report::HEAD);
+    let runs = config.runs;
+    let mut bench = Bench::new(config)?;
+    for item in ITEMS.iter().filter(|i| asked(i.key)) {
+        let row = bench.measure(item)?;
+        println!("{row}");
+        writeln!(text, "{row}")?;
+    }
+    drop(bench);
+    let growth = if asked("growth") { growth::measure(runs, growth_mib, growth_blocks)? } else { String::new() };
+    println!("\n{growth}\nbench: {:.0?} in all", start.elapsed());
+    if let Some(output) = output {
+        report::put(&output, "bench", &text)?;
+        if !growth.is_empty() {
+            report::put(&output, "growth", &growth)?;
+        }
+    }
+    Ok(())
+}
