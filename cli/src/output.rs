@@ -32,6 +32,10 @@ impl Out {
     /// When `--cid-base` names no multibase.
     pub fn new(global: &Global) -> anyhow::Result<Self> {
         let base = global.cid_base.as_deref().map(parse_base).transpose()?;
+        anyhow::ensure!(
+            base != Some(multibase::Base::Identity),
+            "--cid-base=identity would be binary: choose another base"
+        );
         Ok(Self {
             enc: global.enc,
             base,

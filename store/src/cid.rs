@@ -52,6 +52,10 @@ pub fn parse(text: &str) -> Result<Cid, CidError> {
     if text.len() > 2048 {
         return Err(refuse("cid too long"));
     }
+    if text.starts_with('\0') {
+        // The multibase `identity`: binary, which is no text.
+        return Err(refuse("selected encoding not supported"));
+    }
     if text.len() == 46 && text.starts_with("Qm") {
         let bytes = multibase::Base::Base58Btc.decode(text).map_err(|e| refuse(&e.to_string()))?;
         return Cid::try_from(bytes.as_slice()).map_err(|e| refuse(&e.to_string()));

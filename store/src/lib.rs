@@ -5,7 +5,7 @@
 //! | Layer | Modules |
 //! |---|---|
 //! | ordered tables with atomic batches | [`kv`] (RocksDB, memory, and a wrapper that injects faults) |
-//! | names and hashes | [`cid`], [`hash`], [`block`] |
+//! | names and hashes | [`cid`], [`multicodec`], [`hash`], [`block`] |
 //! | blocks by multihash | [`blockstore`], [`session`] |
 //! | a block from anywhere | [`fetch`] |
 //! | what blocks say | [`dag`], [`unixfs`] |
@@ -29,6 +29,7 @@ pub mod gc;
 pub mod hash;
 pub mod import;
 pub mod kv;
+pub mod multicodec;
 pub mod names;
 pub mod path;
 pub mod pin;

@@ -7,7 +7,11 @@
 use crate::{
     Block, Cid,
     cid::codec,
-    dag::{DagError, pb::PbNode},
+    dag::{
+        self, DagError,
+        pb::PbNode,
+        select::{SelectError, Selected},
+    },
     fetch::{Deadline, Fetch, FetchError},
     names::{NameError, Names},
     path::{Namespace, Path},
@@ -74,8 +78,8 @@ enum Found {
     Link(Cid, usize),
     /// A value inside this block, at the end of the path.
     Value,
-    /// Nothing.
-    Nothing,
+    /// Nothing, at this segment.
+    Nothing(String),
 }
 
 /// Resolves a path.
@@ -96,7 +100,7 @@ pub async fn resolve(
     let namespace = path.namespace();
     let mut cid = root;
     let mut rest = path.segments();
-    while let Some(first) = rest.first() {
+    while !rest.is_empty() {
         let block = fetch.fetch(&cid, deadline).await?;
         let found = match namespace {
             Namespace::Ipld => select(&block, rest)?,
@@ -108,7 +112,7 @@ pub async fn resolve(
                 rest = &rest[used..];
             }
             Found::Value => return Ok(Resolved { namespace, cid, remainder: rest.to_vec() }),
-            Found::Nothing => return Err(ResolveError::NoLink { name: first.clone(), cid: Box::new(cid) }),
+            Found::Nothing(name) => return Err(ResolveError::NoLink { name, cid: Box::new(cid) }),
         }
     }
     Ok(Resolved { namespace, cid, remainder: Vec::new() })
@@ -151,8 +155,9 @@ async fn step(
     deadline: Deadline,
 ) -> Result<Found, ResolveError> {
     let (cid, name) = (block.cid(), rest[0].as_bytes());
+    let found = |next: Option<Cid>| next.map_or_else(|| Found::Nothing(rest[0].clone()), |cid| Found::Link(cid, 1));
     match cid.codec() {
-        codec::RAW => Ok(Found::Nothing),
+        codec::RAW => Ok(found(None)),
         codec::DAG_PB => {
             let node = PbNode::decode(block.data()).map_err(|e| ReadError::malformed(cid, e.to_string()))?;
             // A node that is no UnixFS has links with names all the same.
@@ -161,14 +166,13 @@ async fn step(
                 if is_unixfs(&node) {
                     entity::decode_node(cid, node)?;
                 }
-                return Ok(named.map_or(Found::Nothing, |next| Found::Link(next, 1)));
+                return Ok(found(named));
             };
             if matches!(entity, Entity::File(_) | Entity::Symlink(_)) {
-                return Ok(Found::Nothing);
+                return Ok(found(None));
             }
             let dir = Dir::from_entity(Arc::clone(fetch), cid, meta, entity, deadline)?;
-            let entry = dir.lookup(name).await?;
-            Ok(entry.map_or(Found::Nothing, |e| Found::Link(e.cid, 1)))
+            Ok(found(dir.lookup(name).await?.map(|entry| entry.cid)))
         }
         _ => select(block, rest),
     }
@@ -179,7 +183,13 @@ fn is_unixfs(node: &PbNode) -> bool {
     node.data.as_ref().is_some_and(|data| crate::unixfs::node::Data::decode(data).is_ok())
 }
 
-/// One step through the data model of a block.
-fn select(block: &Block, _rest: &[String]) -> Result<Found, ResolveError> {
-    Err(DagError::UnknownCodec { cid: Box::new(*block.cid()), code: block.cid().codec() }.into())
+/// As many steps through the data model of a block as there are.
+fn select(block: &Block, rest: &[String]) -> Result<Found, ResolveError> {
+    let value = dag::decode(block.cid(), block.data())?;
+    Ok(match dag::select::select(value, rest) {
+        Ok(Selected::Link(next, used)) => Found::Link(next, used),
+        Ok(Selected::Value(_)) => Found::Value,
+        Err(SelectError::NotFound(segment) | SelectError::NotAnIndex(segment)) => Found::Nothing(segment),
+        Err(SelectError::NotAContainer { segment, .. }) => Found::Nothing(segment),
+    })
 }

@@ -7,10 +7,12 @@ use cairn_store::{
     block::Prefix,
     blockstore::{Blockstore as _, KvBlocks},
     cid::codec,
+    fetch::{Deadline, Fetch, FetchError},
     gc::{self, Event, GcError},
     kv::{Durability, MemoryKv, Table},
-    pin::{Found, Kind, PinError, PinMode, Pins, Which},
+    pin::{Found, Kind, PinError, PinMode, Pins, Progress, Which},
 };
+use futures::{StreamExt as _, stream, stream::BoxStream};
 use std::{
     collections::BTreeSet,
     sync::{
@@ -342,6 +344,54 @@ fn verify_names_what_is_bad_below_each_pin() {
     })
     .expect("verifies");
     assert_eq!(seen, 3);
+}
+
+/// What another node has, as the network would give it: stored here before it is handed out.
+struct Elsewhere {
+    there: Arc<KvBlocks>,
+    here: Arc<KvBlocks>,
+}
+
+#[async_trait::async_trait]
+impl Fetch for Elsewhere {
+    async fn fetch(&self, cid: &Cid, _: Deadline) -> Result<Block, FetchError> {
+        let block = self.there.get(cid)?.ok_or_else(|| FetchError::NotFound(Box::new(*cid)))?;
+        self.here.put_many(std::slice::from_ref(&block), Durability::Buffered)?;
+        Ok(block)
+    }
+
+    fn fetch_many(&self, cids: Vec<Cid>, deadline: Deadline) -> BoxStream<'_, Result<Block, FetchError>> {
+        stream::iter(cids).then(move |cid| async move { self.fetch(&cid, deadline).await }).boxed()
+    }
+
+    async fn has_local(&self, cid: &Cid) -> Result<bool, FetchError> {
+        Ok(self.here.has(cid.hash())?)
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_here_is_fetched() {
+    let ((here, pins), (there, _)) = (fixture(), fixture());
+    let all = tree("t");
+    let root = put(&there, &all);
+    put(&here, &all[..5]);
+    let fetch: Arc<dyn Fetch> = Arc::new(Elsewhere { there: Arc::clone(&there), here: Arc::clone(&here) });
+    let last = std::sync::Mutex::new(Progress::default());
+    let report = |p| *last.lock().expect("is not poisoned") = p;
+    pins.add(Arc::clone(&fetch), &root, PinMode::Recursive, "", &report).await.expect("pins");
+    assert_eq!(missing(&here, &root), None);
+    let bytes = all.iter().map(|b| b.data().len() as u64).sum();
+    assert_eq!(*last.lock().expect("is not poisoned"), Progress { nodes: 13, bytes });
+    // What nobody has is named, and the pin that is there stays.
+    let other = tree("other");
+    put(&there, &other);
+    there.delete_many(&[*other[4].cid().hash()]).expect("deletes");
+    let to = other.last().expect("has a root").cid();
+    match pins.update(fetch, &root, to, true).await {
+        Err(PinError::Missing(cid)) => assert_eq!(*cid, *other[4].cid()),
+        ended => panic!("{ended:?}"),
+    }
+    assert_eq!(pins.iter().map(|p| p.expect("reads").cid).collect::<Vec<_>>(), [root]);
 }
 
 #[test]

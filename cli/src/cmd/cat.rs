@@ -1,9 +1,16 @@
 //! `cairn cat`: the content of files, one after another.
 
 use crate::{cmd::source, ctx::Ctx};
-use cairn_store::unixfs::FileReader;
+use cairn_store::{
+    Cid,
+    fetch::Fetch,
+    unixfs::{
+        FileReader,
+        entity::{self, Entity, FileNode},
+    },
+};
 use indicatif::ProgressBar;
-use std::io::Write as _;
+use std::{io::Write as _, sync::Arc};
 
 /// Files from this size on get a progress bar, in bytes.
 const PROGRESS_FROM: u64 = 8 << 20;
@@ -37,6 +44,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     if args.length == Some(0) {
         return Ok(());
     }
+    crate::process::keep_freed_memory();
     let fetch = ctx.fetch()?;
     ctx.block_on(async {
         let (mut offset, mut left) = (args.offset, args.length.unwrap_or(u64::MAX));
@@ -44,7 +52,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         let mut total = 0;
         for path in &paths {
             let cid = source::resolve(&fetch, path).await?;
-            let mut reader = FileReader::open(fetch.clone(), &cid, None).await?;
+            let mut reader = open(&fetch, &cid).await?;
             let size = reader.size();
             let begin = offset.min(size);
             offset -= begin;
@@ -65,6 +73,16 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         bar.finish_and_clear();
         Ok(())
     })
+}
+
+/// Opens a file; of a symlink, as in Kubo, the target is what is read.
+async fn open(fetch: &Arc<dyn Fetch>, cid: &Cid) -> anyhow::Result<FileReader> {
+    let block = fetch.fetch(cid, None).await?;
+    let node = match entity::decode(&block)?.1 {
+        Entity::Symlink(target) => FileNode::leaf(target),
+        _ => FileNode::decode(&block)?,
+    };
+    Ok(FileReader::from_node(Arc::clone(fetch), cid, node, None))
 }
 
 /// Writes a file to stdout in pieces as large as its blocks, past the line buffering of the standard library.

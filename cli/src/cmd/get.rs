@@ -65,6 +65,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let path = ContentPath::parse(&given[0])?;
     let output =
         args.output.clone().filter(|o| !o.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from(path.name()));
+    crate::process::keep_freed_memory();
     let fetch = ctx.fetch()?;
     ctx.block_on(async {
         let cid = source::resolve(&fetch, &path).await?;

@@ -13,6 +13,7 @@ pub mod init;
 pub mod ls;
 pub mod multibase;
 pub mod pin;
+mod put;
 pub mod refs;
 pub mod repo;
 pub mod resolve;

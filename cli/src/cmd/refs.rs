@@ -76,11 +76,14 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         let mut refs = Refs::new(fetch.clone(), Options { unique: args.unique, max_depth, deadline: None });
         let mut failed = false;
         for root in roots {
-            // As in Kubo: an object that can't be listed does not keep those after it from being listed.
             if let Err(error) = list(ctx, &mut refs, &root, format).await {
-                ctx.cancel.check()?;
+                // As in Kubo: text ends here, while a reader of JSON is told and gets the other objects.
+                if !ctx.out.json() || ctx.cancel.requested() {
+                    return Err(error);
+                }
                 failed = true;
-                report(ctx, &error)?;
+                let err = format!("{error:#}");
+                ctx.out.emit(&Ref { r#ref: String::new(), err }, |_| String::new())?;
             }
         }
         if failed { Err(AlreadyReported.into()) } else { Ok(()) }
@@ -104,15 +107,6 @@ fn fill(ctx: &Ctx, format: &str, edge: &Edge) -> String {
     let name = String::from_utf8_lossy(&edge.name);
     let text = format.replace("<src>", &ctx.out.cid(&edge.from)).replace("<dst>", &ctx.out.cid(&edge.to));
     text.replace("<linkname>", &ctx.out.escape(&name))
-}
-
-fn report(ctx: &Ctx, error: &anyhow::Error) -> anyhow::Result<()> {
-    if ctx.out.json() {
-        return ctx.out.emit(&Ref { r#ref: String::new(), err: format!("{error:#}") }, |_| String::new());
-    }
-    ctx.out.finish()?;
-    eprintln!("Error: {}", ctx.out.escape_stderr(&format!("{error:#}")));
-    Ok(())
 }
 
 fn local(ctx: &Ctx) -> anyhow::Result<()> {

@@ -66,7 +66,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
 }
 
 /// A CID in the base that was asked for, else in the base that the path came in.
-fn encode(ctx: &Ctx, path: &Path, cid: &Cid) -> String {
+pub(super) fn encode(ctx: &Ctx, path: &Path, cid: &Cid) -> String {
     let given = path.cid().filter(|c| c.version() != cid::Version::V0).and_then(|_| path.root().chars().next());
     let base = given.and_then(|letter| multibase::Base::from_code(letter).ok());
     match base {

@@ -159,7 +159,7 @@ impl Fsck<'_> {
         let bad = Block::verify(cid, data).is_err();
         (self.emit)(if bad { Problem::Corrupt(cid) } else { problem });
         let stamp = self.blocks.epochs().current();
-        self.batch.put(Table::Index, key, Entry { size, stamp, bad }.encode());
+        self.batch.put(Table::Index, key, Entry { size, stamp, bad, leaf: false }.encode());
         self.write_some()
     }
 

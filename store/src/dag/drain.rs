@@ -1,7 +1,11 @@
 //! Reading nodes of the local store in bulk, on all cores, for walks that care about every node and no order.
 
 use super::{DagError, links};
-use crate::{Block, Cid, StoreError, blockstore::Blockstore};
+use crate::{
+    Cid, Multihash, StoreError,
+    blockstore::{Blockstore, Entry},
+    cid::codec,
+};
 use crossbeam_channel::bounded;
 use std::thread;
 use thiserror::Error;
@@ -13,9 +17,6 @@ const BATCH: usize = 16;
 const PARALLEL_FROM: usize = 4 * BATCH;
 /// Threads that read, at most: reading many small blocks is bound by the CPU, and two keep a disk busy.
 const THREADS: usize = 2;
-
-/// What reading a node gave.
-pub(crate) type Read = Result<Option<Block>, StoreError>;
 
 /// Why the links of a node can't be known.
 #[derive(Debug, Clone, Error)]
@@ -31,13 +32,29 @@ pub enum NodeError {
     Store(#[from] StoreError),
 }
 
-/// The links of a node that was read.
-///
-/// # Errors
-/// When it is missing or can't be read.
-pub(crate) fn links_of(cid: &Cid, read: Read) -> Result<Vec<Cid>, NodeError> {
-    let block = read?.ok_or_else(|| NodeError::Missing(Box::new(*cid)))?;
-    Ok(links(cid, block.data())?)
+/// The links of a node, or why they can't be known.
+pub(crate) type Links = Result<Vec<Cid>, NodeError>;
+
+/// The links of nodes, in order. Leaves of files are known from the index, and not read.
+fn read(blocks: &dyn Blockstore, nodes: Vec<Cid>) -> Vec<(Cid, Links)> {
+    let hashes: Vec<Multihash> = nodes.iter().map(|c| *c.hash()).collect();
+    let entries = blocks.entries(&hashes);
+    let leaf = |(cid, entry): (&Cid, &Result<_, _>)| {
+        cid.codec() == codec::DAG_PB && matches!(entry, Ok(Some(Entry { leaf: true, .. })))
+    };
+    let leaves: Vec<bool> = nodes.iter().zip(&entries).map(leaf).collect();
+    let wanted: Vec<Cid> = nodes.iter().zip(&leaves).filter(|(_, leaf)| !**leaf).map(|(cid, _)| *cid).collect();
+    let mut found = blocks.get_many(&wanted).into_iter();
+    let answer = |(cid, leaf): (Cid, bool)| {
+        let links = match if leaf { None } else { found.next() } {
+            None => Ok(Vec::new()),
+            Some(Ok(Some(block))) => links(&cid, block.data()).map_err(NodeError::from),
+            Some(Ok(None)) => Err(NodeError::Missing(Box::new(cid))),
+            Some(Err(error)) => Err(error.into()),
+        };
+        (cid, links)
+    };
+    nodes.into_iter().zip(leaves).map(answer).collect()
 }
 
 /// Takes nodes from the end of `stack`, reads them, and hands each to `on`, which may push more; until the stack
@@ -48,13 +65,11 @@ pub(crate) fn links_of(cid: &Cid, read: Read) -> Result<Vec<Cid>, NodeError> {
 pub(crate) fn drain<E>(
     blocks: &dyn Blockstore,
     stack: &mut Vec<Cid>,
-    mut on: impl FnMut(Cid, Read, &mut Vec<Cid>) -> Result<(), E>,
+    mut on: impl FnMut(Cid, Links, &mut Vec<Cid>) -> Result<(), E>,
 ) -> Result<(), E> {
     while !stack.is_empty() && stack.len() < PARALLEL_FROM {
-        let batch = take(stack);
-        let read = blocks.get_many(&batch);
-        for (cid, block) in batch.into_iter().zip(read) {
-            on(cid, block, stack)?;
+        for (cid, links) in read(blocks, take(stack)) {
+            on(cid, links, stack)?;
         }
     }
     if stack.is_empty() {
@@ -70,8 +85,7 @@ pub(crate) fn drain<E>(
             let (asked, answer) = (asked.clone(), answer.clone());
             scope.spawn(move || {
                 for batch in asked {
-                    let read = blocks.get_many(&batch);
-                    if answer.send((batch, read)).is_err() {
+                    if answer.send(read(blocks, batch)).is_err() {
                         break;
                     }
                 }
@@ -87,10 +101,10 @@ pub(crate) fn drain<E>(
                 return Ok(());
             }
             // The threads end only when `ask` is dropped, below.
-            let Ok((batch, read)) = answers.recv() else { return Ok(()) };
+            let Ok(batch) = answers.recv() else { return Ok(()) };
             waiting -= 1;
-            for (cid, block) in batch.into_iter().zip(read) {
-                on(cid, block, stack)?;
+            for (cid, links) in batch {
+                on(cid, links, stack)?;
             }
         }
     })

@@ -1,11 +1,17 @@
 //! Codecs: how blocks encode data and links.
 
+pub mod cbor;
 pub(crate) mod drain;
+pub mod ipld;
+pub mod json;
+pub mod node;
 pub mod pb;
+pub mod select;
 pub(crate) mod visited;
 pub mod walk;
 
 pub use drain::NodeError;
+pub use ipld::{CodecError, Ipld};
 
 use crate::cid::{Cid, codec};
 use bytes::Bytes;
@@ -46,6 +52,55 @@ pub fn links(cid: &Cid, bytes: &Bytes) -> Result<Vec<Cid>, DagError> {
     match cid.codec() {
         codec::RAW | codec::CBOR | codec::JSON | codec::LIBP2P_KEY => Ok(Vec::new()),
         codec::DAG_PB => pb::links(bytes).map_err(|e| malformed(e.to_string())),
+        codec::DAG_CBOR => cbor::links(bytes).map_err(|e| malformed(e.to_string())),
+        codec::DAG_JSON => json::links(bytes).map_err(|e| malformed(e.to_string())),
         code => Err(DagError::UnknownCodec { cid: Box::new(*cid), code }),
+    }
+}
+
+/// The value that a block holds.
+///
+/// # Errors
+/// As [`links`].
+pub fn decode(cid: &Cid, bytes: &Bytes) -> Result<Ipld, DagError> {
+    decode_as(cid.codec(), bytes).map_err(|error| match error {
+        CodecError::UnknownCodec(code) => DagError::UnknownCodec { cid: Box::new(*cid), code },
+        error => DagError::Malformed { cid: Box::new(*cid), reason: error.to_string() },
+    })
+}
+
+/// Reads bytes in the codec of that multicodec number. Bytes of the result share the memory of `bytes` where they
+/// stand there as they are.
+///
+/// # Errors
+/// When the bytes are malformed or the codec is unknown. Time and memory are linear in their length.
+pub fn decode_as(code: u64, bytes: &Bytes) -> Result<Ipld, CodecError> {
+    match code {
+        codec::RAW => Ok(Ipld::Bytes(bytes.clone())),
+        codec::DAG_PB => node::decode(bytes),
+        codec::DAG_CBOR => cbor::decode(bytes),
+        codec::DAG_JSON => json::decode(bytes),
+        codec::CBOR => cbor::decode_plain(bytes),
+        codec::JSON => json::decode_plain(bytes),
+        code => Err(CodecError::UnknownCodec(code)),
+    }
+}
+
+/// Writes a value in the codec of that multicodec number.
+///
+/// # Errors
+/// When the codec has no form for the value, or is unknown.
+pub fn encode(value: &Ipld, code: u64) -> Result<Bytes, CodecError> {
+    match code {
+        codec::RAW => match value {
+            Ipld::Bytes(bytes) => Ok(bytes.clone()),
+            other => Err(CodecError::NotEncodable { codec: "raw", what: format!("{}: only bytes", other.kind()) }),
+        },
+        codec::DAG_PB => node::encode(value),
+        codec::DAG_CBOR => cbor::encode(value),
+        codec::DAG_JSON => json::encode(value),
+        codec::CBOR => cbor::encode_plain(value),
+        codec::JSON => json::encode_plain(value),
+        code => Err(CodecError::UnknownCodec(code)),
     }
 }

@@ -133,6 +133,12 @@ impl PbNode {
     }
 }
 
+/// Whether the bytes are a node without links, told from its first bytes alone. `false` where that takes more.
+pub fn has_no_links(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    rest.is_empty() || (read_key(&mut rest) == Ok((1, WIRE_BYTES)) && read_slice(&mut rest).is_ok() && rest.is_empty())
+}
+
 /// Only the links of a node, without keeping anything else.
 ///
 /// # Errors
@@ -255,6 +261,18 @@ mod tests {
         ] {
             assert!(decode_hex(hex).is_err(), "{hex}: {why}");
         }
+    }
+
+    #[test]
+    fn a_leaf_is_told_from_its_first_bytes() {
+        let link = "120b0a09015500050001020304";
+        for (hex, leaf) in [("", true), ("0a00", true), ("0a0101", true), ("0a02", false), (link, false)] {
+            let bytes: Vec<u8> =
+                (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).expect("hex")).collect();
+            assert_eq!(has_no_links(&bytes), leaf, "{hex}");
+        }
+        let bytes = [&[0x0a, 0x01, 0x00][..], &[0x12, 0x00]].concat();
+        assert!(!has_no_links(&bytes), "links may follow the data");
     }
 
     #[test]

@@ -21,8 +21,7 @@ pub use seen::{Full, MAX_VISITED, Seen, Sight};
 
 use crate::{
     Block, Cid,
-    cid::codec,
-    dag::{self, DagError},
+    dag::{self, DagError, is_leaf},
     fetch::{Deadline, Fetch, FetchError},
 };
 use frame::Frame;
@@ -136,11 +135,6 @@ pub fn walk(fetch: Arc<dyn Fetch>, root: Cid, options: Options) -> BoxStream<'st
         largest: 0,
     };
     stream::try_unfold(walk, |mut walk| async move { Ok(walk.next().await?.map(|visit| (visit, walk))) }).boxed()
-}
-
-/// Whether blocks of that codec never have links.
-pub fn is_leaf(cid: &Cid) -> bool {
-    matches!(cid.codec(), codec::RAW | codec::CBOR | codec::JSON | codec::LIBP2P_KEY)
 }
 
 /// Positions in the frame's links, and what came of fetching them.

@@ -6,12 +6,12 @@ use crate::{
     blockstore::KvBlocks,
     dag::{
         self, NodeError,
-        drain::{Read, drain, links_of},
+        drain::{Links, drain},
     },
     kv::{Batch, Durability, Table},
     pin::{PinMode, Pins},
 };
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Nodes that wait in memory; more of them wait in their work rows alone. 10 MiB.
 const MAX_WAITING: usize = 64 << 10;
@@ -26,6 +26,8 @@ pub(super) struct Marker<'a, 'w> {
     run: &'a Run,
     watch: &'a mut Watch<'w>,
     batch: Batch,
+    /// Work rows that belong to marks in `batch`. Most nodes are read before it is written, and need none.
+    work: HashMap<Vec<u8>, bool>,
     /// Marks in `batch`, which a look-up in the table does not see, and some that were written before.
     cache: HashSet<Vec<u8>>,
     /// Whether a missing block is an error: it is below a pin, and not below the roots of the caller.
@@ -42,6 +44,7 @@ impl<'a, 'w> Marker<'a, 'w> {
             run,
             watch,
             batch: Batch::new(),
+            work: HashMap::new(),
             cache: HashSet::new(),
             strict: true,
             spilled: false,
@@ -118,18 +121,21 @@ impl<'a, 'w> Marker<'a, 'w> {
 
     fn drain(&mut self, stack: &mut Vec<Cid>) -> Result<(), GcError> {
         let blocks = self.blocks;
-        drain(blocks, stack, |cid, read, stack| {
+        drain(blocks, stack, |cid, links, stack| {
             self.watch.check()?;
-            self.node(&cid, read, stack)
+            self.node(&cid, links, stack)
         })
     }
 
     /// Marks the links of a node.
-    fn node(&mut self, cid: &Cid, read: Read, stack: &mut Vec<Cid>) -> Result<(), GcError> {
-        match links_of(cid, read) {
+    fn node(&mut self, cid: &Cid, links: Links, stack: &mut Vec<Cid>) -> Result<(), GcError> {
+        match links {
             Ok(links) => {
                 self.reach(links, stack)?;
-                self.batch.delete(Table::Marks, self.run.work(cid));
+                let row = self.run.work(cid);
+                if self.work.remove(&row).is_none() {
+                    self.batch.delete(Table::Marks, row);
+                }
             }
             Err(NodeError::Store(error)) => return Err(error.into()),
             // Its work row stays: if this run is interrupted and the block comes back, its links are marked then.
@@ -160,8 +166,8 @@ impl<'a, 'w> Marker<'a, 'w> {
             if known?.is_some() || !self.remember(&key) {
                 continue;
             }
-            // The mark and the work row in one batch: see `marks`.
-            self.batch.put(Table::Marks, self.run.work(&cid), Run::work_value(self.strict));
+            // IMPORTANT: the work row first, so that it is in the batch of the mark: see `marks`.
+            self.work.insert(self.run.work(&cid), self.strict);
             self.put_mark(key)?;
             if stack.len() < MAX_WAITING {
                 stack.push(cid);
@@ -188,6 +194,9 @@ impl<'a, 'w> Marker<'a, 'w> {
     }
 
     fn write(&mut self) -> Result<(), GcError> {
+        for (row, strict) in self.work.drain() {
+            self.batch.put(Table::Marks, row, Run::work_value(strict));
+        }
         if !self.batch.is_empty() {
             // Without the log: a power cut costs only work, since the table keeps the order of what is written.
             self.blocks.kv().write(std::mem::take(&mut self.batch), Durability::Buffered)?;

@@ -2,8 +2,8 @@
 //! (`docs/FORMAT.md`, "Marks").
 //!
 //! A mark says: this block stays. A *work row* says: the links of this node have not been marked yet. A node's
-//! mark and its work row are written together, and the work row goes only together with the marks of its links or
-//! after them. So whatever is on the disk after an interruption, everything below a mark is marked or waits behind
+//! mark is written together with its work row or with the marks of its links, and a work row goes only together with
+//! those marks or after them. So whatever is on the disk after an interruption, everything below a mark is marked or waits behind
 //! a work row: a later run goes on from there.
 
 use crate::{

@@ -94,7 +94,7 @@ impl Watch<'_> {
 
     fn check(&mut self) -> Result<(), GcError> {
         self.steps += 1;
-        if self.steps % REPORT_EVERY == 0 {
+        if self.steps.is_multiple_of(REPORT_EVERY) {
             self.tell(Event::Progress(self.progress));
         }
         if self.stop.load(Ordering::Relaxed) { Err(GcError::Stopped) } else { Ok(()) }

@@ -8,8 +8,8 @@ use crate::{
     Block, Cid, Multihash, StoreError,
     blockstore::{Blockstore as _, KvBlocks},
     dag::{
-        self,
-        drain::{Read, drain, links_of},
+        self, NodeError,
+        drain::{Links, drain},
         visited::Visited,
     },
     fetch::Fetch,
@@ -114,23 +114,25 @@ impl Adoption {
     /// Reads what is to be read, as far as it is here.
     fn run(&mut self, blocks: &KvBlocks) -> Result<(), PinError> {
         let mut stack = std::mem::take(&mut self.stack);
-        drain(blocks, &mut stack, |cid, read, stack| {
+        drain(blocks, &mut stack, |cid, links, stack| {
             if self.watch.stop.load(Ordering::Relaxed) {
                 return Err(PinError::Stopped);
             }
-            self.node(blocks, &cid, read)?;
+            self.node(blocks, &cid, links)?;
             stack.append(&mut self.stack);
             Ok(())
         })
     }
 
-    fn node(&mut self, blocks: &KvBlocks, cid: &Cid, read: Read) -> Result<(), PinError> {
-        let Some(block) = read? else {
+    fn node(&mut self, blocks: &KvBlocks, cid: &Cid, links: Links) -> Result<(), PinError> {
+        let mut links = match links {
             // Its index says that it is here, its bytes are not usable.
-            self.missing.push(*cid);
-            return Ok(());
+            Err(NodeError::Missing(_)) => {
+                self.missing.push(*cid);
+                return Ok(());
+            }
+            links => links?,
         };
-        let mut links = links_of(cid, Ok(Some(block)))?;
         // Raw leaves are not remembered: stamping one twice costs less than the memory.
         links.retain(|link| dag::is_leaf(link) || self.visited.insert(link));
         Ok(self.adopt(blocks, &links)?)
@@ -144,7 +146,7 @@ impl Adoption {
             self.watch.count(block.data().len() as u64);
             let cid = *block.cid();
             if self.recursive && !dag::is_leaf(&cid) {
-                self.node(blocks, &cid, Ok(Some(block)))?;
+                self.node(blocks, &cid, dag::links(&cid, block.data()).map_err(NodeError::from))?;
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use crate::{
     Cid,
     dag::{
         self,
-        drain::{drain, links_of},
+        drain::drain,
         visited::{Short, Visited},
     },
 };
@@ -112,12 +112,12 @@ impl Pins {
                 }
             }
         }
-        if walks { self.list_indirect(known, emit) } else { Ok(()) }
+        if walks { self.list_indirect(&known, emit) } else { Ok(()) }
     }
 
     fn list_indirect<E: From<PinError>>(
         &self,
-        known: Visited,
+        known: &Visited,
         emit: &mut dyn FnMut(Found) -> Result<(), E>,
     ) -> Result<(), E> {
         self.walk(known.sibling(), |cid, short| {
@@ -221,8 +221,8 @@ impl Pins {
         visited: &mut Visited,
         mut on: impl FnMut(&Cid, Short) -> Result<(), E>,
     ) -> Result<(), E> {
-        drain(self.blocks.as_ref(), stack, |cid, read, stack| {
-            for link in links_of(&cid, read).map_err(PinError::from)? {
+        drain(self.blocks.as_ref(), stack, |_, links, stack| {
+            for link in links.map_err(PinError::from)? {
                 let short = visited.short(&link);
                 if visited.insert_short(short) {
                     on(&link, short)?;

@@ -4,11 +4,7 @@ use super::{PinError, PinMode, Pins};
 use crate::{
     Cid,
     blockstore::Blockstore as _,
-    dag::{
-        self, NodeError,
-        drain::{drain, links_of},
-        visited::Visited,
-    },
+    dag::{self, NodeError, drain::drain, visited::Visited},
 };
 
 /// Bad blocks that are listed for one pin. There may be more.
@@ -62,8 +58,8 @@ impl Pins {
         seen.insert(root);
         let mut stack = Vec::new();
         self.look_up(&[*root], &mut seen, &mut stack, &mut bad)?;
-        drain(self.blocks.as_ref(), &mut stack, |cid, read, stack| {
-            let links = match links_of(&cid, read) {
+        drain(self.blocks.as_ref(), &mut stack, |cid, links, stack| {
+            let links = match links {
                 Ok(links) => links,
                 Err(NodeError::Store(error)) => return Err(PinError::from(error)),
                 Err(error) => {

@@ -143,7 +143,8 @@ pub fn decode_node(cid: &Cid, node: PbNode) -> Result<(FileMeta, Entity), ReadEr
 }
 
 impl FileNode {
-    fn leaf(data: Bytes) -> Self {
+    /// A file that is all in these bytes.
+    pub fn leaf(data: Bytes) -> Self {
         let size = data.len() as u64;
         Self { data, children: Vec::new(), size }
     }

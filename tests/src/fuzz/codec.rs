@@ -5,7 +5,7 @@ use cairn_store::{
     Block, Cid, Multihash,
     block::Prefix,
     cid::codec,
-    dag::{self, pb::PbNode},
+    dag::{self, CodecError, Ipld, cbor, json, pb::PbNode},
     unixfs::{
         entity::{self, Entity},
         node::Data,
@@ -63,5 +63,86 @@ pub fn entity(data: &[u8]) {
             assert!(meta.mode.is_none_or(|mode| mode <= 0o7777));
         }
         Ok((_, Entity::Directory(_) | Entity::Symlink(_))) | Err(_) => {}
+    }
+}
+
+/// What was decoded is encoded to something that decodes to the same value; its links are those that a walk
+/// finds. The encoding never changes again.
+pub fn dag_cbor(data: &[u8]) {
+    let bytes = Bytes::copy_from_slice(data);
+    let Some((value, encoded)) = value(&bytes, codec::DAG_CBOR, cbor::decode, cbor::encode) else { return };
+    let again = cbor::decode(&encoded).expect("what was encoded decodes");
+    assert_eq!(plain(again.clone(), false), plain(value, false));
+    assert_eq!(cbor::encode(&again).as_ref(), Ok(&encoded));
+}
+
+/// As for dag-cbor, but for floats without a fraction: as in Kubo they are written as integers.
+pub fn dag_json(data: &[u8]) {
+    let bytes = Bytes::copy_from_slice(data);
+    let Some((value, encoded)) = value(&bytes, codec::DAG_JSON, json::decode, json::encode) else { return };
+    same_in_json(value, &encoded);
+}
+
+fn value(
+    bytes: &Bytes,
+    code: u64,
+    decode: fn(&Bytes) -> Result<Ipld, CodecError>,
+    encode: fn(&Ipld) -> Result<Bytes, CodecError>,
+) -> Option<(Ipld, Bytes)> {
+    let links = dag::links(&name(code), bytes);
+    let value = decode(bytes).ok()?;
+    assert_eq!(links.expect("a value has links"), links_of(&value));
+    // Some maps look like links in dag-json, and have no form there.
+    let encoded = encode(&value).ok()?;
+    Some((value, encoded))
+}
+
+/// Links in order. A tree is at most as deep as its decoder lets it be.
+fn links_of(value: &Ipld) -> Vec<Cid> {
+    match value {
+        Ipld::Link(cid) => vec![**cid],
+        Ipld::List(values) => values.iter().flat_map(links_of).collect(),
+        Ipld::Map(entries) => entries.iter().flat_map(|(_, value)| links_of(value)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The same value with the names of each map sorted by their bytes and, if `whole`, integers for floats that
+/// are whole numbers.
+fn plain(value: Ipld, whole: bool) -> Ipld {
+    match value {
+        Ipld::List(values) => Ipld::List(values.into_iter().map(|value| plain(value, whole)).collect()),
+        Ipld::Map(entries) => {
+            let mut entries: Vec<_> = entries.into_iter().map(|(name, value)| (name, plain(value, whole))).collect();
+            entries.sort_by(|a, b| a.0.cmp(&b.0));
+            Ipld::Map(entries)
+        }
+        Ipld::Float(float) if whole && float.fract() == 0.0 && float.abs() < 1e21 => Ipld::Int(float as i128),
+        other => other,
+    }
+}
+
+/// A value that both formats can hold survives the way through the other one.
+pub fn dag_cbor_to_json(data: &[u8]) {
+    let Ok(value) = cbor::decode(&Bytes::copy_from_slice(data)) else { return };
+    let Ok(text) = json::encode(&value) else { return };
+    same_in_json(value, &text);
+}
+
+fn same_in_json(value: Ipld, text: &Bytes) {
+    match json::decode(text) {
+        Ok(again) => assert_eq!(plain(again, true), plain(value, true), "{}", String::from_utf8_lossy(text)),
+        Err(error) => assert!(has_unreadable_float(&value), "what was encoded does not decode: {error}"),
+    }
+}
+
+/// Kubo writes floats below 10^21 as integers, and reads none that is over 64 bits: between the two lie blocks
+/// that can be written and not read.
+fn has_unreadable_float(value: &Ipld) -> bool {
+    match value {
+        Ipld::Float(float) => (2f64.powi(63)..1e21).contains(&float.abs()),
+        Ipld::List(values) => values.iter().any(has_unreadable_float),
+        Ipld::Map(entries) => entries.iter().any(|(_, value)| has_unreadable_float(value)),
+        _ => false,
     }
 }

@@ -26,6 +26,9 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "dag_pb", run: codec::dag_pb },
     Target { name: "unixfs", run: codec::unixfs },
+    Target { name: "dag_cbor", run: codec::dag_cbor },
+    Target { name: "dag_json", run: codec::dag_json },
+    Target { name: "dag_cbor_to_json", run: codec::dag_cbor_to_json },
     Target { name: "entity", run: codec::entity },
     Target { name: "car", run: container::car },
     Target { name: "chunker", run: container::chunker },

@@ -1,11 +1,7 @@
 //! `cairn pin add`.
 
 use super::{Changed, pins};
-use crate::{
-    ctx::Ctx,
-    target::{arguments, target},
-    units::decimal,
-};
+use crate::{cmd::source::arguments, ctx::Ctx, target::target, units::decimal};
 use anyhow::Context as _;
 use cairn_store::pin::{PinMode, Progress, check_name};
 use std::sync::Mutex;
@@ -41,7 +37,7 @@ pub struct Args {
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     check_name(&args.name)?;
     let mode = if args.recursive { PinMode::Recursive } else { PinMode::Direct };
-    let paths = arguments(ctx, args.paths)?;
+    let paths = arguments(args.paths)?;
     let (pins, fetch) = (pins(ctx)?, ctx.fetch()?);
     let mut done = Vec::with_capacity(paths.len());
     // What was pinned before, and what the present pin has reached.

@@ -67,7 +67,7 @@ struct Key {
 ///
 /// # Errors
 /// When one of the arguments is not pinned as asked, or a pin is not complete.
-pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
+pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     check_name(&args.name)?;
     let which = match args.kind.as_str() {
         "all" => Which::All,

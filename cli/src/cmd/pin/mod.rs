@@ -42,7 +42,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Add(args) => add::run(ctx, args),
         Command::Rm(args) => rm::run(ctx, args),
-        Command::Ls(args) => ls::run(ctx, args),
+        Command::Ls(args) => ls::run(ctx, &args),
         Command::Update(args) => update::run(ctx, &args),
         Command::Verify(args) => verify::run(ctx, &args),
     }

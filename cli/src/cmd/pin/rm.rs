@@ -1,10 +1,7 @@
 //! `cairn pin rm`.
 
 use super::{Changed, pins};
-use crate::{
-    ctx::Ctx,
-    target::{arguments, target},
-};
+use crate::{cmd::source::arguments, ctx::Ctx, target::target};
 
 const EXAMPLES: &str = "Examples:
   cairn pin rm QmPZ9gcCEpqKTo6aq61g2nXGUhM4iCL3ewB6LDXZCtioEB
@@ -28,7 +25,7 @@ pub struct Args {
 /// # Errors
 /// When something has no pin to remove.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
-    let paths = arguments(ctx, args.paths)?;
+    let paths = arguments(args.paths)?;
     let pins = pins(ctx)?;
     let mut done = Vec::with_capacity(paths.len());
     for path in paths {

@@ -54,7 +54,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
         Event::Progress(p) => {
             bar.set_message(format!("{} marked, {} removed ({})", p.marked, p.removed, decimal(p.bytes)));
         }
-        Event::Removed(cid) if printed.is_ok() && !(args.silent && !args.stream_errors) => {
+        Event::Removed(cid) if printed.is_ok() && (args.stream_errors || !args.silent) => {
             printed = removed(ctx, args, ctx.out.cid(&cid));
         }
         Event::Removed(_) => {}

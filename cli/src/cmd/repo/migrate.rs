@@ -1,8 +1,9 @@
 //! `cairn repo migrate`.
 
-use super::{Message, VERSION};
+use super::Message;
 use crate::ctx::Ctx;
 use anyhow::bail;
+use cairn_store::repo::VERSION;
 
 const EXAMPLES: &str = "Example:
   cairn repo migrate";

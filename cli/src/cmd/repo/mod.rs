@@ -14,8 +14,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::time::Duration;
 
-/// Version of the layout of repositories that this program reads and writes.
-const VERSION: u32 = 1;
 /// Time between two frames of a progress line.
 const FRAME: Duration = Duration::from_millis(100);
 

@@ -1,13 +1,8 @@
 //! `cairn repo stat`.
 
-use super::VERSION;
 use crate::{ctx::Ctx, units};
-use anyhow::{Context as _, bail};
-use cairn_store::blockstore::Blockstore as _;
+use cairn_store::{blockstore::Blockstore as _, repo::VERSION};
 use serde::Serialize;
-
-/// `Datastore.StorageMax` where the configuration does not say.
-const STORAGE_MAX: &str = "10GB";
 
 const EXAMPLES: &str = "Examples:
   cairn repo stat --human
@@ -48,7 +43,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let repo = ctx.repo()?;
     let mut stat = Stat {
         size: repo.kv().usage()?.total,
-        max: storage_max(ctx)?,
+        max: repo.storage_max()?,
         objects: 0,
         path: String::new(),
         version: String::new(),
@@ -72,24 +67,4 @@ fn text(ctx: &Ctx, stat: &Stat, args: &Args) -> String {
     }
     let path = ctx.out.escape(&stat.path);
     format!("NumObjects: {}\n{sizes}RepoPath:   {path}\nVersion:    {}\n", stat.objects, stat.version)
-}
-
-/// `Datastore.StorageMax` in bytes.
-fn storage_max(ctx: &Ctx) -> anyhow::Result<u64> {
-    let path = match &ctx.global.config_file {
-        Some(path) => path.clone(),
-        None => ctx.repo_path()?.join("config"),
-    };
-    let config: serde_json::Value = match std::fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => serde_json::Value::Null,
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-    };
-    let text = match &config["Datastore"]["StorageMax"] {
-        serde_json::Value::Null => STORAGE_MAX,
-        serde_json::Value::String(text) if text.is_empty() => STORAGE_MAX,
-        serde_json::Value::String(text) => text,
-        _ => bail!("Datastore.StorageMax in {} is not a text", path.display()),
-    };
-    units::parse(text).with_context(|| format!("Datastore.StorageMax is {text:?}: write for example 50GB"))
 }

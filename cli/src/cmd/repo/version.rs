@@ -1,7 +1,7 @@
 //! `cairn repo version`.
 
-use super::VERSION;
 use crate::ctx::Ctx;
+use cairn_store::repo::VERSION;
 use serde::Serialize;
 
 const EXAMPLES: &str = "Example:

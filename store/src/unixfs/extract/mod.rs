@@ -61,12 +61,12 @@ pub enum ExtractError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The system refused an operation.
-    #[error("{context}: {source}")]
+    #[error("{context}: {error}")]
     Io {
         /// What was attempted, and on what.
         context: String,
         /// The system's answer.
-        source: Arc<io::Error>,
+        error: Arc<io::Error>,
     },
     /// A name in the DAG is no file name.
     #[error(
@@ -90,7 +90,7 @@ pub enum ExtractError {
 
 impl ExtractError {
     fn io(context: impl Into<String>, error: impl Into<io::Error>) -> Self {
-        Self::Io { context: context.into(), source: Arc::new(error.into()) }
+        Self::Io { context: context.into(), error: Arc::new(error.into()) }
     }
 }
 
@@ -294,6 +294,3 @@ impl Item {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,1 +1,0 @@
-//! Extraction: what is written, and what is refused.
