@@ -4,10 +4,11 @@
 use crate::{args::Global, exit::Interrupted, output::Out};
 use anyhow::Context as _;
 use cairn_store::{
+    StoreError,
     blockstore::KvBlocks,
     config::Config,
     fetch::{Fetch, Offline},
-    repo::Repo,
+    repo::{Location, Repo},
 };
 use std::{
     cell::OnceCell,
@@ -94,8 +95,34 @@ impl Ctx {
         if let Some(repo) = self.repo.get() {
             return Ok(repo);
         }
-        let repo = Repo::open_or_init(&self.repo_path()?)?;
+        let repo = self.open_repo()?;
         Ok(self.repo.get_or_init(|| repo))
+    }
+
+    /// The repository, opened now, and made, with a notice, if there is none.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    pub fn open_repo(&self) -> anyhow::Result<Repo> {
+        let repo = Repo::open_or_init(self.location()?)?;
+        if repo.is_new() {
+            let peer = repo.config().get_str("Identity.PeerID").ok().flatten().unwrap_or_default();
+            let path = repo.path().to_string_lossy();
+            eprintln!("made a new repository at {} (peer identity: {peer})", self.out.escape_stderr(&path));
+        }
+        Ok(repo)
+    }
+
+    /// Where the repository and its configuration are.
+    ///
+    /// # Errors
+    /// As [`Ctx::repo_path`].
+    pub fn location(&self) -> anyhow::Result<Location> {
+        let location = Location::new(self.repo_path()?);
+        Ok(match &self.global.config_file {
+            Some(file) => location.with_config_file(file),
+            None => location,
+        })
     }
 
     /// The configuration of the repository.
@@ -112,6 +139,18 @@ impl Ctx {
     /// # Errors
     /// When it is full, or can't be examined.
     pub fn check_capacity(&self) -> anyhow::Result<()> {
+        let repo = self.repo()?;
+        let used = repo.kv().usage()?.total;
+        let (max, watermark) = (repo.storage_max()?, repo.gc_watermark()?);
+        if used >= max {
+            return Err(StoreError::Full { used, max }.into());
+        }
+        if used >= watermark {
+            eprintln!(
+                "Warning: the repository holds {used} bytes of the {max} that Datastore.StorageMax allows: \
+                 `cairn repo gc` removes what is not pinned"
+            );
+        }
         Ok(())
     }
 

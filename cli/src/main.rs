@@ -5,6 +5,7 @@
 
 mod args;
 mod cmd;
+mod cpu;
 mod ctx;
 mod exit;
 mod output;

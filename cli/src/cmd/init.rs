@@ -1,15 +1,94 @@
 //! `cairn init`.
 
 use crate::ctx::Ctx;
+use anyhow::Context as _;
+use cairn_store::{
+    config::Config,
+    repo::{Identity, Repo, RepoError},
+};
+use std::{
+    io::{Read as _, Write as _},
+    path::PathBuf,
+};
+
+/// Largest configuration that is read from a pipe, in bytes.
+const MAX_CONFIG: u64 = 16 << 20;
 
 /// Options of `cairn init`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = "\
+The repository is made in ~/.cairn, or in the directory that CAIRN_PATH or --repo-dir names. Other commands make
+it too when there is none. `cairn config profile --help` lists the profiles.
+
+Examples:
+  cairn init
+  cairn init --profile server,unixfs-v1-2025
+  CAIRN_PATH=/srv/cairn cairn init")]
+pub struct Args {
+    /// Begin with this configuration ('-' reads stdin); it must hold an Ed25519 key
+    default_config: Option<PathBuf>,
+    /// Algorithm of the node's key; only ed25519 is supported
+    #[arg(short, long, value_name = "NAME", default_value = "ed25519")]
+    algorithm: String,
+    /// Bits of an RSA key; Ed25519 keys have one size only
+    #[arg(short, long, value_name = "N")]
+    bits: Option<u32>,
+    /// Add no help files: always so, accepted for scripts written for Kubo
+    #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    empty_repo: Option<bool>,
+    /// Apply profiles to the new configuration
+    #[arg(short, long, value_name = "NAMES", value_delimiter = ',')]
+    profile: Vec<String>,
+}
 
 /// Runs `cairn init`.
 ///
 /// # Errors
-/// Always, until it is written.
-pub fn run(_ctx: &Ctx, _args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not yet written")
+/// When there is a repository already, an option makes no sense, or the disk refuses.
+pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
+    if args.empty_repo == Some(false) {
+        anyhow::bail!("cairn has no help files to add to a new repository: leave --empty-repo away");
+    }
+    let location = ctx.location()?;
+    if location.exists()? {
+        return Err(RepoError::Exists(location.config_file().to_owned()).into());
+    }
+    let mut config = match &args.default_config {
+        Some(path) => given(path)?,
+        None => generated(ctx, &args)?,
+    };
+    let place = location.dir().to_string_lossy();
+    say(ctx, &format!("initializing Cairn repository at {}\n", ctx.out.escape(&place)))?;
+    for profile in &args.profile {
+        config.apply(profile).with_context(|| format!("invalid configuration profile: {profile}"))?;
+    }
+    Repo::init(location, config)?;
+    Ok(())
+}
+
+/// A configuration with a new key.
+fn generated(ctx: &Ctx, args: &Args) -> anyhow::Result<Config> {
+    if args.bits.is_some() && args.algorithm == "ed25519" {
+        anyhow::bail!("--bits is for RSA keys: Ed25519 keys have one size only");
+    }
+    let identity = Identity::generate_as(&args.algorithm)?;
+    say(ctx, &format!("generating ED25519 keypair...done\npeer identity: {}\n", identity.peer_id()))?;
+    Ok(Config::defaults(&identity.peer_id(), &identity.private_key()?))
+}
+
+/// The configuration in a file.
+fn given(path: &std::path::Path) -> anyhow::Result<Config> {
+    let config = if path.as_os_str() == "-" {
+        let mut text = Vec::new();
+        std::io::stdin().take(MAX_CONFIG).read_to_end(&mut text).context("cannot read stdin")?;
+        Config::parse(&text)?
+    } else {
+        Config::load(path)?
+    };
+    Identity::of(&config)?;
+    Ok(config)
+}
+
+fn say(ctx: &Ctx, text: &str) -> anyhow::Result<()> {
+    Ok(ctx.out.stdout().write_all(text.as_bytes())?)
 }

@@ -9,6 +9,7 @@ mod defaults;
 mod file;
 mod import;
 mod profile;
+mod replace;
 mod schema;
 mod value;
 
@@ -62,9 +63,9 @@ pub enum ConfigError {
     /// The text is not a JSON object.
     #[error("not a JSON object: {0}")]
     Syntax(String),
-    /// There is no such profile, or it makes no sense here.
+    /// What was asked for is not known, or makes no sense here.
     #[error("{0}")]
-    Profile(String),
+    Refused(String),
     /// The file can't be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),

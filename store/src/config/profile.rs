@@ -127,12 +127,12 @@ impl Config {
     /// When there is no such profile, or it makes no sense here.
     pub fn apply(&mut self, name: &str) -> Result<(), ConfigError> {
         if FOREIGN_DATASTORES.contains(&name) {
-            return Err(ConfigError::Profile(format!(
+            return Err(ConfigError::Refused(format!(
                 "the profile {name} chooses a datastore of Kubo; a Cairn repository always keeps its blocks in RocksDB"
             )));
         }
         let profile = PROFILES.iter().find(|p| p.name == name);
-        let profile = profile.ok_or_else(|| ConfigError::Profile(format!("{name} is not a profile")))?;
+        let profile = profile.ok_or_else(|| ConfigError::Refused(format!("{name} is not a profile")))?;
         let mut changed = self.clone();
         (profile.change)(&mut changed)?;
         *self = changed;
@@ -140,7 +140,7 @@ impl Config {
     }
 
     /// Sets many keys below one section.
-    fn put_all(&mut self, section: &str, values: Value) -> Result<(), ConfigError> {
+    pub(super) fn put_all(&mut self, section: &str, values: Value) -> Result<(), ConfigError> {
         let Value::Object(values) = values else { return Ok(()) };
         values.into_iter().try_for_each(|(key, value)| self.put(&format!("{section}.{key}"), value))
     }

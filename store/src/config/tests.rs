@@ -190,6 +190,28 @@ fn the_import_section_is_read_whole() {
 }
 
 #[test]
+fn a_replacement_keeps_the_key_and_the_credentials() {
+    let services = |api: Value| json!({"one": {"API": api, "Policies": {"MFS": {"Enable": true}}}});
+    let mut config = fresh();
+    config.put("Pinning.RemoteServices", services(json!({"Endpoint": "https://e", "Key": "k"}))).expect("free way");
+    let with = |services: Value| {
+        let text = json!({"Identity": {"PeerID": "x"}, "Mine": 1, "Pinning": {"RemoteServices": services}});
+        Config::parse(text.to_string().as_bytes()).expect("an object")
+    };
+    let mut changed = config.clone();
+    changed.replace(with(services(json!({"Endpoint": "https://e"})))).expect("nothing secret changes");
+    assert_eq!(changed.get("Identity").expect("kept"), config.get("Identity").expect("there"));
+    assert_eq!(changed.get("Pinning.RemoteServices.one.API.Key").expect("kept"), "k");
+    assert_eq!(changed.get("Mine").expect("taken over"), 1);
+    assert!(changed.get("Datastore").is_err(), "all else is as in the file");
+    for refused in [json!({}), services(json!({"Key": "l"})), services(json!({"Endpoint": "https://f"}))] {
+        assert!(error(config.clone().replace(with(refused))).contains("pinning services"));
+    }
+    let own_key = Config::parse(br#"{"Identity": {"PrivKey": "mine"}}"#).expect("an object");
+    assert!(error(config.clone().replace(own_key)).contains("private key"));
+}
+
+#[test]
 fn secrets_are_not_shown() {
     let mut config = fresh();
     config

@@ -1,5 +1,6 @@
 use super::*;
-use crate::{Block, Blockstore as _, cid::codec};
+use crate::{Block, block::Prefix, blockstore::Blockstore as _, cid::codec};
+use bytes::Bytes;
 use std::os::unix::fs::PermissionsExt as _;
 
 fn config() -> Config {
@@ -17,7 +18,7 @@ fn what_was_stored_is_there_after_reopening() {
     let path = dir.path().join("a/b");
     let repo = Repo::open_or_init(&path).expect("made");
     assert!(repo.is_new());
-    let block = Block::seal(codec::RAW, b"hello".as_slice());
+    let block = Block::seal(Prefix::v1(codec::RAW), Bytes::from_static(b"hello")).expect("sealed");
     repo.blocks().put(&block).expect("stored");
     let peer = repo.config().get_str("Identity.PeerID").expect("string").map(str::to_owned);
     drop(repo);
