@@ -10,6 +10,7 @@ mod ctx;
 mod exit;
 mod output;
 mod process;
+mod stdin;
 mod target;
 mod units;
 

@@ -1,6 +1,6 @@
 //! `cairn init`.
 
-use crate::ctx::Ctx;
+use crate::{ctx::Ctx, stdin::Stdin};
 use anyhow::Context as _;
 use cairn_store::{
     config::Config,
@@ -54,7 +54,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         return Err(RepoError::Exists(location.config_file().to_owned()).into());
     }
     let mut config = match &args.default_config {
-        Some(path) => given(path)?,
+        Some(path) => given(ctx, path)?,
         None => generated(ctx, &args)?,
     };
     let place = location.dir().to_string_lossy();
@@ -77,10 +77,10 @@ fn generated(ctx: &Ctx, args: &Args) -> anyhow::Result<Config> {
 }
 
 /// The configuration in a file.
-fn given(path: &std::path::Path) -> anyhow::Result<Config> {
+fn given(ctx: &Ctx, path: &std::path::Path) -> anyhow::Result<Config> {
     let config = if path.as_os_str() == "-" {
         let mut text = Vec::new();
-        std::io::stdin().take(MAX_CONFIG).read_to_end(&mut text).context("cannot read stdin")?;
+        Stdin::new(ctx).take(MAX_CONFIG).read_to_end(&mut text).context("cannot read stdin")?;
         Config::parse(&text)?
     } else {
         Config::load(path)?
