@@ -118,6 +118,8 @@ fn plain(value: Ipld, whole: bool) -> Ipld {
             Ipld::Map(entries)
         }
         Ipld::Float(float) if whole && float.fract() == 0.0 && float.abs() < 1e21 => Ipld::Int(float as i128),
+        // The digits of such a float beyond its 53 bits are zeros: read as an integer they differ.
+        Ipld::Int(int) if whole => Ipld::Int(int as f64 as i128),
         other => other,
     }
 }
