@@ -42,7 +42,7 @@ cairn_cpu_table:
     cairn_cpu_needs 3, 2, " avx-registers-saved-by-the-system"
     .byte 255
 cairn_cpu_before: .ascii "Error: this build of cairn needs a processor of the level x86-64-v3 with AES (Intel Haswell, AMD Excavator or later); missing:"
-cairn_cpu_after: .ascii "\nBuild it on this machine with RUSTFLAGS='' cargo build --release, or use another machine.\n"
+cairn_cpu_after: .ascii "\nBuild it on this machine with: RUSTFLAGS='-C target-cpu=native' cargo build --release\n"
 cairn_cpu_end:
 
     .section .text.cairn_cpu, "ax", @progbits
@@ -93,7 +93,8 @@ cairn_cpu_check:
     jnz 6f
     mov ebp, 1
     lea rsi, [rip + cairn_cpu_before]
-    mov edx, offset cairn_cpu_after - cairn_cpu_before
+    lea rdx, [rip + cairn_cpu_after]
+    sub rdx, rsi
     mov edi, 2
     mov eax, 1
     syscall
@@ -108,7 +109,8 @@ cairn_cpu_check:
 8:  test ebp, ebp
     jz 9f
     lea rsi, [rip + cairn_cpu_after]
-    mov edx, offset cairn_cpu_end - cairn_cpu_after
+    lea rdx, [rip + cairn_cpu_end]
+    sub rdx, rsi
     mov edi, 2
     mov eax, 1
     syscall

@@ -17,16 +17,13 @@ pub struct Args {
 }
 
 /// A shell that scripts can be written for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, clap::Subcommand)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
-    /// Print a completion script for bash
-    #[command(after_help = "Example:\n  source <(cairn commands completion bash)")]
+    /// For bash.
     Bash,
-    /// Print a completion script for zsh
-    #[command(after_help = "Example:\n  cairn commands completion zsh > ~/.zfunc/_cairn")]
+    /// For zsh.
     Zsh,
-    /// Print a completion script for fish
-    #[command(after_help = "Example:\n  cairn commands completion fish | source")]
+    /// For fish.
     Fish,
 }
 

@@ -1,10 +1,5 @@
 use super::*;
-use crate::{
-    Block,
-    block::Prefix,
-    blockstore::Blockstore as _,
-    cid::codec,
-};
+use crate::{Block, block::Prefix, blockstore::Blockstore as _, cid::codec};
 use bytes::Bytes;
 use std::os::unix::fs::PermissionsExt as _;
 

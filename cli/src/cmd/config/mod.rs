@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn every_way_to_the_credentials_is_closed() {
-        for key in ["Pinning", "pinning.remoteservices", "Pinning.RemoteServices.x", "Pinning.RemoteServices.x.API.Key"] {
+        for key in ["Pinning", "pinning.remoteservices", "Pinning.RemoteServices.x", "Pinning.RemoteServices.x.API.Key"]
+        {
             assert!(leads_to_credentials(key), "{key}");
         }
         for key in ["Pinning.RemoteServices.x.Policies", "Import", "PinningX"] {
