@@ -43,6 +43,18 @@ pub trait Fetch: Send + Sync {
     /// # Errors
     /// When the store fails.
     async fn has_local(&self, cid: &Cid) -> Result<bool, FetchError>;
+
+    /// The same for many blocks, in order.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn has_local_many(&self, cids: &[Cid]) -> Result<Vec<bool>, FetchError> {
+        let mut here = Vec::with_capacity(cids.len());
+        for cid in cids {
+            here.push(self.has_local(cid).await?);
+        }
+        Ok(here)
+    }
 }
 
 /// The local store and nothing else.
@@ -104,5 +116,11 @@ impl Fetch for Offline {
     async fn has_local(&self, cid: &Cid) -> Result<bool, FetchError> {
         let cid = *cid;
         Ok(self.blocking(move |store| store.has(cid.hash())).await??)
+    }
+
+    async fn has_local_many(&self, cids: &[Cid]) -> Result<Vec<bool>, FetchError> {
+        let hashes: Vec<_> = cids.iter().map(|cid| *cid.hash()).collect();
+        let here = self.blocking(move |store| hashes.iter().map(|hash| store.has(hash)).collect::<Result<_, _>>());
+        Ok(here.await??)
     }
 }

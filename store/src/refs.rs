@@ -18,6 +18,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 /// Blocks that are fetched at once.
 const BATCH: usize = 16;
+/// Leaves that are looked for at once.
+const LEAVES: usize = 256;
 /// Blocks fetched ahead at all levels.
 const MAX_AHEAD: usize = 48;
 /// Links held by all blocks between the root and the present one, about 100 MiB of them.
@@ -83,8 +85,8 @@ struct Level {
     depth: u32,
     links: VecDeque<(Cid, Bytes)>,
     total: usize,
-    /// Blocks of the first of `links` that were fetched ahead.
-    ahead: VecDeque<Block>,
+    /// Blocks of the first of `links` that were fetched ahead; `None` for a leaf that is known to be here.
+    ahead: VecDeque<Option<Block>>,
 }
 
 impl Refs {
@@ -117,13 +119,13 @@ impl Refs {
             };
             let ahead = level.ahead.pop_front();
             let (from, depth) = (level.from, level.depth);
-            self.ahead -= usize::from(ahead.is_some());
+            self.ahead -= usize::from(matches!(ahead, Some(Some(_))));
             let (deeper, list) = self.visit(&to, depth)?;
             if !deeper && !list {
                 continue;
             }
             let block = match ahead {
-                Some(block) => Some(block),
+                Some(block) => block,
                 None => self.find(&to).await?,
             };
             if deeper && let Some(block) = block {
@@ -158,10 +160,16 @@ impl Refs {
     /// The block of a link that was just taken; `None` for a leaf that is here, since there is no more to know.
     /// Fetches some of the blocks after it too.
     async fn find(&mut self, cid: &Cid) -> Result<Option<Block>, RefsError> {
-        if is_leaf(cid) && self.fetch.has_local(cid).await? {
-            return Ok(None);
-        }
         let Some(level) = self.levels.last_mut() else { return Ok(None) };
+        if is_leaf(cid) {
+            let following = level.links.iter().map(|(cid, _)| *cid).take_while(is_leaf).take(LEAVES);
+            let leaves: Vec<Cid> = [*cid].into_iter().chain(following).collect();
+            let here = self.fetch.has_local_many(&leaves).await?;
+            if here.first() == Some(&true) {
+                level.ahead.extend(here.iter().skip(1).take_while(|here| **here).map(|_| None));
+                return Ok(None);
+            }
+        }
         let room = MAX_AHEAD.saturating_sub(self.ahead).min(BATCH);
         let following = level.links.iter().map(|(cid, _)| *cid).take_while(|cid| !is_leaf(cid)).take(room);
         let wanted = [*cid].into_iter().chain(following).collect();
@@ -172,7 +180,7 @@ impl Refs {
         };
         // One that fails here is asked for again when its turn comes, and then it is an error.
         while let Some(Ok(block)) = answers.next().await {
-            level.ahead.push_back(block);
+            level.ahead.push_back(Some(block));
             self.ahead += 1;
         }
         Ok(Some(first))
@@ -196,7 +204,7 @@ impl Refs {
     fn pop(&mut self) {
         if let Some(level) = self.levels.pop() {
             self.links -= level.total;
-            self.ahead -= level.ahead.len();
+            self.ahead -= level.ahead.iter().flatten().count();
         }
     }
 }

@@ -53,6 +53,9 @@ pub enum ResolveError {
     /// A block is not what its codec says.
     #[error(transparent)]
     Dag(#[from] DagError),
+    /// A segment leads nowhere inside a dag-cbor or dag-json value.
+    #[error(transparent)]
+    Select(#[from] SelectError),
     /// A name can't be resolved.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -78,8 +81,8 @@ enum Found {
     Link(Cid, usize),
     /// A value inside this block, at the end of the path.
     Value,
-    /// Nothing, at this segment.
-    Nothing(String),
+    /// Nothing.
+    Nothing,
 }
 
 /// Resolves a path.
@@ -112,7 +115,7 @@ pub async fn resolve(
                 rest = &rest[used..];
             }
             Found::Value => return Ok(Resolved { namespace, cid, remainder: rest.to_vec() }),
-            Found::Nothing(name) => return Err(ResolveError::NoLink { name, cid: Box::new(cid) }),
+            Found::Nothing => return Err(ResolveError::NoLink { name: rest[0].clone(), cid: Box::new(cid) }),
         }
     }
     Ok(Resolved { namespace, cid, remainder: Vec::new() })
@@ -155,7 +158,7 @@ async fn step(
     deadline: Deadline,
 ) -> Result<Found, ResolveError> {
     let (cid, name) = (block.cid(), rest[0].as_bytes());
-    let found = |next: Option<Cid>| next.map_or_else(|| Found::Nothing(rest[0].clone()), |cid| Found::Link(cid, 1));
+    let found = |next: Option<Cid>| next.map_or(Found::Nothing, |cid| Found::Link(cid, 1));
     match cid.codec() {
         codec::RAW => Ok(found(None)),
         codec::DAG_PB => {
@@ -186,10 +189,8 @@ fn is_unixfs(node: &PbNode) -> bool {
 /// As many steps through the data model of a block as there are.
 fn select(block: &Block, rest: &[String]) -> Result<Found, ResolveError> {
     let value = dag::decode(block.cid(), block.data())?;
-    Ok(match dag::select::select(value, rest) {
-        Ok(Selected::Link(next, used)) => Found::Link(next, used),
-        Ok(Selected::Value(_)) => Found::Value,
-        Err(SelectError::NotFound(segment) | SelectError::NotAnIndex(segment)) => Found::Nothing(segment),
-        Err(SelectError::NotAContainer { segment, .. }) => Found::Nothing(segment),
+    Ok(match dag::select::select(value, rest)? {
+        Selected::Link(next, used) => Found::Link(next, used),
+        Selected::Value(_) => Found::Value,
     })
 }

@@ -86,6 +86,11 @@ fn store(disk: &SmallDisk) -> Store {
     store
 }
 
+fn fill(path: &Path) {
+    let mut file = fs::File::create(path).expect("the small disk is writable");
+    std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("it ends when the disk is full");
+}
+
 #[test]
 fn a_store_that_fills_its_disk_says_so_and_recovers_by_collecting() {
     let Some(disk) = SmallDisk::mount() else { return };
@@ -121,9 +126,7 @@ fn a_disk_that_others_fill_to_the_last_byte_does_no_harm() {
     let store = store(&disk);
     let first = store.add(0).expect("there is space");
     let ballast = disk.path().join("ballast");
-    let mut zeros = std::io::repeat(0);
-    let mut file = fs::File::create(&ballast).expect("the small disk is writable");
-    std::io::copy(&mut zeros, &mut file).expect_err("it ends when the disk is full");
+    fill(&ballast);
 
     let error = store.add(1).expect_err("there is no space");
     assert!(error.to_lowercase().contains("space"), "the message must name the reason: {error}");

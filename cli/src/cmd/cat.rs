@@ -44,7 +44,6 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     if args.length == Some(0) {
         return Ok(());
     }
-    crate::process::keep_freed_memory();
     let fetch = ctx.fetch()?;
     ctx.block_on(async {
         let (mut offset, mut left) = (args.offset, args.length.unwrap_or(u64::MAX));

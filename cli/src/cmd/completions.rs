@@ -17,13 +17,13 @@ pub struct Args {
 }
 
 /// A shell that scripts can be written for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, clap::Subcommand)]
 pub enum Shell {
-    /// For bash.
+    /// Print a completion script for bash
     Bash,
-    /// For zsh.
+    /// Print a completion script for zsh
     Zsh,
-    /// For fish.
+    /// Print a completion script for fish
     Fish,
 }
 

@@ -61,11 +61,9 @@ pub struct Args {
 /// When the path leads nowhere, or something can't be read or written.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let level = level(&args)?;
-    let given = source::arguments(args.path.iter().cloned().collect())?;
+    let given = source::arguments(args.path.into_iter().collect())?;
     let path = ContentPath::parse(&given[0])?;
-    let output =
-        args.output.clone().filter(|o| !o.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from(path.name()));
-    crate::process::keep_freed_memory();
+    let output = args.output.filter(|o| !o.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from(path.name()));
     let fetch = ctx.fetch()?;
     ctx.block_on(async {
         let cid = source::resolve(&fetch, &path).await?;
@@ -166,7 +164,7 @@ async fn write_archive(
     }
     plain.flush()?;
     drop(plain);
-    file.persist(target).map_err(|e| io::Error::from(e)).with_context(|| format!("cannot put {target:?} in place"))?;
+    file.persist(target).map_err(io::Error::from).with_context(|| format!("cannot put {target:?} in place"))?;
     Ok(())
 }
 

@@ -140,7 +140,7 @@ impl Config {
     }
 
     /// Sets many keys below one section.
-    fn put_all(&mut self, section: &str, values: Value) -> Result<(), ConfigError> {
+    pub(super) fn put_all(&mut self, section: &str, values: Value) -> Result<(), ConfigError> {
         let Value::Object(values) = values else { return Ok(()) };
         values.into_iter().try_for_each(|(key, value)| self.put(&format!("{section}.{key}"), value))
     }

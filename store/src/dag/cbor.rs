@@ -236,7 +236,7 @@ fn write(value: &Ipld, sort: Sort, links: bool) -> Result<Bytes, CodecError> {
             Item::Map(len) => push_head(&mut out, MAP, len as u64),
             Item::Key(key) => push_slice(&mut out, TEXT, key.as_bytes()),
             Item::Leaf(Ipld::Null) => out.push(OTHER << 5 | 22),
-            Item::Leaf(Ipld::Bool(value)) => out.push(OTHER << 5 | 20 + u8::from(*value)),
+            Item::Leaf(Ipld::Bool(value)) => out.push((OTHER << 5) | (20 + u8::from(*value))),
             Item::Leaf(Ipld::Int(value)) => match (u64::try_from(*value), u64::try_from(-1 - *value)) {
                 (Ok(number), _) => push_head(&mut out, UINT, number),
                 (_, Ok(number)) => push_head(&mut out, NEGATIVE, number),

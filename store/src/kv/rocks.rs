@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Memtable of `Blocks` in bytes; two of them: one fills while the other is written to the disk.
-const BLOCKS_BUFFER: usize = 32 << 20;
+const BLOCKS_BUFFER: usize = 24 << 20;
 /// Memtable of the other tables in bytes.
 const SMALL_BUFFER: usize = 8 << 20;
 /// Cache of index, filter and data blocks of the tree, in bytes. Blob values are never cached here: the page

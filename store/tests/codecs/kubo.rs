@@ -27,7 +27,7 @@ fn golden_blocks_are_written_and_read() {
             other => panic!("codec {other}"),
         };
         let input = Bytes::copy_from_slice(field("dag_json").as_bytes());
-        let value = dag::decode_as(codec::DAG_JSON, &input).expect(field("dag_json"));
+        let value = dag::decode_as(codec::DAG_JSON, &input).expect("decodes");
         let encoded = dag::encode(&value, code).expect("encodes");
         assert_eq!(hex(&encoded), field("block_hex"), "{}", field("dag_json"));
         let block = Block::seal(Prefix::v1(code), encoded).expect("seals");

@@ -123,6 +123,10 @@ async fn a_range_fetches_only_its_own_blocks() {
     reader.set_range(50_150..50_250);
     assert_eq!(all(reader).await, &model[50_150..50_250]);
     assert_eq!(world.count(), 3 + 2, "the inner nodes on the way, and two leaves");
+    let mut reader = FileReader::open(Arc::clone(&world) as _, &root.cid, None).await.expect("opens");
+    reader.set_range(50_100..50_200);
+    assert_eq!(all(reader).await, &model[50_100..50_200]);
+    assert_eq!(world.count(), 3 + 1, "one leaf from its first byte to its last");
 }
 
 #[tokio::test]

@@ -117,7 +117,10 @@ fn plain(value: Ipld, whole: bool) -> Ipld {
             entries.sort_by(|a, b| a.0.cmp(&b.0));
             Ipld::Map(entries)
         }
-        Ipld::Float(float) if whole && float.fract() == 0.0 && float.abs() < 1e21 => Ipld::Int(float as i128),
+        // From its shortest digits, which above 2^53 need not be all of them.
+        Ipld::Float(float) if whole && float.fract() == 0.0 && float.abs() < 1e21 => {
+            Ipld::Int(float.to_string().parse().expect("digits"))
+        }
         other => other,
     }
 }

@@ -38,7 +38,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Get(args) => read::get(ctx, args),
         Command::Put(args) => put::run(ctx, args),
-        Command::Rm(args) => rm::run(ctx, args),
+        Command::Rm(args) => rm::run(ctx, &args),
         Command::Stat(args) => read::stat(ctx, args),
     }
 }

@@ -40,7 +40,7 @@ struct Removed {
 ///
 /// # Errors
 /// When a CID can't be read, or a block was not removed.
-pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
+pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let cids = args.cids.iter().map(|text| locate(ctx, text)).collect::<anyhow::Result<Vec<Cid>>>()?;
     let blocks = ctx.blocks()?;
     let mut failed = false;
@@ -55,7 +55,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
             }
         };
         failed |= error.is_some();
-        report(ctx, args.quiet, Removed { hash: ctx.out.cid(cid), error })?;
+        report(ctx, args.quiet, &Removed { hash: ctx.out.cid(cid), error })?;
     }
     if failed && !ctx.out.json() {
         anyhow::bail!("some blocks not removed");
@@ -79,13 +79,13 @@ fn keepers(ctx: &Ctx, cids: &[Cid]) -> anyhow::Result<Vec<Option<String>>> {
         .collect())
 }
 
-fn report(ctx: &Ctx, quiet: bool, removed: Removed) -> anyhow::Result<()> {
+fn report(ctx: &Ctx, quiet: bool, removed: &Removed) -> anyhow::Result<()> {
     match &removed.error {
         Some(error) if !ctx.out.json() => {
             eprintln!("cannot remove {}: {error}", removed.hash);
             Ok(())
         }
         None if quiet => Ok(()),
-        _ => ctx.out.emit(&removed, |removed| format!("removed {}\n", removed.hash)),
+        _ => ctx.out.emit(removed, |removed| format!("removed {}\n", removed.hash)),
     }
 }

@@ -12,7 +12,7 @@ use cairn_store::{
     },
 };
 use serde::Serialize;
-use table::Table;
+use table::{Form, Table};
 
 /// Options of `cairn ls`.
 #[derive(Debug, clap::Args)]
@@ -86,10 +86,11 @@ const TYPE_DIRECTORY: u8 = 1;
 /// # Errors
 /// When a path leads nowhere, or an entry can't be looked at.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
-    let given = source::arguments(args.paths.clone())?;
+    let given = source::arguments(args.paths)?;
     let paths: Vec<Path> = given.iter().map(|text| Path::parse(text)).collect::<Result<_, _>>()?;
     let fetch = ctx.fetch()?;
-    let mut table = Table::new(&args, given.len() > 1);
+    let form = Form { headers: args.headers, long: args.long, size: args.size, stream: args.stream };
+    let mut table = Table::new(form, given.len() > 1);
     ctx.block_on(async {
         let mut objects = Vec::new();
         for (text, path) in given.iter().zip(&paths) {
@@ -112,21 +113,22 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
 }
 
 fn link(ctx: &Ctx, listed: Listed) -> Link {
-    let (number, kind_bits) = match listed.kind {
+    let Listed { entry, kind, size, target, meta } = listed;
+    let (number, kind_bits) = match kind {
         EntryKind::Unknown => (0, 0),
         EntryKind::Directory => (TYPE_DIRECTORY, 1 << 31),
         EntryKind::File => (2, 0),
         EntryKind::Symlink => (4, 1 << 27),
     };
     Link {
-        name: String::from_utf8_lossy(&listed.entry.name).into_owned(),
-        hash: ctx.out.cid(&listed.entry.cid),
-        size: listed.size,
+        name: String::from_utf8_lossy(&entry.name).into_owned(),
+        hash: ctx.out.cid(&entry.cid),
+        size,
         r#type: number,
-        target: String::from_utf8_lossy(&listed.target).into_owned(),
-        mode: listed.meta.mode.map_or(0, |mode| go_mode(mode) | kind_bits),
-        mod_time: time::rfc3339(listed.meta.mtime),
-        meta: listed.meta,
+        target: String::from_utf8_lossy(&target).into_owned(),
+        mode: meta.mode.map_or(0, |mode| go_mode(mode) | kind_bits),
+        mod_time: time::rfc3339(meta.mtime),
+        meta,
     }
 }
 

@@ -1,33 +1,32 @@
 //! The table that `ls` prints.
 
-use super::{Args, Link, Output, TYPE_DIRECTORY, time};
+use super::{Link, Output, TYPE_DIRECTORY, time};
 use std::{fmt::Write as _, time::SystemTime};
 
 /// Least width of a column when entries are printed one by one, as in Kubo.
 const STREAM_WIDTH: usize = 10;
 
-/// The form of the table, and where it is.
+/// What the table shows.
+#[derive(Clone, Copy)]
+pub struct Form {
+    pub headers: bool,
+    pub long: bool,
+    pub size: bool,
+    pub stream: bool,
+}
+
+/// A table under way.
 pub struct Table {
-    headers: bool,
-    long: bool,
-    size: bool,
-    min_width: usize,
+    form: Form,
+    /// Whether there are many objects, each under its own heading.
     many: bool,
     last: String,
     now: SystemTime,
 }
 
 impl Table {
-    pub fn new(args: &Args, many: bool) -> Self {
-        Self {
-            headers: args.headers,
-            long: args.long,
-            size: args.size,
-            min_width: if args.stream { STREAM_WIDTH } else { 1 },
-            many,
-            last: String::new(),
-            now: SystemTime::now(),
-        }
+    pub fn new(form: Form, many: bool) -> Self {
+        Self { form, many, last: String::new(), now: SystemTime::now() }
     }
 
     /// The lines of some entries.
@@ -42,7 +41,7 @@ impl Table {
                     }
                     let _ = writeln!(text, "{}:", escape(&object.hash));
                 }
-                if self.headers {
+                if self.form.headers {
                     rows.push(self.row("Mode", "Hash", "Size", "ModTime", "Name"));
                 }
                 self.last.clone_from(&object.hash);
@@ -54,7 +53,8 @@ impl Table {
     }
 
     fn row(&self, mode: &str, hash: &str, size: &str, time: &str, name: &str) -> Vec<String> {
-        let cells = [(self.long, mode), (true, hash), (self.size, size), (self.long, time), (true, name)];
+        let cells =
+            [(self.form.long, mode), (true, hash), (self.form.size, size), (self.form.long, time), (true, name)];
         cells.into_iter().filter(|(shown, _)| *shown).map(|(_, cell)| cell.to_owned()).collect()
     }
 
@@ -68,9 +68,10 @@ impl Table {
 
     /// Pads all but the last cell of each row to the width of its column.
     fn align(&self, rows: &[Vec<String>], text: &mut String) {
+        let least = if self.form.stream { STREAM_WIDTH } else { 1 };
         let columns = rows.first().map_or(0, |row| row.len() - 1);
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count() + 1).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(|column| width(column).max(self.min_width)).collect();
+        let widths: Vec<usize> = (0..columns).map(|column| width(column).max(least)).collect();
         for row in rows {
             for (column, cell) in row.iter().enumerate() {
                 let width = widths.get(column).copied().unwrap_or(0);

@@ -79,7 +79,8 @@ impl Frame {
     /// which turned out not to be needed, go too.
     pub fn take(&mut self, index: usize) -> (Option<Answer>, usize) {
         let mut freed = 0;
-        while let Some((position, answer)) = self.ahead.pop_front_if(|(position, _)| *position <= index) {
+        while self.ahead.front().is_some_and(|(position, _)| *position <= index) {
+            let Some((position, answer)) = self.ahead.pop_front() else { break };
             freed += size(&answer);
             if position == index {
                 return (Some(answer), freed);

@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     block::Prefix,
     blockstore::{Blockstore as _, KvBlocks},
+    cid::codec,
     dag::pb::{PbLink, PbNode},
     fetch::Offline,
     hash::HashFn,

@@ -81,7 +81,7 @@ impl OpenDir {
             Ok(found) if !found.is_dir() => return Err(ExtractError::InTheWay(path.to_owned())),
             Ok(_) => {}
             Err(_) => {
-                std::fs::create_dir_all(path).map_err(|e| ExtractError::io(format!("cannot make {path:?}"), e))?
+                std::fs::create_dir_all(path).map_err(|e| ExtractError::io(format!("cannot make {path:?}"), e))?;
             }
         }
         Self::open(path, OFlags::NOFOLLOW, meta, shared)
@@ -171,7 +171,7 @@ impl OpenDir {
 impl Drop for OpenDir {
     fn drop(&mut self) {
         if let Err(error) = self.finish() {
-            self.shared.failure.lock().get_or_insert(error);
+            let _ = self.shared.failure.lock().get_or_insert(error);
         }
     }
 }
