@@ -102,7 +102,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When a CID can't be read.
-pub fn base32(ctx: &Ctx, args: Base32Args) -> anyhow::Result<()> {
+pub fn base32(ctx: &Ctx, args: &Base32Args) -> anyhow::Result<()> {
     let form = Form { format: "%s".into(), version: Some(Version::V1), codec: None, base: Some(Base::Base32Lower) };
     each(ctx, &args.cids, &form)
 }
