@@ -33,7 +33,7 @@ lint: setup ## Format and lints
 	cargo clippy --release --workspace --all-targets -- -D warnings
 
 bench: build ## Speed and memory against this machine's ceilings, and Kubo if it is on the PATH
-	$(BIN)/bench $(BENCH)
+	$(BIN)/bench --output docs/PERFORMANCE.md $(BENCH)
 
 fuzz: setup ## The parsers, FUZZ_SECONDS each; guided by coverage where a nightly and cargo-fuzz are at hand
 	sh fuzz/run $(FUZZ_SECONDS)

@@ -93,7 +93,8 @@ cairn_cpu_check:
     jnz 6f
     mov ebp, 1
     lea rsi, [rip + cairn_cpu_before]
-    mov edx, offset cairn_cpu_after - cairn_cpu_before
+    lea rdx, [rip + cairn_cpu_after]
+    sub rdx, rsi
     mov edi, 2
     mov eax, 1
     syscall
@@ -108,7 +109,8 @@ cairn_cpu_check:
 8:  test ebp, ebp
     jz 9f
     lea rsi, [rip + cairn_cpu_after]
-    mov edx, offset cairn_cpu_end - cairn_cpu_after
+    lea rdx, [rip + cairn_cpu_end]
+    sub rdx, rsi
     mov edi, 2
     mov eax, 1
     syscall

@@ -1,4 +1,4 @@
-//! `powerloss [--cuts N] [--seed N]`: cuts the power at random points and looks for losses.
+//! `powerloss [--losses N] [--seed N]`: cuts the power at random points and looks for losses.
 
 use cairn_tests::{
     arguments::Arguments,
@@ -17,8 +17,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    let mut arguments = Arguments::from_env(&["--cuts", "--seed", "--lies"])?;
-    let cuts = arguments.number("--cuts")?.unwrap_or(500);
+    let mut arguments = Arguments::from_env(&["--losses", "--seed", "--lies"])?;
+    let cuts = arguments.number("--losses")?.unwrap_or(500);
     let seed = arguments.number("--seed")?.unwrap_or_else(rand::random);
     let lies = arguments.number("--lies")?.is_some();
     println!("powerloss: {cuts} power cuts, seed {seed}");
