@@ -13,6 +13,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     mem::Discriminant,
+    ops::Range,
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::Stdio,
@@ -23,6 +24,8 @@ use std::{
 const EVERYTHING_EVERY: u64 = 40;
 /// The others complete, so that there is something to lose.
 const KILLED_OF_TEN: u32 = 7;
+/// Bytes of a file that takes a while to be written.
+const BULK: Range<usize> = 8 << 20..20 << 20;
 /// A command's first run is killed within this time; later ones within what the command took so far.
 const FIRST_GUESS: Duration = Duration::from_millis(60);
 
@@ -79,7 +82,7 @@ impl std::fmt::Display for Report {
 pub fn run(config: &Config) -> anyhow::Result<Report> {
     let node = Node::new();
     let mut rng = StdRng::seed_from_u64(config.seed);
-    let mut work = Work::new(&node.work().join("files"), true, &mut rng);
+    let mut work = Work::new(&node.work().join("files"), BULK, &mut rng);
     let native = node.ok(["pin", "ls", "--type=recursive", "-q"]).lines().map(str::to_owned).collect();
     let repo = node.repo();
     let checker = Checker { program: node.program(), repo: &repo, native: &native };

@@ -61,7 +61,7 @@ impl Faults {
         let node = Node::new();
         let mut rng = StdRng::seed_from_u64(seed);
         let shim = power::compile_shim(&node.work())?;
-        let work = Work::new(&node.work().join("files"), false, &mut rng);
+        let work = Work::new(&node.work().join("files"), power::BULK, &mut rng);
         let native = node.ok(["pin", "ls", "--type=recursive", "-q"]).lines().map(str::to_owned).collect();
         Ok(Self { node, shim, native, work, rng, model: Model::default() })
     }

@@ -23,6 +23,7 @@ use record::{Event, Record};
 use std::{
     collections::BTreeSet,
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -32,6 +33,9 @@ use std::{
 const COMMANDS: usize = 8;
 /// Power cuts that are tried on a session's record.
 const CUTS: u64 = 25;
+
+/// Bytes of a file that is committed in several batches. All of it is recorded and written again for each cut.
+pub const BULK: Range<usize> = 5 << 20..9 << 20;
 
 const SHIM: &str = include_str!("../../../powerloss/shim.c");
 
@@ -117,7 +121,7 @@ pub fn run(config: &Config) -> anyhow::Result<Report> {
     ensure!(!node.program().is_kubo(), "Kubo does not write through the C library: nothing to record");
     let mut rng = StdRng::seed_from_u64(config.seed);
     let shim = compile_shim(&node.work())?;
-    let work = Work::new(&node.work().join("files"), false, &mut rng);
+    let work = Work::new(&node.work().join("files"), BULK, &mut rng);
     let native = node.ok(["pin", "ls", "--type=recursive", "-q"]).lines().map(str::to_owned).collect();
     let (config, report) = (config.clone(), Report::default());
     let mut driver = Driver { node, shim, native, rng, work, config, report };
