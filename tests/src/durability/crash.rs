@@ -102,10 +102,10 @@ pub fn run(config: &Config) -> anyhow::Result<Report> {
             acknowledged.map_or_else(|| "cut".to_owned(), |cid| format!("acknowledged {cid}"))
         )?;
         // A command that was left alone changes the notes; what it did is judged after the next kill.
-        if driver.report.kills == kills_before && number % EVERYTHING_EVERY != 0 {
+        if driver.report.kills == kills_before && !number.is_multiple_of(EVERYTHING_EVERY) {
             continue;
         }
-        let depth = if number % EVERYTHING_EVERY == 0 { Depth::Everything } else { Depth::Owed };
+        let depth = if number.is_multiple_of(EVERYTHING_EVERY) { Depth::Everything } else { Depth::Owed };
         let took = checker.judge(&mut driver.model, depth).with_context(|| {
             format!("after command {number}: {args:?}, seed {}, log {}", config.seed, config.log.display())
         })?;

@@ -114,7 +114,7 @@ impl Faults {
             self.model.acknowledge(op, &cid);
         }
         let checker = Checker { program: self.node.program(), repo: &repo, native: &self.native };
-        let depth = if point % 8 == 0 { Depth::Everything } else { Depth::Owed };
+        let depth = if point.is_multiple_of(8) { Depth::Everything } else { Depth::Owed };
         checker.judge(&mut self.model, depth)?;
         Ok(!well || fault == Fault::Short)
     }

@@ -127,7 +127,7 @@ pub fn run(config: &Config) -> anyhow::Result<Report> {
     let mut driver = Driver { node, shim, native, rng, work, config, report };
     let mut model = Model::default();
     for session in 0.. {
-        model = driver.session(model).with_context(|| format!("session {session}, seed {}", driver.config.seed))?;
+        model = driver.session(&model).with_context(|| format!("session {session}, seed {}", driver.config.seed))?;
         if driver.report.cuts >= driver.config.cuts {
             break;
         }
@@ -138,7 +138,7 @@ pub fn run(config: &Config) -> anyhow::Result<Report> {
 impl Driver {
     /// Records some commands, cuts the power in them, leaves the last cut's directory for the next session and
     /// gives what is known of it.
-    fn session(&mut self, base: Model) -> anyhow::Result<Model> {
+    fn session(&mut self, base: &Model) -> anyhow::Result<Model> {
         let repo = self.node.repo();
         let log = self.node.work().join("record");
         if log.exists() {
@@ -164,7 +164,7 @@ impl Driver {
             disk.play(&record, played..point)?;
             played = point;
             let tree = disk.after_power_cut(&mut self.rng);
-            model = known_at(&base, &steps, point);
+            model = known_at(base, &steps, point);
             self.look(&repo, &tree, &mut model)
                 .with_context(|| format!("power cut after event {point} of {} ({names:?})", record.events.len()))?;
             // The look may have repaired the directory: the next session starts from the damage itself.
@@ -176,7 +176,7 @@ impl Driver {
     fn look(&mut self, repo: &Path, tree: &disk::Tree, model: &mut Model) -> anyhow::Result<()> {
         disk::write(repo, tree)?;
         let checker = Checker { program: self.node.program(), repo, native: &self.native };
-        let depth = if self.report.cuts % 4 == 0 { Depth::Everything } else { Depth::Owed };
+        let depth = if self.report.cuts.is_multiple_of(4) { Depth::Everything } else { Depth::Owed };
         let took = checker.judge(model, depth)?;
         self.report.cuts += 1;
         self.report.owed += model.owed().count();
