@@ -52,9 +52,10 @@ impl Out {
         self.enc == Enc::Json
     }
 
-    /// Whether colours may be used on stdout.
-    pub fn color(&self) -> bool {
-        self.tty && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+    /// The word before an error on stderr: red on a terminal, unless `NO_COLOR` is set.
+    pub fn error_label(&self) -> &'static str {
+        let color = self.err_tty && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        if color { "\x1b[1;31mError:\x1b[0m" } else { "Error:" }
     }
 
     /// A CID in the wanted base.

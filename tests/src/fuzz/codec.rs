@@ -117,10 +117,9 @@ fn plain(value: Ipld, whole: bool) -> Ipld {
             entries.sort_by(|a, b| a.0.cmp(&b.0));
             Ipld::Map(entries)
         }
-        // From its shortest digits, which above 2^53 need not be all of them.
-        Ipld::Float(float) if whole && float.fract() == 0.0 && float.abs() < 1e21 => {
-            Ipld::Int(float.to_string().parse().expect("digits"))
-        }
+        Ipld::Float(float) if whole && float.fract() == 0.0 && float.abs() < 1e21 => Ipld::Int(float as i128),
+        // The digits of such a float beyond its 53 bits are zeros: read as an integer they differ.
+        Ipld::Int(int) if whole => Ipld::Int(int as f64 as i128),
         other => other,
     }
 }
