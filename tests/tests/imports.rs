@@ -47,7 +47,7 @@ fn sources(name: &str) -> BTreeMap<PathBuf, String> {
 }
 
 /// Crates of ours that a text names: `cairn_store` in code, `cairn-store` in a manifest.
-fn named<'a>(text: &'a str, separator: char) -> impl Iterator<Item = &'a str> {
+fn named(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let prefix = format!("cairn{separator}");
     let starts: Vec<usize> = text.match_indices(&prefix).map(|(at, _)| at).collect();
     starts.into_iter().filter_map(move |at| {

@@ -290,7 +290,7 @@ fn sections_that_are_kept_are_not_overwritten_by_what_is_read_later() {
             kept.push((section, block));
         }
     }
-    assert!(kept.iter().all(|(section, block)| &section.data == block.data()));
+    assert!(kept.iter().all(|(section, block)| section.data == *block.data()));
 }
 
 #[test]

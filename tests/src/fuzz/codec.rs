@@ -22,9 +22,8 @@ fn name(codec: u64) -> Cid {
 pub fn dag_pb(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     let links = dag::links(&name(codec::DAG_PB), &bytes);
-    let node = match PbNode::decode(&bytes) {
-        Ok(node) => node,
-        Err(_) => return assert!(links.is_err(), "links were found in what is no node"),
+    let Ok(node) = PbNode::decode(&bytes) else {
+        return assert!(links.is_err(), "links were found in what is no node");
     };
     let cids: Vec<Cid> = node.links.iter().map(|link| link.cid).collect();
     assert_eq!(links.expect("a node has links"), cids);
