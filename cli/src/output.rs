@@ -62,6 +62,11 @@ impl Out {
         if self.err_tty && colors_wanted() { "\x1b[1;31mError:\x1b[0m" } else { "Error:" }
     }
 
+    /// Whether colours may be used on stdout.
+    pub fn color(&self) -> bool {
+        self.tty && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+    }
+
     /// A CID in the wanted base.
     pub fn cid(&self, cid: &Cid) -> String {
         if cid.version() == cid::Version::V0 {
@@ -168,7 +173,8 @@ pub fn parse_base(text: &str) -> anyhow::Result<multibase::Base> {
         .ok_or_else(|| anyhow::anyhow!("unknown multibase {text:?}: `cairn cid bases` lists them"))
 }
 
-fn escape_control(name: &str) -> Cow<'_, str> {
+/// Writes control characters as escapes.
+pub fn escape_control(name: &str) -> Cow<'_, str> {
     if !name.chars().any(char::is_control) {
         return Cow::Borrowed(name);
     }

@@ -95,6 +95,7 @@ fn a_second_process_is_told_who_has_the_repository() {
     let mut holder = node.command(["add", "-Q"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
     let pid = holder.id().to_string();
     while fs::read_to_string(node.repo().join("repo.lock")).is_ok_and(|text| text.trim() != pid) {
+        assert!(holder.try_wait().expect("a child").is_none(), "it ended before it had the repository");
         std::thread::yield_now();
     }
     let message = refused(&node, &["pin", "ls"]);
