@@ -62,11 +62,6 @@ impl Out {
         if self.err_tty && colors_wanted() { "\x1b[1;31mError:\x1b[0m" } else { "Error:" }
     }
 
-    /// Whether colours may be used on stdout.
-    pub fn color(&self) -> bool {
-        self.tty && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
-    }
-
     /// A CID in the wanted base.
     pub fn cid(&self, cid: &Cid) -> String {
         if cid.version() == cid::Version::V0 {
