@@ -18,11 +18,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
+    time::Duration,
 };
 
-/// Set by the first Ctrl-C. The second one ends the process at once.
+/// Set by the first Ctrl-C, or when `--timeout` is over. The second Ctrl-C ends the process at once.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<AtomicBool>);
+
+/// After `--timeout`, a command that does not stop by itself is ended when this much more time is over. Nothing
+/// that was acknowledged depends on how a process ends.
+const GRACE: Duration = Duration::from_secs(5);
 
 impl Cancel {
     /// Whether the user asked to stop.
@@ -50,8 +56,9 @@ pub struct Ctx {
     pub global: Global,
     /// Standard output.
     pub out: Out,
-    /// Set by Ctrl-C.
+    /// Set by Ctrl-C, or when `--timeout` is over.
     pub cancel: Cancel,
+    timed_out: Arc<AtomicBool>,
     repo: OnceCell<Repo>,
     runtime: OnceCell<tokio::runtime::Runtime>,
 }
@@ -69,7 +76,24 @@ impl Ctx {
             let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, cancel.flag());
             let _ = signal_hook::flag::register(signal, cancel.flag());
         }
-        Self { global, out, cancel, repo: OnceCell::new(), runtime: OnceCell::new() }
+        let timed_out = Arc::new(AtomicBool::new(false));
+        if let Some(limit) = global.timeout {
+            let (timed_out, cancel) = (Arc::clone(&timed_out), cancel.flag());
+            thread::spawn(move || {
+                thread::sleep(limit);
+                timed_out.store(true, Ordering::Relaxed);
+                cancel.store(true, Ordering::Relaxed);
+                thread::sleep(GRACE);
+                eprintln!("Error: {}", timeout_message(limit));
+                std::process::exit(1);
+            });
+        }
+        Self { global, out, cancel, timed_out, repo: OnceCell::new(), runtime: OnceCell::new() }
+    }
+
+    /// What to say when the command was stopped by `--timeout`.
+    pub fn timed_out(&self) -> Option<String> {
+        self.global.timeout.filter(|_| self.timed_out.load(Ordering::Relaxed)).map(timeout_message)
     }
 
     /// Directory of the repository: `--repo-dir`, `$CAIRN_PATH`, `~/.cairn`.
@@ -188,23 +212,18 @@ impl Ctx {
         let interrupted = async move {
             // A flag is all that a signal handler can set; 20 ms is quick enough for a person.
             while !cancel.requested() {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let timeout = self.global.timeout;
         runtime.block_on(async move {
-            let timed = async move {
-                match timeout {
-                    Some(limit) => tokio::time::timeout(limit, work)
-                        .await
-                        .map_err(|_| anyhow::anyhow!("gave up after {limit:?} (--timeout)"))?,
-                    None => work.await,
-                }
-            };
             tokio::select! {
-                result = timed => result,
+                result = work => result,
                 () = interrupted => Err(Interrupted.into()),
             }
         })
     }
+}
+
+fn timeout_message(limit: Duration) -> String {
+    format!("gave up after {limit:?} (--timeout)")
 }

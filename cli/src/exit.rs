@@ -27,12 +27,13 @@ pub fn report(ctx: &Ctx, result: anyhow::Result<()>) -> ExitCode {
     if error.is::<AlreadyReported>() {
         return ExitCode::from(1);
     }
-    if error.is::<Interrupted>() || ctx.cancel.requested() {
+    let timed_out = ctx.timed_out();
+    if timed_out.is_none() && (error.is::<Interrupted>() || ctx.cancel.requested()) {
         return ExitCode::from(130);
     }
-    let message = format!("{error:#}");
+    let message = timed_out.unwrap_or_else(|| format!("{error:#}"));
     match ctx.global.enc {
-        Enc::Text => eprintln!("Error: {}", ctx.out.escape_stderr(&message)),
+        Enc::Text => eprintln!("{} {}", ctx.out.error_label(), ctx.out.escape_stderr(&message)),
         Enc::Json => eprintln!("{}", serde_json::json!({"Message": message, "Code": 0, "Type": "error"})),
     }
     ExitCode::from(1)

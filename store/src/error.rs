@@ -31,7 +31,7 @@ pub enum StoreError {
     Io {
         /// What was attempted, and on what.
         context: String,
-        /// The system's answer.
+        /// The system's answer. Not called `source`: it is part of the message, and would be printed twice.
         error: Arc<io::Error>,
     },
     /// The database refused an operation for a reason that is not in this list.
