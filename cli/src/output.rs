@@ -52,15 +52,14 @@ impl Out {
         self.enc == Enc::Json
     }
 
-    /// The word before an error on stderr: red on a terminal, unless `NO_COLOR` is set.
-    pub fn error_label(&self) -> &'static str {
-        let color = self.err_tty && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        if color { "\x1b[1;31mError:\x1b[0m" } else { "Error:" }
-    }
-
     /// Whether colours may be used on stdout.
     pub fn color(&self) -> bool {
-        self.tty && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+        self.tty && colors_wanted()
+    }
+
+    /// The word before an error on stderr: red on a terminal, unless `NO_COLOR` is set.
+    pub fn error_label(&self) -> &'static str {
+        if self.err_tty && colors_wanted() { "\x1b[1;31mError:\x1b[0m" } else { "Error:" }
     }
 
     /// A CID in the wanted base.
@@ -121,6 +120,11 @@ impl Out {
     pub fn escape_stderr<'a>(&self, name: &'a str) -> Cow<'a, str> {
         if self.err_tty { escape_control(name) } else { Cow::Borrowed(name) }
     }
+}
+
+/// <https://no-color.org>
+fn colors_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
 /// The multibase of that name (`base32`) or prefix letter (`b`).

@@ -58,7 +58,7 @@ pub fn run(command: &mut Command, input: Option<Box<dyn Read + Send>>) -> io::Re
     let errors = child.stderr.take().map(|pipe| thread::spawn(move || drain(pipe)));
     let stdout = child.stdout.take().map_or_else(|| Ok(Vec::new()), drain)?;
     let stderr = errors.map_or_else(|| Ok(Vec::new()), join)?;
-    let (status, mut usage) = wait(child)?;
+    let (status, mut usage) = wait(&child)?;
     usage.wall = start.elapsed();
     if let Some(feeder) = feeder {
         join(feeder)?;
@@ -97,7 +97,7 @@ pub fn run_drained(command: &mut Command) -> io::Result<(ExitStatus, Usage, Prin
             printed.head.extend_from_slice(&buffer[..room]);
         }
     }
-    let (status, mut usage) = wait(child)?;
+    let (status, mut usage) = wait(&child)?;
     usage.wall = start.elapsed();
     Ok((status, usage, printed))
 }
@@ -125,7 +125,7 @@ fn feed(mut from: Box<dyn Read + Send>, mut to: impl Write) -> io::Result<()> {
 /// # Errors
 /// When it was waited for before.
 #[allow(unsafe_code)]
-pub fn wait(child: Child) -> io::Result<(ExitStatus, Usage)> {
+pub fn wait(child: &Child) -> io::Result<(ExitStatus, Usage)> {
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
     let mut status = 0;
     loop {

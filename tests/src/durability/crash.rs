@@ -13,6 +13,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     mem::Discriminant,
+    ops::Range,
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::Stdio,
@@ -23,6 +24,8 @@ use std::{
 const EVERYTHING_EVERY: u64 = 40;
 /// The others complete, so that there is something to lose.
 const KILLED_OF_TEN: u32 = 7;
+/// Bytes of a file that takes a while to be written.
+const BULK: Range<usize> = 8 << 20..20 << 20;
 /// A command's first run is killed within this time; later ones within what the command took so far.
 const FIRST_GUESS: Duration = Duration::from_millis(60);
 
@@ -79,7 +82,7 @@ impl std::fmt::Display for Report {
 pub fn run(config: &Config) -> anyhow::Result<Report> {
     let node = Node::new();
     let mut rng = StdRng::seed_from_u64(config.seed);
-    let mut work = Work::new(&node.work().join("files"), true, &mut rng);
+    let mut work = Work::new(&node.work().join("files"), BULK, &mut rng);
     let native = node.ok(["pin", "ls", "--type=recursive", "-q"]).lines().map(str::to_owned).collect();
     let repo = node.repo();
     let checker = Checker { program: node.program(), repo: &repo, native: &native };
@@ -99,10 +102,10 @@ pub fn run(config: &Config) -> anyhow::Result<Report> {
             acknowledged.map_or_else(|| "cut".to_owned(), |cid| format!("acknowledged {cid}"))
         )?;
         // A command that was left alone changes the notes; what it did is judged after the next kill.
-        if driver.report.kills == kills_before && number % EVERYTHING_EVERY != 0 {
+        if driver.report.kills == kills_before && !number.is_multiple_of(EVERYTHING_EVERY) {
             continue;
         }
-        let depth = if number % EVERYTHING_EVERY == 0 { Depth::Everything } else { Depth::Owed };
+        let depth = if number.is_multiple_of(EVERYTHING_EVERY) { Depth::Everything } else { Depth::Owed };
         let took = checker.judge(&mut driver.model, depth).with_context(|| {
             format!("after command {number}: {args:?}, seed {}, log {}", config.seed, config.log.display())
         })?;

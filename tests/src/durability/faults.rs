@@ -61,7 +61,7 @@ impl Faults {
         let node = Node::new();
         let mut rng = StdRng::seed_from_u64(seed);
         let shim = power::compile_shim(&node.work())?;
-        let work = Work::new(&node.work().join("files"), false, &mut rng);
+        let work = Work::new(&node.work().join("files"), power::BULK, &mut rng);
         let native = node.ok(["pin", "ls", "--type=recursive", "-q"]).lines().map(str::to_owned).collect();
         Ok(Self { node, shim, native, work, rng, model: Model::default() })
     }
@@ -114,7 +114,7 @@ impl Faults {
             self.model.acknowledge(op, &cid);
         }
         let checker = Checker { program: self.node.program(), repo: &repo, native: &self.native };
-        let depth = if point % 8 == 0 { Depth::Everything } else { Depth::Owed };
+        let depth = if point.is_multiple_of(8) { Depth::Everything } else { Depth::Owed };
         checker.judge(&mut self.model, depth)?;
         Ok(!well || fault == Fault::Short)
     }

@@ -5,6 +5,7 @@ use crate::{harness::Node, keystream};
 use rand::{Rng as _, rngs::StdRng, seq::IteratorRandom as _};
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +15,8 @@ const MAX_PINNED: usize = 24;
 const MAX_IDLE: usize = 8;
 /// Files in a folder at most.
 const MAX_FILES: usize = 12;
+/// CAR files that are prepared.
+const CARS: usize = 6;
 /// Bytes in a file at least, so that no two seeds give the same file.
 const SHORTEST: usize = 16;
 
@@ -29,22 +32,23 @@ struct Car {
 pub struct Work {
     cars: Vec<Car>,
     dir: PathBuf,
-    big: bool,
+    bulk: Range<usize>,
     serial: u64,
 }
 
 impl Work {
-    /// Prepares CAR files with a node of its own, which nothing happens to. `big`: some files exceed what is
-    /// committed in one batch.
+    /// Prepares CAR files with a node of its own, which nothing happens to. A few
+    /// files, and one of the CAR files, have a length in `bulk`: beyond what is committed in one logged batch.
     ///
     /// # Panics
     /// When the directory can't be written or the program fails without provocation.
-    pub fn new(dir: &Path, big: bool, rng: &mut StdRng) -> Self {
+    pub fn new(dir: &Path, bulk: Range<usize>, rng: &mut StdRng) -> Self {
         let node = Node::new();
-        let mut work = Self { cars: Vec::new(), dir: dir.to_owned(), big, serial: 0 };
+        let mut work = Self { cars: Vec::new(), dir: dir.to_owned(), bulk, serial: 0 };
         fs::create_dir_all(dir).expect("the work folder is writable");
-        for _ in 0..6 {
-            let content = work.content(rng);
+        for number in 0..CARS {
+            let content =
+                if number == 0 { work.single(rng.random_range(work.bulk.clone()), rng) } else { work.content(rng) };
             let path = work.materialise(&content);
             let root = node.add(&["-r"], &path);
             let car = dir.join(format!("{root}.car"));
@@ -99,21 +103,33 @@ impl Work {
 
     /// Mostly small, as a crash is likelier between two commits than inside a long write.
     fn content(&mut self, rng: &mut StdRng) -> Content {
-        self.serial += 1;
-        let serial = self.serial ^ rng.random::<u64>();
-        let part = |suffix: String, seed: String, len: usize| Part { suffix, seed, len };
         if rng.random_ratio(1, 4) {
             let files = rng.random_range(1..=MAX_FILES);
-            let file = |i| part(format!("/f{i}"), format!("{serial:x}-{i}"), rng.random_range(SHORTEST..40_000));
+            let serial = self.serial(rng);
+            let file = |i| Part {
+                suffix: format!("/f{i}"),
+                seed: format!("{serial:x}-{i}"),
+                len: rng.random_range(SHORTEST..40_000),
+            };
             return Content((0..files).map(file).collect());
         }
         let len = match rng.random_range(0..100) {
             0..50 => rng.random_range(SHORTEST..5_000),
             50..97 => rng.random_range(5_000..300_000),
-            _ if self.big => rng.random_range(8 << 20..20 << 20),
-            _ => rng.random_range(300_000..2_000_000),
+            _ => rng.random_range(self.bulk.clone()),
         };
-        Content(vec![part(String::new(), format!("{serial:x}"), len)])
+        self.single(len, rng)
+    }
+
+    fn single(&mut self, len: usize, rng: &mut StdRng) -> Content {
+        let seed = format!("{:x}", self.serial(rng));
+        Content(vec![Part { suffix: String::new(), seed, len }])
+    }
+
+    /// Never the same twice, so that no content is.
+    fn serial(&mut self, rng: &mut StdRng) -> u64 {
+        self.serial += 1;
+        (rng.random::<u64>() << 32) | self.serial
     }
 
     /// Writes content to the disk and says where. Only the latest is kept.

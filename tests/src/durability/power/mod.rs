@@ -23,6 +23,7 @@ use record::{Event, Record};
 use std::{
     collections::BTreeSet,
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -32,6 +33,9 @@ use std::{
 const COMMANDS: usize = 8;
 /// Power cuts that are tried on a session's record.
 const CUTS: u64 = 25;
+
+/// Bytes of a file that is committed in several batches. All of it is recorded and written again for each cut.
+pub const BULK: Range<usize> = 5 << 20..9 << 20;
 
 const SHIM: &str = include_str!("../../../powerloss/shim.c");
 
@@ -117,13 +121,13 @@ pub fn run(config: &Config) -> anyhow::Result<Report> {
     ensure!(!node.program().is_kubo(), "Kubo does not write through the C library: nothing to record");
     let mut rng = StdRng::seed_from_u64(config.seed);
     let shim = compile_shim(&node.work())?;
-    let work = Work::new(&node.work().join("files"), false, &mut rng);
+    let work = Work::new(&node.work().join("files"), BULK, &mut rng);
     let native = node.ok(["pin", "ls", "--type=recursive", "-q"]).lines().map(str::to_owned).collect();
     let (config, report) = (config.clone(), Report::default());
     let mut driver = Driver { node, shim, native, rng, work, config, report };
     let mut model = Model::default();
     for session in 0.. {
-        model = driver.session(model).with_context(|| format!("session {session}, seed {}", driver.config.seed))?;
+        model = driver.session(&model).with_context(|| format!("session {session}, seed {}", driver.config.seed))?;
         if driver.report.cuts >= driver.config.cuts {
             break;
         }
@@ -134,7 +138,7 @@ pub fn run(config: &Config) -> anyhow::Result<Report> {
 impl Driver {
     /// Records some commands, cuts the power in them, leaves the last cut's directory for the next session and
     /// gives what is known of it.
-    fn session(&mut self, base: Model) -> anyhow::Result<Model> {
+    fn session(&mut self, base: &Model) -> anyhow::Result<Model> {
         let repo = self.node.repo();
         let log = self.node.work().join("record");
         if log.exists() {
@@ -160,7 +164,7 @@ impl Driver {
             disk.play(&record, played..point)?;
             played = point;
             let tree = disk.after_power_cut(&mut self.rng);
-            model = known_at(&base, &steps, point);
+            model = known_at(base, &steps, point);
             self.look(&repo, &tree, &mut model)
                 .with_context(|| format!("power cut after event {point} of {} ({names:?})", record.events.len()))?;
             // The look may have repaired the directory: the next session starts from the damage itself.
@@ -172,7 +176,7 @@ impl Driver {
     fn look(&mut self, repo: &Path, tree: &disk::Tree, model: &mut Model) -> anyhow::Result<()> {
         disk::write(repo, tree)?;
         let checker = Checker { program: self.node.program(), repo, native: &self.native };
-        let depth = if self.report.cuts % 4 == 0 { Depth::Everything } else { Depth::Owed };
+        let depth = if self.report.cuts.is_multiple_of(4) { Depth::Everything } else { Depth::Owed };
         let took = checker.judge(model, depth)?;
         self.report.cuts += 1;
         self.report.owed += model.owed().count();
