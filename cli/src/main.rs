@@ -11,6 +11,7 @@ mod exit;
 mod log;
 mod output;
 mod process;
+mod stdin;
 mod target;
 mod units;
 

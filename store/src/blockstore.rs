@@ -479,9 +479,12 @@ impl Bulk {
 
     fn spill(&mut self) -> Result<(), StoreError> {
         self.spilled = true;
+        // IMPORTANT: blocks are let go of only once they are written. A caller may commit what it has after an
+        // error, and the pins that it commits then may need them.
+        self.blocks.put_many(&self.pending, Durability::Buffered)?;
+        self.pending.clear();
         self.bytes = 0;
-        let pending = std::mem::take(&mut self.pending);
-        self.blocks.put_many(&pending, Durability::Buffered)
+        Ok(())
     }
 
     /// Makes all of it durable, and then, or in the same step, `extra`: the pins. More blocks may follow, and

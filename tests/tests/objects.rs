@@ -123,7 +123,7 @@ fn pinned_blocks_are_not_removed() {
     let inner = "QmYK7dA9iTDSmYvSbEWFBkKLAtxNWkveYfEPptHimToKVJ";
     let message = refused(&node, &["block", "rm", A, DIR, inner]);
     assert!(message.contains(&format!("cannot remove {A}: pinned: recursive")), "{message}");
-    assert!(message.contains(&format!("cannot remove {inner}: pinned: via {DIR}")), "{message}");
+    assert!(message.contains(&format!("cannot remove {inner}: pinned via {DIR}")), "{message}");
     assert!(message.contains("some blocks not removed"), "{message}");
     assert_eq!(node.bytes(["block", "get", A]), b"a\n");
     node.ok(["pin", "rm", A]);
@@ -132,6 +132,20 @@ fn pinned_blocks_are_not_removed() {
     assert!(refused(&node, &["block", "rm", A]).contains("could not find"));
     assert_eq!(node.ok(["block", "rm", "-f", A]), format!("removed {A}"));
     assert_eq!(node.ok(["block", "rm", "-fq", A]), "");
+}
+
+#[test]
+fn a_pin_keeps_a_block_under_all_its_names() {
+    let node = node();
+    // The folder and the file in it as the store lists them: by multihash, as raw blocks.
+    for (name, pinned) in [(DIR, "pinned: recursive".to_owned()), (&format!("{DIR}/a"), format!("pinned via {DIR}"))] {
+        let root = node.ok(["resolve", &format!("/ipfs/{name}")]);
+        let cid = root.trim_start_matches("/ipfs/");
+        let raw = node.ok(["cid", "format", "-v1", "-b=base32", "--mc=raw", cid]);
+        let message = refused(&node, &["block", "rm", &raw]);
+        assert!(message.contains(&format!("cannot remove {raw}: {pinned}")), "{message}");
+    }
+    assert_eq!(node.bytes(["cat", &format!("{DIR}/a")]), b"a\n");
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub struct Args {
 /// # Errors
 /// When a path leads to no file, or its bytes can't be had.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
-    let paths = source::paths(args.paths)?;
+    let paths = source::paths(ctx, args.paths)?;
     if args.length == Some(0) {
         return Ok(());
     }

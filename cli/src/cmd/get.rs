@@ -61,7 +61,7 @@ pub struct Args {
 /// When the path leads nowhere, or something can't be read or written.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let level = level(&args)?;
-    let given = source::arguments(args.path.into_iter().collect())?;
+    let given = source::arguments(ctx, args.path.into_iter().collect())?;
     let path = ContentPath::parse(&given[0])?;
     let output = args.output.filter(|o| !o.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from(path.name()));
     let fetch = ctx.fetch()?;
@@ -147,6 +147,7 @@ async fn write_archive(
     level: Option<flate2::Compression>,
     options: &archive::Options,
 ) -> anyhow::Result<()> {
+    extract::refuse_special(target)?;
     let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".cairn-")

@@ -1,6 +1,6 @@
 //! `cairn init`.
 
-use crate::ctx::Ctx;
+use crate::{ctx::Ctx, stdin::Stdin};
 use anyhow::Context as _;
 use cairn_store::{
     config::Config,
@@ -55,7 +55,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         return Err(RepoError::Exists(location.config_file().to_owned()).into());
     }
     let (mut config, mut text) = match &args.default_config {
-        Some(path) => (given(path)?, String::new()),
+        Some(path) => (given(ctx, path)?, String::new()),
         None => generated(&args)?,
     };
     for profile in &args.profile {
@@ -78,10 +78,10 @@ fn generated(args: &Args) -> anyhow::Result<(Config, String)> {
 }
 
 /// The configuration in a file.
-fn given(path: &std::path::Path) -> anyhow::Result<Config> {
+fn given(ctx: &Ctx, path: &std::path::Path) -> anyhow::Result<Config> {
     let config = if path.as_os_str() == "-" {
         let mut text = Vec::new();
-        std::io::stdin().take(MAX_CONFIG).read_to_end(&mut text).context("cannot read stdin")?;
+        Stdin::new(ctx).take(MAX_CONFIG).read_to_end(&mut text).context("cannot read stdin")?;
         Config::parse(&text)?
     } else {
         Config::load(path)?

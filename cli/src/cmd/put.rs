@@ -1,12 +1,12 @@
 //! What `block put` and `dag put` share: reading files or stdin, and storing the blocks that come of them.
 
-use crate::{cmd::pin, ctx::Ctx};
+use crate::{cmd::pin, ctx::Ctx, stdin::Stdin};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use cairn_store::{Block, block::MAX_BLOCK_SIZE, blockstore::Blockstore as _, kv::Durability, pin::PinMode};
 use std::{
     fs::File,
-    io::{self, Read},
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -46,7 +46,7 @@ pub fn store(
     let mut failed = None;
     for file in &files {
         ctx.cancel.check()?;
-        match read(file).and_then(&make).and_then(|block| check_size(block, options)) {
+        match read(ctx, file).and_then(&make).and_then(|block| check_size(block, options)) {
             Ok(block) => {
                 bytes += block.data().len();
                 group.push(block);
@@ -98,11 +98,11 @@ fn check_size(block: Block, options: &Options) -> anyhow::Result<Block> {
 ///
 /// # Errors
 /// When it can't be read, or holds more than [`MAX_INPUT`] bytes.
-pub fn read(file: &Path) -> anyhow::Result<Bytes> {
+pub fn read(ctx: &Ctx, file: &Path) -> anyhow::Result<Bytes> {
     let mut bytes = Vec::new();
     let limit = MAX_INPUT as u64 + 1;
     if file.as_os_str() == "-" {
-        io::stdin().lock().take(limit).read_to_end(&mut bytes).context("cannot read stdin")?;
+        Stdin::new(ctx).take(limit).read_to_end(&mut bytes).context("cannot read stdin")?;
     } else {
         let name = file.display();
         let mut opened = File::open(file).with_context(|| format!("cannot open {name}"))?;

@@ -66,7 +66,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     anyhow::ensure!(!args.edges || args.format == "<dst>", "using format argument with edges is not allowed");
     let format = if args.edges { "<src> -> <dst>" } else { &args.format };
     let max_depth = if args.recursive { u32::try_from(args.max_depth).ok() } else { Some(1) };
-    let paths = source::paths(args.paths)?;
+    let paths = source::paths(ctx, args.paths)?;
     let fetch = ctx.fetch()?;
     ctx.block_on(async {
         let mut roots = Vec::with_capacity(paths.len());

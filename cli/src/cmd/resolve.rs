@@ -49,7 +49,7 @@ fn limit(text: &str) -> Result<std::time::Duration, String> {
 /// # Errors
 /// When the path leads nowhere.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
-    let names = source::arguments(args.name.into_iter().collect())?;
+    let names = source::arguments(ctx, args.name.into_iter().collect())?;
     let path = Path::parse(&names[0])?;
     let fetch = ctx.fetch()?;
     let deadline = args.dht_timeout.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);

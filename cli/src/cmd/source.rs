@@ -1,27 +1,35 @@
 //! What the reading commands share: paths from the command line or stdin, and progress bars.
 
+use crate::{ctx::Ctx, stdin::Stdin};
 use anyhow::Context as _;
 use cairn_store::{Cid, fetch::Fetch, names::NoNames, path::Path, resolve};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
-    io::{self, BufRead as _, IsTerminal as _},
+    io::{self, BufRead as _, IsTerminal as _, Read as _},
     sync::Arc,
 };
 
 /// Lines of stdin that are taken as arguments at most.
 const MAX_LINES: usize = 1 << 20;
+/// Bytes of stdin that are looked at for arguments at most.
+const MAX_BYTES: u64 = 128 << 20;
 
 /// The arguments, or the lines of stdin if there are none.
 ///
 /// # Errors
 /// When there are neither.
-pub fn arguments(given: Vec<String>) -> anyhow::Result<Vec<String>> {
+pub fn arguments(ctx: &Ctx, given: Vec<String>) -> anyhow::Result<Vec<String>> {
     if !given.is_empty() {
         return Ok(given);
     }
     anyhow::ensure!(!io::stdin().is_terminal(), "argument \"ipfs-path\" is required");
-    let lines = io::stdin().lock().lines().take(MAX_LINES);
+    let mut stdin = Stdin::buffered(ctx).take(MAX_BYTES);
+    let lines = stdin.by_ref().lines().take(MAX_LINES + 1);
     let lines: Vec<String> = lines.collect::<Result<_, _>>().context("cannot read paths from stdin")?;
+    anyhow::ensure!(
+        lines.len() <= MAX_LINES && stdin.limit() > 0,
+        "stdin holds more than {MAX_LINES} lines or {MAX_BYTES} bytes: use xargs to give them in parts"
+    );
     let lines: Vec<String> = lines.into_iter().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect();
     anyhow::ensure!(!lines.is_empty(), "argument \"ipfs-path\" is required");
     Ok(lines)
@@ -31,8 +39,8 @@ pub fn arguments(given: Vec<String>) -> anyhow::Result<Vec<String>> {
 ///
 /// # Errors
 /// When there are none, or one is no path.
-pub fn paths(given: Vec<String>) -> anyhow::Result<Vec<Path>> {
-    Ok(arguments(given)?.iter().map(|text| Path::parse(text)).collect::<Result<_, _>>()?)
+pub fn paths(ctx: &Ctx, given: Vec<String>) -> anyhow::Result<Vec<Path>> {
+    Ok(arguments(ctx, given)?.iter().map(|text| Path::parse(text)).collect::<Result<_, _>>()?)
 }
 
 /// The block that a path leads to.

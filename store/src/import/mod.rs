@@ -135,14 +135,14 @@ pub enum ImportError {
         path: PathBuf,
     },
     /// A file or folder can't be read.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {error}", path.display())]
     Read {
         /// What was attempted.
         action: &'static str,
         /// On what.
         path: PathBuf,
         /// The system's answer.
-        source: Arc<io::Error>,
+        error: Arc<io::Error>,
     },
     /// Two arguments would be entries of one name in the wrapping folder.
     #[error("two arguments are named {name:?}: they can't be wrapped in one directory")]
@@ -168,8 +168,8 @@ pub enum ImportError {
 }
 
 impl ImportError {
-    fn read(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Read { action, path: path.to_owned(), source: Arc::new(source) }
+    fn read(action: &'static str, path: &Path, error: io::Error) -> Self {
+        Self::Read { action, path: path.to_owned(), error: Arc::new(error) }
     }
 }
 

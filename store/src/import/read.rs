@@ -300,3 +300,42 @@ impl Drop for Lent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unixfs::profile::Profile;
+
+    /// A file of which the system does not know the length, as those in `/proc`, counting how often it is read.
+    struct Unsized<'a>(io::Take<io::Repeat>, &'a std::sync::atomic::AtomicUsize);
+
+    impl Read for Unsized<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.read(buffer)
+        }
+    }
+
+    #[test]
+    fn a_file_longer_than_expected_is_read_in_large_pieces() {
+        static READS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        const LEN: u64 = 1 << 20;
+        let options = Options::new(Profile::unixfs_v0_2015());
+        let cancel = AtomicBool::new(false);
+        for expected in [0, 1, LEN - 1, LEN, LEN + 1] {
+            let mut bytes = 0;
+            let mut deliver = |window: Window| {
+                bytes += window.bytes as u64;
+                true
+            };
+            let mut reader = Reader::new(&options, &cancel, &mut deliver);
+            READS.store(0, Ordering::Relaxed);
+            let file = Box::new(Unsized(io::repeat(7).take(LEN), &READS));
+            reader.file(file, Some(expected), Path::new("x")).expect("reads");
+            reader.hand_over().expect("delivers");
+            assert_eq!(bytes, LEN);
+            let reads = READS.load(Ordering::Relaxed);
+            assert!(reads < 1000, "{reads} reads for {LEN} bytes where {expected} were expected");
+        }
+    }
+}

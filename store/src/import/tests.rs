@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     Cid,
-    blockstore::{Blockstore as _, KvBlocks},
+    blockstore::{Blockstore as _, KvBlocks, key},
     kv::{Batch, Fault, FaultyKv, Kv, MemoryKv, Table},
 };
 use std::{
@@ -159,6 +159,43 @@ fn a_fault_at_any_operation_announces_no_root_and_leaves_a_store_that_works() {
                 assert!(blocks.has(crate::cid::parse(&cid).expect("a cid").hash()).expect("reads"));
             }
             at += 1;
+        }
+    }
+}
+
+/// The caller commits what is whole after an error, as `cairn add` does. A block that the store refused may belong
+/// to a root that came before the one that failed.
+#[test]
+fn what_is_committed_after_an_error_is_whole() {
+    let content = (0..9u32 << 20).map(|i| (i >> 8) as u8).collect::<Vec<u8>>();
+    let mut at = 0;
+    loop {
+        let kv = Arc::new(FaultyKv::once(MemoryKv::new(), Fault::NoSpace, at));
+        at += 1;
+        let Ok(blocks) = KvBlocks::open(kv.clone()).map(Arc::new) else { continue };
+        let mut added = Vec::new();
+        let mut on_added = |a: Added| {
+            added.push(a.cid);
+            Ok(())
+        };
+        let stage = |batch: &mut Batch, cid: &Cid| {
+            batch.put(Table::Pins, [PIN, &cid.to_bytes()].concat(), Vec::new());
+            Ok(())
+        };
+        let mut on_progress = |_| {};
+        let mut committer = Committer::new(Some(Arc::clone(&blocks)), Some(&stage), &mut on_added, &mut on_progress);
+        let sources = vec![bytes(vec![1; 10], "small"), bytes(content.clone(), "large")];
+        let failed = import(sources, &options(), &AtomicBool::new(false), &mut committer).is_err();
+        let _ = if failed { committer.abandon() } else { committer.finish() };
+        let here = |cid: &Cid| kv.inner().get(Table::Blocks, &key(cid.hash())).expect("reads").is_some();
+        for row in kv.inner().scan(Table::Pins, PIN, None) {
+            let (row, _) = row.expect("reads");
+            let cid = crate::cid::from_bytes(&row[PIN.len()..]).expect("a cid");
+            assert!(here(&cid), "operation {at}: {cid} is pinned and not here");
+        }
+        assert!(added.iter().all(here), "operation {at}: what was announced is not here");
+        if !kv.fired() {
+            break;
         }
     }
 }

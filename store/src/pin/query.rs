@@ -2,14 +2,15 @@
 
 use super::{Pin, PinError, PinMode, Pins};
 use crate::{
-    Cid,
+    Cid, Multihash,
+    cid::codec,
     dag::{
         self,
         drain::drain,
         visited::{Short, Visited},
     },
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, hash::Hash};
 
 /// Recursive pins whose DAGs are walked together: enough to read them in parallel.
 const ROOTS: usize = 4096;
@@ -151,7 +152,7 @@ impl Pins {
             }
             found.push(own.filter(|pin| which.includes(pin.mode)).map(Found::from));
         }
-        self.find_below(&mut wanted)?;
+        self.find_below(&mut wanted, |cid| *cid)?;
         for (cid, found) in cids.iter().zip(&mut found) {
             if let (None, Some(Some(via))) = (&found, wanted.get(cid)) {
                 *found = Some(Found { cid: *cid, kind: Kind::Indirect(Some(*via)), name: String::new() });
@@ -160,13 +161,45 @@ impl Pins {
         Ok(found)
     }
 
-    fn find_below(&self, wanted: &mut HashMap<Cid, Option<Cid>>) -> Result<(), PinError> {
+    /// Says what keeps the block of each multihash, under whatever CID it is pinned or linked to, in order; `None`:
+    /// nothing does. For whoever removes blocks, which the store knows by multihash only.
+    ///
+    /// Reads all pins, and walks DAGs as [`Pins::find`] does.
+    ///
+    /// # Errors
+    /// As [`Pins::find`].
+    pub fn keepers(&self, hashes: &[Multihash]) -> Result<Vec<Option<Found>>, PinError> {
+        let mut below: HashMap<Multihash, Option<Cid>> = hashes.iter().map(|hash| (*hash, None)).collect();
+        let mut own: HashMap<Multihash, Found> = HashMap::new();
+        for pin in self.iter() {
+            let pin = pin?;
+            if below.remove(pin.cid.hash()).is_some() {
+                own.insert(*pin.cid.hash(), pin.into());
+            }
+        }
+        self.find_below(&mut below, |cid| *cid.hash())?;
+        let keeper = |hash: &Multihash| {
+            let above = || {
+                let via = below.get(hash).copied().flatten()?;
+                let cid = Cid::new_v1(codec::RAW, *hash);
+                Some(Found { cid, kind: Kind::Indirect(Some(via)), name: String::new() })
+            };
+            own.get(hash).cloned().or_else(above)
+        };
+        Ok(hashes.iter().map(keeper).collect())
+    }
+
+    fn find_below<K: Eq + Hash>(
+        &self,
+        wanted: &mut HashMap<K, Option<Cid>>,
+        key: impl Fn(&Cid) -> K,
+    ) -> Result<(), PinError> {
         let mut left = wanted.len();
         if left == 0 {
             return Ok(());
         }
         let ended = self.walk_each(|root, cid| {
-            if let Some(via @ None) = wanted.get_mut(cid) {
+            if let Some(via @ None) = wanted.get_mut(&key(cid)) {
                 *via = Some(*root);
                 left -= 1;
             }

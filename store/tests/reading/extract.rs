@@ -166,6 +166,21 @@ async fn nothing_is_written_through_a_symlink_that_was_there() {
 }
 
 #[tokio::test]
+async fn a_pipe_is_not_replaced_by_a_file() {
+    let (world, scratch) = (World::new(), scratch());
+    let (pipe, link) = (scratch.path().join("pipe"), scratch.path().join("link"));
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).expect("makes");
+    // As /dev/stdout is.
+    symlink(&pipe, &link).expect("links");
+    for output in [&pipe, &link] {
+        let error = get(&world, &world.raw(b"new"), output).await.expect_err("a pipe in the way");
+        assert!(matches!(error, ExtractError::Special(_)), "{error}");
+    }
+    assert_eq!(fs::read_link(&link).expect("still a link"), pipe);
+    assert!(!fs::symlink_metadata(&pipe).expect("is there").is_file());
+}
+
+#[tokio::test]
 async fn permissions_and_times_are_restored_but_not_set_user_id() {
     let (world, scratch) = (World::new(), scratch());
     let mtime = Some(Mtime { seconds: 1_582_971_072, nanos: 345_678_901 });

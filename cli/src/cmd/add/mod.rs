@@ -3,7 +3,7 @@
 mod profile;
 mod progress;
 
-use crate::{args::octal_or_decimal, ctx::Ctx, exit::Interrupted};
+use crate::{args::octal_or_decimal, ctx::Ctx, exit::Interrupted, stdin::Stdin};
 use anyhow::Context as _;
 use cairn_store::{
     import::{self, Added, Committer, ImportError, Source},
@@ -227,7 +227,7 @@ fn sources(ctx: &Ctx, args: &Args) -> anyhow::Result<Vec<Source>> {
             eprintln!("cairn: reading from standard input; send Ctrl-d to stop.");
         }
         let name = args.stdin_name.clone().map(String::into_bytes);
-        Source::Stream { name, reader: Box::new(std::io::stdin()) }
+        Source::Stream { name, reader: Box::new(Stdin::new(ctx)) }
     };
     if args.paths.is_empty() {
         return Ok(vec![stdin()]);

@@ -17,7 +17,7 @@ pub struct Args {
 }
 
 fn fetch(ctx: &Ctx, args: Args) -> anyhow::Result<Block> {
-    let given = arguments(args.cid.into_iter().collect())?;
+    let given = arguments(ctx, args.cid.into_iter().collect())?;
     let cid = locate(ctx, &given[0])?;
     let fetch = ctx.fetch()?;
     ctx.block_on(async { Ok(fetch.fetch(&cid, None).await?) })

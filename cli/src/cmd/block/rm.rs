@@ -2,11 +2,7 @@
 
 use super::locate;
 use crate::{cmd::pin, ctx::Ctx, exit::AlreadyReported};
-use cairn_store::{
-    Cid,
-    blockstore::Blockstore as _,
-    pin::{Kind, Which},
-};
+use cairn_store::{Cid, blockstore::Blockstore as _, pin::Kind};
 use serde::Serialize;
 
 /// Options of `cairn block rm`.
@@ -47,7 +43,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     for (cid, pinned) in cids.iter().zip(keepers(ctx, &cids)?) {
         ctx.cancel.check()?;
         let error = match pinned {
-            Some(why) => Some(format!("pinned: {why}")),
+            Some(why) => Some(format!("pinned{why}")),
             None if !args.force && !blocks.has(cid.hash())? => Some(format!("ipld: could not find {cid}")),
             None => {
                 blocks.delete_many(&[*cid.hash()])?;
@@ -63,17 +59,18 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     if failed { Err(AlreadyReported.into()) } else { Ok(()) }
 }
 
-/// What keeps each of these blocks, if anything does.
+/// What keeps each of these blocks, under whatever name, if anything does.
 fn keepers(ctx: &Ctx, cids: &[Cid]) -> anyhow::Result<Vec<Option<String>>> {
-    let found = pin::pins(ctx)?.find(cids, Which::All)?;
+    let hashes: Vec<_> = cids.iter().map(|cid| *cid.hash()).collect();
+    let found = pin::pins(ctx)?.keepers(&hashes)?;
     Ok(found
         .into_iter()
         .map(|found| {
             found.map(|found| match found.kind {
-                Kind::Recursive => "recursive".to_owned(),
-                Kind::Direct => "direct".to_owned(),
-                Kind::Indirect(Some(via)) => format!("via {}", ctx.out.cid(&via)),
-                Kind::Indirect(None) => "indirect".to_owned(),
+                Kind::Recursive => ": recursive".to_owned(),
+                Kind::Direct => ": direct".to_owned(),
+                Kind::Indirect(Some(via)) => format!(" via {}", ctx.out.cid(&via)),
+                Kind::Indirect(None) => ": indirect".to_owned(),
             })
         })
         .collect())

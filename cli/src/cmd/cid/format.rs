@@ -1,7 +1,7 @@
 //! `cairn cid format` and `cairn cid base32`.
 
 use super::{base_of, lists::base_name, parse};
-use crate::{ctx::Ctx, exit::AlreadyReported, output::parse_base};
+use crate::{ctx::Ctx, exit::AlreadyReported, output::parse_base, stdin::Stdin};
 use anyhow::{Context as _, bail, ensure};
 use cairn_store::{Cid, cid::codec, multicodec};
 use cid::Version;
@@ -9,7 +9,7 @@ use multibase::Base;
 use serde::Serialize;
 use std::{
     fmt::Write as _,
-    io::{self, BufRead as _, Read as _},
+    io::{BufRead as _, Read as _},
 };
 
 /// Longest line of stdin, in bytes.
@@ -127,7 +127,7 @@ fn check_format(format: &str) -> anyhow::Result<()> {
 fn each(ctx: &Ctx, cids: &[String], form: &Form) -> anyhow::Result<()> {
     let mut failed = false;
     if cids.is_empty() {
-        let mut stdin = io::stdin().lock();
+        let mut stdin = Stdin::buffered(ctx);
         let mut line = String::new();
         let mut some = false;
         while stdin.by_ref().take(MAX_LINE).read_line(&mut line).context("cannot read stdin")? > 0 {

@@ -59,7 +59,7 @@ struct PartHash {
 /// # Errors
 /// When it is no CID; with `--enc=json` that stands in the output, as in Kubo.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
-    let given = arguments(args.cid.into_iter().collect())?;
+    let given = arguments(ctx, args.cid.into_iter().collect())?;
     let text = &given[0];
     let parts = match parse(text) {
         Ok(cid) => parts(text, &cid),

@@ -1,5 +1,6 @@
 //! `cairn config edit` and `cairn config replace`.
 
+use crate::ctx::Ctx;
 use anyhow::{Context as _, bail};
 use cairn_store::repo::Location;
 use std::{fs, path::Path, process::Command};
@@ -41,8 +42,8 @@ pub fn edit(location: &Location) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the file is not valid, or would change what stays.
-pub fn replace(location: &Location, file: &Path) -> anyhow::Result<()> {
-    let new = super::read(file)?;
+pub fn replace(ctx: &Ctx, location: &Location, file: &Path) -> anyhow::Result<()> {
+    let new = super::read(ctx, file)?;
     new.check().context("failed to decode file as config")?;
     location.change_config(|config| Ok(config.replace(new)?))
 }

@@ -3,7 +3,7 @@
 mod edit;
 mod profile;
 
-use crate::ctx::Ctx;
+use crate::{ctx::Ctx, stdin::Stdin};
 use anyhow::{Context as _, bail};
 use cairn_store::{
     config::Config,
@@ -86,7 +86,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     match (args.sub, args.key) {
         (Some(Sub::Show), _) => show(ctx, &location),
         (Some(Sub::Edit), _) => edit::edit(&location),
-        (Some(Sub::Replace { file }), _) => edit::replace(&location, &file),
+        (Some(Sub::Replace { file }), _) => edit::replace(ctx, &location, &file),
         (Some(Sub::Profile(args)), _) => profile::run(ctx, &location, args),
         (None, Some(key)) => {
             if matches!(key.to_lowercase().as_str(), "identity" | "identity.privkey") {
@@ -171,7 +171,7 @@ fn leads_to_credentials(key: &str) -> bool {
 }
 
 /// Reads a configuration from a file, or from stdin for '-'.
-fn read(file: &std::path::Path) -> anyhow::Result<Config> {
+fn read(ctx: &Ctx, file: &std::path::Path) -> anyhow::Result<Config> {
     use std::io::Read as _;
     /// Largest configuration that is read from a pipe, in bytes.
     const MAX: u64 = 16 << 20;
@@ -179,7 +179,7 @@ fn read(file: &std::path::Path) -> anyhow::Result<Config> {
         return Ok(Config::load(file)?);
     }
     let mut text = Vec::new();
-    std::io::stdin().take(MAX).read_to_end(&mut text).context("cannot read stdin")?;
+    Stdin::new(ctx).take(MAX).read_to_end(&mut text).context("cannot read stdin")?;
     Ok(Config::parse(&text)?)
 }
 

@@ -35,7 +35,7 @@ pub struct Args {
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let name = &args.output_codec;
     let codec = multicodec::codec(name).with_context(|| format!("unknown multicodec: {name:?}"))?;
-    let given = arguments(args.target.into_iter().collect())?;
+    let given = arguments(ctx, args.target.into_iter().collect())?;
     let value = value(ctx, &Path::parse(&given[0])?)?;
     let encoded = dag::encode(&value, codec).with_context(|| format!("{} as {name}", given[0]))?;
     Ok(ctx.out.stdout().write_all(&encoded)?)

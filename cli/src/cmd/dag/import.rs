@@ -1,6 +1,6 @@
 //! `cairn dag import`.
 
-use crate::ctx::Ctx;
+use crate::{ctx::Ctx, stdin::Stdin};
 use anyhow::{Context as _, bail};
 use cairn_store::{
     Cid,
@@ -9,13 +9,7 @@ use cairn_store::{
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::PathBuf,
-    sync::Arc,
-    time::Instant,
-};
+use std::{fs::File, io::Read, path::PathBuf, sync::Arc, time::Instant};
 
 /// Options of `cairn dag import`.
 #[derive(Debug, clap::Args)]
@@ -86,7 +80,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let pin = args.pin_roots.unwrap_or(true) && !args.local_only;
     let files = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files };
     // Opened before anything is read, so that a name that is wrong costs nothing.
-    let sources = files.iter().map(|file| open(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let sources = files.iter().map(|file| open(ctx, file)).collect::<anyhow::Result<Vec<_>>>()?;
     ctx.check_capacity()?;
     let mut import = Import::new(ctx.blocks()?, ImportOptions { allow_big_blocks: args.allow_big_block });
     let bar = bar(ctx, &files);
@@ -117,9 +111,9 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn open(file: &PathBuf) -> anyhow::Result<Box<dyn Read + Send>> {
+fn open(ctx: &Ctx, file: &PathBuf) -> anyhow::Result<Box<dyn Read + Send>> {
     if file.as_os_str() == "-" {
-        return Ok(Box::new(io::stdin()));
+        return Ok(Box::new(Stdin::new(ctx)));
     }
     let opened = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
     if opened.metadata().is_ok_and(|meta| meta.is_dir()) {

@@ -32,7 +32,7 @@ struct Event {
 /// # Errors
 /// When the path leads nowhere.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
-    let given = arguments(args.target.into_iter().collect())?;
+    let given = arguments(ctx, args.target.into_iter().collect())?;
     let path = Path::parse(&given[0])?;
     let fetch = ctx.fetch()?;
     let end = ctx.block_on(async { Ok(resolve::resolve(&fetch, &NoNames, &path, None).await?) })?;

@@ -79,7 +79,7 @@ fn as_go_writes<S: Serializer>(ratio: &f32, serializer: S) -> Result<S::Ok, S::E
 /// # Errors
 /// When a block is missing or malformed.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
-    let roots = arguments(args.roots)?;
+    let roots = arguments(ctx, args.roots)?;
     let mut tally = Tally {
         several: roots.len() > 1,
         seen: Seen::new(),

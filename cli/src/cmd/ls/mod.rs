@@ -86,7 +86,7 @@ const TYPE_DIRECTORY: u8 = 1;
 /// # Errors
 /// When a path leads nowhere, or an entry can't be looked at.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
-    let given = source::arguments(args.paths)?;
+    let given = source::arguments(ctx, args.paths)?;
     let paths: Vec<Path> = given.iter().map(|text| Path::parse(text)).collect::<Result<_, _>>()?;
     let fetch = ctx.fetch()?;
     let form = Form { headers: args.headers, long: args.long, size: args.size, stream: args.stream };

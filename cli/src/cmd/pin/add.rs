@@ -37,7 +37,7 @@ pub struct Args {
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     check_name(&args.name)?;
     let mode = if args.recursive { PinMode::Recursive } else { PinMode::Direct };
-    let paths = arguments(args.paths)?;
+    let paths = arguments(ctx, args.paths)?;
     let (pins, fetch) = (pins(ctx)?, ctx.fetch()?);
     let mut done = Vec::with_capacity(paths.len());
     // What was pinned before, and what the present pin has reached.

@@ -25,7 +25,7 @@ pub struct Args {
 /// # Errors
 /// When something has no pin to remove.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
-    let paths = arguments(args.paths)?;
+    let paths = arguments(ctx, args.paths)?;
     let pins = pins(ctx)?;
     let mut done = Vec::with_capacity(paths.len());
     for path in paths {

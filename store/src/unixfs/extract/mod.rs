@@ -83,6 +83,9 @@ pub enum ExtractError {
         "{0:?} exists and is not a directory: nothing is written through it; move it away, or choose another output"
     )]
     InTheWay(PathBuf),
+    /// A device, pipe or socket is where a file should be.
+    #[error("{0:?} is a device, pipe or socket, which is not replaced by a file: `cairn cat` writes into those")]
+    Special(PathBuf),
     /// It was given up.
     #[error("the extraction was given up")]
     Stopped,
@@ -175,9 +178,21 @@ async fn feed(
     Ok(())
 }
 
+/// Refuses to put a file in the place of a device, a pipe or a socket, or of a symlink to one, as `/dev/stdout` is.
+///
+/// # Errors
+/// [`ExtractError::Special`].
+pub fn refuse_special(output: &Path) -> Result<(), ExtractError> {
+    match std::fs::metadata(output) {
+        Ok(found) if !found.is_file() && !found.is_dir() => Err(ExtractError::Special(output.to_owned())),
+        _ => Ok(()),
+    }
+}
+
 /// Where a file or symlink at the root goes.
 fn lone_target(options: &Options, shared: &Arc<Shared>) -> Result<(Arc<OpenDir>, OsString), ExtractError> {
     let output = &options.output;
+    refuse_special(output)?;
     let existing = std::fs::symlink_metadata(output).is_ok_and(|m| m.is_dir());
     let (parent, name) = match (existing, output.file_name()) {
         (false, Some(name)) => (output.parent().unwrap_or(Path::new("")), name),
