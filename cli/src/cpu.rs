@@ -42,7 +42,7 @@ cairn_cpu_table:
     cairn_cpu_needs 3, 2, " avx-registers-saved-by-the-system"
     .byte 255
 cairn_cpu_before: .ascii "Error: this build of cairn needs a processor of the level x86-64-v3 with AES (Intel Haswell, AMD Excavator or later); missing:"
-cairn_cpu_after: .ascii "\nBuild it on this machine with RUSTFLAGS='' cargo build --release, or use another machine.\n"
+cairn_cpu_after: .ascii "\nBuild it on this machine with: RUSTFLAGS='-C target-cpu=native' cargo build --release\n"
 cairn_cpu_end:
 
     .section .text.cairn_cpu, "ax", @progbits

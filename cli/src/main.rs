@@ -8,6 +8,7 @@ mod cmd;
 mod cpu;
 mod ctx;
 mod exit;
+mod log;
 mod output;
 mod process;
 mod target;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     process::prepare();
     let cli = args::Cli::parse();
+    log::start(cli.global.debug);
     let ctx = ctx::Ctx::new(cli.global);
     let result = cmd::run(&ctx, cli.command);
     exit::report(&ctx, result)

@@ -52,10 +52,14 @@ impl Out {
         self.enc == Enc::Json
     }
 
+    /// Whether colours may be used on stdout.
+    pub fn color(&self) -> bool {
+        self.tty && colors_wanted()
+    }
+
     /// The word before an error on stderr: red on a terminal, unless `NO_COLOR` is set.
     pub fn error_label(&self) -> &'static str {
-        let color = self.err_tty && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        if color { "\x1b[1;31mError:\x1b[0m" } else { "Error:" }
+        if self.err_tty && colors_wanted() { "\x1b[1;31mError:\x1b[0m" } else { "Error:" }
     }
 
     /// A CID in the wanted base.
@@ -118,6 +122,11 @@ impl Out {
     }
 }
 
+/// <https://no-color.org>
+fn colors_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
 /// The multibase of that name (`base32`) or prefix letter (`b`).
 ///
 /// # Errors
@@ -159,7 +168,8 @@ pub fn parse_base(text: &str) -> anyhow::Result<multibase::Base> {
         .ok_or_else(|| anyhow::anyhow!("unknown multibase {text:?}: `cairn cid bases` lists them"))
 }
 
-fn escape_control(name: &str) -> Cow<'_, str> {
+/// Writes control characters as escapes.
+pub fn escape_control(name: &str) -> Cow<'_, str> {
     if !name.chars().any(char::is_control) {
         return Cow::Borrowed(name);
     }

@@ -66,7 +66,7 @@ impl Entry {
     /// Bytes on disk: flags, then length and stamp as unsigned varints.
     pub fn encode(self) -> Vec<u8> {
         let (mut a, mut b) = (unsigned_varint::encode::u64_buffer(), unsigned_varint::encode::u64_buffer());
-        let mut out = vec![u8::from(self.bad) * FLAG_BAD | u8::from(self.leaf) * FLAG_LEAF];
+        let mut out = vec![(u8::from(self.bad) * FLAG_BAD) | (u8::from(self.leaf) * FLAG_LEAF)];
         out.extend_from_slice(unsigned_varint::encode::u64(self.size, &mut a));
         out.extend_from_slice(unsigned_varint::encode::u64(self.stamp, &mut b));
         out

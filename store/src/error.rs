@@ -27,12 +27,12 @@ pub enum StoreError {
     #[error("corrupt data in the repository: {0}; run `cairn repo verify`")]
     Corrupt(String),
     /// The operating system refused an operation.
-    #[error("{context}: {source}")]
+    #[error("{context}: {error}")]
     Io {
         /// What was attempted, and on what.
         context: String,
-        /// The system's answer.
-        source: Arc<io::Error>,
+        /// The system's answer. Not called `source`: it is part of the message, and would be printed twice.
+        error: Arc<io::Error>,
     },
     /// The database refused an operation for a reason that is not in this list.
     #[error("database: {0}")]
@@ -44,11 +44,11 @@ pub enum StoreError {
 
 impl StoreError {
     /// Wraps an I/O error with what was attempted; a full disk becomes [`StoreError::NoSpace`].
-    pub fn io(context: impl Into<String>, source: io::Error) -> Self {
+    pub fn io(context: impl Into<String>, error: io::Error) -> Self {
         let context = context.into();
-        if source.kind() == io::ErrorKind::StorageFull {
+        if error.kind() == io::ErrorKind::StorageFull {
             return Self::NoSpace { detail: context };
         }
-        Self::Io { context, source: Arc::new(source) }
+        Self::Io { context, error: Arc::new(error) }
     }
 }

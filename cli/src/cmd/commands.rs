@@ -25,8 +25,11 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Sub {
     /// Print a completion script for a shell
-    #[command(subcommand)]
-    Completion(Shell),
+    #[command(after_help = "Example:\n  source <(cairn commands completion bash)")]
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
     /// Write the manual pages into a folder
     #[command(after_help = "Example:\n  cairn commands man ~/.local/share/man/man1")]
     Man {
@@ -56,7 +59,7 @@ struct Opt {
 /// When stdout or the folder can't be written.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     match args.sub {
-        Some(Sub::Completion(shell)) => completions::print(ctx, shell),
+        Some(Sub::Completion { shell }) => completions::print(ctx, shell),
         Some(Sub::Man { dir }) => {
             let refuse = || format!("cannot write manual pages into {}", dir.display());
             std::fs::create_dir_all(&dir).with_context(refuse)?;

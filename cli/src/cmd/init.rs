@@ -7,6 +7,7 @@ use cairn_store::{
     repo::{Identity, Repo, RepoError},
 };
 use std::{
+    fmt::Write as _,
     io::{Read as _, Write as _},
     path::PathBuf,
 };
@@ -53,27 +54,27 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     if location.exists()? {
         return Err(RepoError::Exists(location.config_file().to_owned()).into());
     }
-    let mut config = match &args.default_config {
-        Some(path) => given(path)?,
-        None => generated(ctx, &args)?,
+    let (mut config, mut text) = match &args.default_config {
+        Some(path) => (given(path)?, String::new()),
+        None => generated(&args)?,
     };
-    let place = location.dir().to_string_lossy();
-    say(ctx, &format!("initializing Cairn repository at {}\n", ctx.out.escape(&place)))?;
     for profile in &args.profile {
         config.apply(profile).with_context(|| format!("invalid configuration profile: {profile}"))?;
     }
+    let place = location.dir().to_string_lossy();
+    let _ = writeln!(text, "initializing Cairn repository at {}", ctx.out.escape(&place));
     Repo::init(location, config)?;
-    Ok(())
+    Ok(ctx.out.stdout().write_all(text.as_bytes())?)
 }
 
-/// A configuration with a new key.
-fn generated(ctx: &Ctx, args: &Args) -> anyhow::Result<Config> {
+/// A configuration with a new key, and what Kubo says when it makes one.
+fn generated(args: &Args) -> anyhow::Result<(Config, String)> {
     if args.bits.is_some() && args.algorithm == "ed25519" {
         anyhow::bail!("--bits is for RSA keys: Ed25519 keys have one size only");
     }
     let identity = Identity::generate_as(&args.algorithm)?;
-    say(ctx, &format!("generating ED25519 keypair...done\npeer identity: {}\n", identity.peer_id()))?;
-    Ok(Config::defaults(&identity.peer_id(), &identity.private_key()?))
+    let text = format!("generating ED25519 keypair...done\npeer identity: {}\n", identity.peer_id());
+    Ok((Config::defaults(&identity.peer_id(), &identity.private_key()?), text))
 }
 
 /// The configuration in a file.
@@ -87,8 +88,4 @@ fn given(path: &std::path::Path) -> anyhow::Result<Config> {
     };
     Identity::of(&config)?;
     Ok(config)
-}
-
-fn say(ctx: &Ctx, text: &str) -> anyhow::Result<()> {
-    Ok(ctx.out.stdout().write_all(text.as_bytes())?)
 }

@@ -3,10 +3,14 @@
 use super::{CarError, Header, MAX_HEADER, MAX_SECTION, cbor};
 use crate::{Cid, cid};
 use bytes::Bytes;
-use std::io::Read;
+use std::{collections::VecDeque, io::Read};
 
 /// Bytes that are read at once. Sections are slices of such a window, without a copy of their own.
 const WINDOW: usize = 4 << 20;
+/// Room in a window for what was left of the one before: a block of the usual sizes.
+const SPARE: usize = 1 << 20;
+/// Windows that are remembered, to be used again: as many as are under way in an import.
+const MAX_WINDOWS: usize = 8;
 /// Bytes of a CARv2 before its data: the pragma, and the fixed header.
 const V2_HEADER: usize = 40;
 /// Longest varint that the format allows.
@@ -35,6 +39,7 @@ pub struct CarReader<R> {
     /// Where the data of a CARv2 ends.
     end: Option<u64>,
     ended: bool,
+    windows: Windows,
 }
 
 impl<R: Read> CarReader<R> {
@@ -44,7 +49,8 @@ impl<R: Read> CarReader<R> {
     /// When the stream is not a CAR, or can't be read.
     pub fn open(source: R) -> Result<Self, CarError> {
         let header = Header { version: 1, roots: Vec::new() };
-        let mut reader = Self { source, header, rest: Bytes::new(), at: 0, end: None, ended: false };
+        let mut reader =
+            Self { source, header, rest: Bytes::new(), at: 0, end: None, ended: false, windows: Windows::default() };
         let outer = reader.read_header()?;
         let (version, inner) = match (outer.version, outer.roots) {
             (1, roots) => (1, roots),
@@ -177,17 +183,48 @@ impl<R: Read> CarReader<R> {
     fn have(&mut self, len: usize) -> Result<bool, CarError> {
         while self.rest.len() < len && !self.ended {
             // One window at a time, however much was declared.
-            let mut window = Vec::with_capacity(self.rest.len() + WINDOW);
+            let mut window = self.windows.take(self.rest.len() + WINDOW);
             window.extend_from_slice(&self.rest);
             let read = (&mut self.source).take(WINDOW as u64).read_to_end(&mut window);
             let read = read.map_err(|error| CarError::Io { at: self.at + self.rest.len() as u64, error })?;
             self.ended = read < WINDOW;
-            self.rest = window.into();
+            self.rest = self.windows.lend(window);
         }
         Ok(self.rest.len() >= len)
     }
 
     fn truncated(&self, start: u64, part: &'static str) -> CarError {
         CarError::Truncated { at: self.at + self.rest.len() as u64, start, part }
+    }
+}
+
+/// Windows to read into, used again once no section needs them: fresh memory costs a page fault for every 4 KiB,
+/// which is as much as hashing them.
+#[derive(Default)]
+struct Windows(VecDeque<Bytes>);
+
+impl Windows {
+    /// An empty buffer of at least that capacity.
+    fn take(&mut self, capacity: usize) -> Vec<u8> {
+        if self.0.front().is_some_and(Bytes::is_unique)
+            && let Some(Ok(window)) = self.0.pop_front().map(Bytes::try_into_mut)
+        {
+            let mut window = Vec::from(window);
+            window.clear();
+            window.reserve(capacity);
+            return window;
+        }
+        // Room for what is left of the window before, mostly a part of one block.
+        Vec::with_capacity(capacity.max(WINDOW + SPARE))
+    }
+
+    /// Shares a buffer that was filled, and remembers it.
+    fn lend(&mut self, window: Vec<u8>) -> Bytes {
+        let window = Bytes::from(window);
+        if self.0.len() == MAX_WINDOWS {
+            self.0.pop_front();
+        }
+        self.0.push_back(window.clone());
+        window
     }
 }

@@ -72,7 +72,7 @@ impl<'a> Builder<'a> {
                 Item::Symlink(name, target, meta) => {
                     self.claim(&name)?;
                     let root = symlink(&self.options.profile, &target, meta, &mut self.out)?;
-                    self.entry(name, root, meta, sink)?;
+                    self.entry(&name, root, meta, sink)?;
                 }
                 Item::File(name, meta) => {
                     if let Some(name) = &name {
@@ -161,14 +161,14 @@ impl<'a> Builder<'a> {
         let Some((name, meta, layout)) = self.file.take() else { return Err(ImportError::Broken("reading")) };
         let root = layout.finish(meta, &mut self.out)?;
         let name = name.unwrap_or_else(|| root.cid.to_string().into_bytes());
-        self.entry(name, root, meta, sink)
+        self.entry(&name, root, meta, sink)
     }
 
-    fn entry(&mut self, name: Vec<u8>, root: Root, meta: FileMeta, sink: &mut dyn Sink) -> Result<(), ImportError> {
-        let path = self.path(&name);
+    fn entry(&mut self, name: &[u8], root: Root, meta: FileMeta, sink: &mut dyn Sink) -> Result<(), ImportError> {
+        let path = self.path(name);
         let is_root = self.folders.is_empty();
         if let Some(parent) = self.folders.last_mut() {
-            let entry = parent.entries.add(&name, &root.cid, root.tsize);
+            let entry = parent.entries.add(name, &root.cid, root.tsize);
             entry?;
         }
         if is_root {

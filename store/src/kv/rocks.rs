@@ -229,8 +229,10 @@ impl Kv for RocksKv {
         let families = Table::ALL.iter().map(|t| self.family(*t)).collect::<Result<Vec<_>, _>>()?;
         let mut options = FlushOptions::default();
         options.set_wait(true);
+        let start = std::time::Instant::now();
         self.db.flush_cfs_opt(&families, &options).map_err(|e| translate(&e))?;
-        self.unflushed.store(0, Ordering::Relaxed);
+        let bytes = self.unflushed.swap(0, Ordering::Relaxed);
+        tracing::debug!(bytes, took = ?start.elapsed(), "flushed the tables");
         Ok(())
     }
 

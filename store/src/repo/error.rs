@@ -51,8 +51,18 @@ pub enum RepoError {
     Key(String),
     /// The configuration is wrong.
     #[error("configuration: {0}")]
-    Config(#[from] ConfigError),
+    Config(ConfigError),
     /// The disk or the database refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<ConfigError> for RepoError {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::Store(error) => Self::Store(error),
+            // Not as its source: it is part of the message, and would be printed twice.
+            other => Self::Config(other),
+        }
+    }
 }

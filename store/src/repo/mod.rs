@@ -32,6 +32,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 /// Name of the configuration file.
@@ -222,9 +223,11 @@ impl Repo {
     }
 
     fn with(location: Location, config: Config, lock: Lock, new: bool) -> Result<Self, RepoError> {
+        let start = Instant::now();
         let kv = open_kv(&location.dir)?;
         let on_read = config.get_bool("Datastore.HashOnRead")?.unwrap_or(false);
         let blocks = Arc::new(KvBlocks::open(Arc::clone(&kv))?.hash_on_read(on_read));
+        tracing::debug!(dir = %location.dir.display(), took = ?start.elapsed(), "opened the repository");
         Ok(Self { location, config, kv, blocks, new, _lock: lock })
     }
 

@@ -95,16 +95,16 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         "1" => Some(Version::V1),
         other => bail!("invalid cid version: {other:?}"),
     };
-    each(ctx, args.cids, &Form { format: args.format, version, codec, base })
+    each(ctx, &args.cids, &Form { format: args.format, version, codec, base })
 }
 
 /// Runs `cairn cid base32`.
 ///
 /// # Errors
 /// When a CID can't be read.
-pub fn base32(ctx: &Ctx, args: Base32Args) -> anyhow::Result<()> {
+pub fn base32(ctx: &Ctx, args: &Base32Args) -> anyhow::Result<()> {
     let form = Form { format: "%s".into(), version: Some(Version::V1), codec: None, base: Some(Base::Base32Lower) };
-    each(ctx, args.cids, &form)
+    each(ctx, &args.cids, &form)
 }
 
 fn check_format(format: &str) -> anyhow::Result<()> {
@@ -124,7 +124,7 @@ fn check_format(format: &str) -> anyhow::Result<()> {
 }
 
 /// Converts the arguments, or each line of stdin as it comes.
-fn each(ctx: &Ctx, cids: Vec<String>, form: &Form) -> anyhow::Result<()> {
+fn each(ctx: &Ctx, cids: &[String], form: &Form) -> anyhow::Result<()> {
     let mut failed = false;
     if cids.is_empty() {
         let mut stdin = io::stdin().lock();
@@ -139,7 +139,7 @@ fn each(ctx: &Ctx, cids: Vec<String>, form: &Form) -> anyhow::Result<()> {
         }
         ensure!(some, "argument \"cid\" is required");
     }
-    for text in &cids {
+    for text in cids {
         failed |= !one(ctx, text, form)?;
     }
     if failed && !ctx.out.json() {

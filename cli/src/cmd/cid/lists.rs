@@ -97,7 +97,7 @@ pub fn bases(ctx: &Ctx, args: &BasesArgs) -> anyhow::Result<()> {
 pub fn codecs(ctx: &Ctx, args: &CodesArgs) -> anyhow::Result<()> {
     let wanted = |code| !args.supported || multicodec::SUPPORTED.contains(&code);
     let list = multicodec::CODECS.iter().filter(|(code, _)| wanted(*code));
-    print(ctx, args, list.map(|&(code, name)| Named { code, name }).collect())
+    print(ctx, args, &list.map(|&(code, name)| Named { code, name }).collect::<Vec<_>>())
 }
 
 /// Runs `cairn cid hashes`.
@@ -106,10 +106,11 @@ pub fn codecs(ctx: &Ctx, args: &CodesArgs) -> anyhow::Result<()> {
 /// When stdout can't be written.
 pub fn hashes(ctx: &Ctx, args: &CodesArgs) -> anyhow::Result<()> {
     // All of them can be computed, so that `--supported` changes nothing, as in Kubo.
-    print(ctx, args, HashFn::all().into_iter().map(|f| Named { code: f.code(), name: f.name() }).collect())
+    let list: Vec<Named> = HashFn::all().into_iter().map(|f| Named { code: f.code(), name: f.name() }).collect();
+    print(ctx, args, &list)
 }
 
-fn print(ctx: &Ctx, args: &CodesArgs, list: Vec<Named>) -> anyhow::Result<()> {
+fn print(ctx: &Ctx, args: &CodesArgs, list: &[Named]) -> anyhow::Result<()> {
     ctx.out.emit(&list, |list| {
         let line = |named: &Named| {
             let Named { code, name } = named;

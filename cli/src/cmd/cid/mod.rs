@@ -39,7 +39,7 @@ enum Command {
 /// Whatever the command could not do.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     match args.command {
-        Command::Base32(args) => format::base32(ctx, args),
+        Command::Base32(args) => format::base32(ctx, &args),
         Command::Bases(args) => lists::bases(ctx, &args),
         Command::Codecs(args) => lists::codecs(ctx, &args),
         Command::Format(args) => format::run(ctx, args),

@@ -42,7 +42,7 @@ pub fn edit(location: &Location) -> anyhow::Result<()> {
 /// # Errors
 /// When the file is not valid, or would change what stays.
 pub fn replace(location: &Location, file: &Path) -> anyhow::Result<()> {
-    let new = super::read(file).context("failed to decode file as config")?;
+    let new = super::read(file)?;
     new.check().context("failed to decode file as config")?;
     location.change_config(|config| Ok(config.replace(new)?))
 }

@@ -66,7 +66,7 @@ pub fn run(ctx: &Ctx, location: &Location, args: Args) -> anyhow::Result<()> {
     ctx.out.emit(&update, |u| {
         let mut text = String::new();
         compare("", &u.old_cfg, &u.new_cfg, &mut text);
-        text
+        if ctx.out.color() { colored(&text) } else { text }
     })
 }
 
@@ -85,6 +85,11 @@ fn compare(path: &str, old: &Value, new: &Value, text: &mut String) {
         }
         let _ = writeln!(text, "+ {path}: {new}");
     }
+}
+
+/// What was in red, what is in green.
+fn colored(text: &str) -> String {
+    text.lines().map(|l| format!("\x1b[{}m{l}\x1b[0m\n", if l.starts_with('-') { 31 } else { 32 })).collect()
 }
 
 #[cfg(test)]

@@ -21,19 +21,19 @@ impl World {
         Self { store: Arc::new(KvBlocks::open(Arc::new(MemoryKv::new())).expect("opens")) }
     }
 
-    fn put(&self, block: Block) -> Cid {
-        self.store.put_many(std::slice::from_ref(&block), Durability::Buffered).expect("puts");
+    fn put(&self, block: &Block) -> Cid {
+        self.store.put_many(std::slice::from_ref(block), Durability::Buffered).expect("puts");
         *block.cid()
     }
 
     fn raw(&self, data: impl Into<Bytes>) -> Cid {
-        self.put(Block::seal(Prefix::v1(codec::RAW), data.into()).expect("seals"))
+        self.put(&Block::seal(Prefix::v1(codec::RAW), data.into()).expect("seals"))
     }
 
     fn node(&self, tag: u64, links: &[Cid]) -> Cid {
         let links = links.iter().map(|c| PbLink::new(*c, Bytes::new(), 0)).collect();
         let node = PbNode { links, data: Some(tag.to_be_bytes().to_vec().into()) };
-        self.put(Block::seal(Prefix::V0, node.encode()).expect("seals"))
+        self.put(&Block::seal(Prefix::V0, node.encode()).expect("seals"))
     }
 
     fn fetch(&self) -> Arc<dyn Fetch> {
@@ -91,7 +91,7 @@ fn missing_and_malformed_blocks_fail_or_are_left_out() {
     let world = World::new();
     let here = world.raw("here");
     let missing = *Block::seal(Prefix::v1(codec::RAW), "missing".into()).expect("seals").cid();
-    let malformed = world.put(Block::seal(Prefix::V0, Bytes::from_static(b"\xff")).expect("seals"));
+    let malformed = world.put(&Block::seal(Prefix::V0, Bytes::from_static(b"\xff")).expect("seals"));
     let root = world.node(0, &[missing, malformed, here]);
     let failed = world.walk(root, Options::default());
     assert!(matches!(failed.last(), Some(Err(WalkError::Fetch(FetchError::NotFound(c)))) if **c == missing));
