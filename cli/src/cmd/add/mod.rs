@@ -210,10 +210,10 @@ fn options(ctx: &Ctx, args: &Args) -> anyhow::Result<import::Options> {
 fn ignore_rules(args: &Args) -> anyhow::Result<Gitignore> {
     // Patterns are matched against paths that are already relative to the folder that is added.
     let mut rules = GitignoreBuilder::new("");
-    if let Some(file) = &args.ignore_rules_path {
-        if let Some(error) = rules.add(file) {
-            return Err(error).with_context(|| format!("cannot use the ignore rules in {}", file.display()));
-        }
+    if let Some(file) = &args.ignore_rules_path
+        && let Some(error) = rules.add(file)
+    {
+        return Err(error).with_context(|| format!("cannot use the ignore rules in {}", file.display()));
     }
     for pattern in &args.ignore {
         rules.add_line(None, pattern).with_context(|| format!("--ignore {pattern:?} is not a pattern"))?;
