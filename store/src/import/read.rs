@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
 
     fn push(&mut self, item: Item) -> Result<(), ImportError> {
         if let Item::Chunk(chunk) = &item {
-            self.window.bytes += chunk.bytes.len();
+            self.window.bytes += usize::try_from(chunk.file_size).unwrap_or(WINDOW);
         }
         self.window.items.push(item);
         if self.window.bytes >= WINDOW || self.window.items.len() >= WINDOW_ITEMS {
