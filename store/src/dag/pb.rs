@@ -61,29 +61,9 @@ impl PbNode {
     /// # Errors
     /// When the bytes are not dag-pb. Time and memory are linear in their length.
     pub fn decode(bytes: &Bytes) -> Result<Self, PbError> {
-        let mut node = Self::default();
-        let mut rest: &[u8] = bytes;
-        let mut links_ended = false;
-        while !rest.is_empty() {
-            let (field, wire) = read_key(&mut rest)?;
-            if wire != WIRE_BYTES || !(field == 1 || field == 2) {
-                return Err(PbError(format!("field {field} of wire type {wire} in a node")));
-            }
-            let body = read_slice(&mut rest)?;
-            if field == 1 {
-                if node.data.is_some() {
-                    return Err(PbError("more than one data field".into()));
-                }
-                node.data = Some(bytes.slice_ref(body));
-                links_ended = !node.links.is_empty();
-            } else {
-                if links_ended {
-                    return Err(PbError("links on both sides of the data".into()));
-                }
-                node.links.push(decode_link(bytes, body)?);
-            }
-        }
-        Ok(node)
+        let mut links = Vec::new();
+        let data = scan(bytes, |link| links.push(link))?;
+        Ok(Self { links, data })
     }
 
     /// Sorts the links by name, as the format wants them on writing. Links of one name keep their order.
@@ -144,7 +124,36 @@ pub fn has_no_links(bytes: &[u8]) -> bool {
 /// # Errors
 /// As [`PbNode::decode`].
 pub fn links(bytes: &Bytes) -> Result<Vec<Cid>, PbError> {
-    Ok(PbNode::decode(bytes)?.links.into_iter().map(|l| l.cid).collect())
+    let mut cids = Vec::new();
+    scan(bytes, |link| cids.push(link.cid))?;
+    Ok(cids)
+}
+
+/// Hands each link of a node to `on`, in the order of the encoding; answers the data.
+fn scan(bytes: &Bytes, mut on: impl FnMut(PbLink)) -> Result<Option<Bytes>, PbError> {
+    let mut rest: &[u8] = bytes;
+    let (mut data, mut some, mut ended) = (None, false, false);
+    while !rest.is_empty() {
+        let (field, wire) = read_key(&mut rest)?;
+        if wire != WIRE_BYTES || !(field == 1 || field == 2) {
+            return Err(PbError(format!("field {field} of wire type {wire} in a node")));
+        }
+        let body = read_slice(&mut rest)?;
+        if field == 1 {
+            if data.is_some() {
+                return Err(PbError("more than one data field".into()));
+            }
+            data = Some(bytes.slice_ref(body));
+            ended = some;
+        } else {
+            if ended {
+                return Err(PbError("links on both sides of the data".into()));
+            }
+            some = true;
+            on(decode_link(bytes, body)?);
+        }
+    }
+    Ok(data)
 }
 
 fn decode_link(whole: &Bytes, mut rest: &[u8]) -> Result<PbLink, PbError> {

@@ -15,6 +15,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Nodes that wait in memory; more of them wait in their work rows alone. 10 MiB.
 const MAX_WAITING: usize = 64 << 10;
+/// Links of one node that are looked up at once.
+const REACH_BATCH: usize = 4096;
 /// A batch of marks is written when it has this many bytes.
 const BATCH_BYTES: usize = 1 << 20;
 /// Marks that are remembered as written, so as to not look them up again. 6 MiB.
@@ -131,7 +133,9 @@ impl<'a, 'w> Marker<'a, 'w> {
     fn node(&mut self, cid: &Cid, links: Links, stack: &mut Vec<Cid>) -> Result<(), GcError> {
         match links {
             Ok(links) => {
-                self.reach(links, stack)?;
+                for some in links.chunks(REACH_BATCH) {
+                    self.reach(some.to_vec(), stack)?;
+                }
                 let row = self.run.work(cid);
                 if self.work.remove(&row).is_none() {
                     self.batch.delete(Table::Marks, row);

@@ -26,6 +26,8 @@ use std::{
 
 /// Missing blocks that are asked for at once. Of the largest blocks they are 64 MiB.
 const FETCH_BATCH: usize = 32;
+/// Links of one node that are looked up and stamped at once.
+const ADOPT_BATCH: usize = 4096;
 /// Time between two reports of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
@@ -60,6 +62,8 @@ impl Watch {
 /// A walk. Its memory: 36 bytes for each node that is no raw leaf, and the siblings of the path to where it is.
 pub(super) struct Adoption {
     recursive: bool,
+    /// Whether nothing is fetched, so that the first missing node ends the walk.
+    local: bool,
     /// Stamped nodes that are to be read.
     stack: Vec<Cid>,
     /// Nodes that are not here.
@@ -75,6 +79,7 @@ impl Adoption {
         visited.insert(&root);
         Self {
             recursive: mode == PinMode::Recursive,
+            local: false,
             stack: Vec::new(),
             // Whether it is here is found out like that of every other node.
             missing: vec![root],
@@ -85,6 +90,7 @@ impl Adoption {
 
     /// Walks the whole DAG in the local store.
     pub(super) fn local(mut self, blocks: &KvBlocks) -> Result<Progress, PinError> {
+        self.local = true;
         let root = std::mem::take(&mut self.missing);
         self.adopt(blocks, &root)?;
         self.run(blocks)?;
@@ -119,6 +125,11 @@ impl Adoption {
                 return Err(PinError::Stopped);
             }
             self.node(blocks, &cid, links)?;
+            if self.local
+                && let Some(missing) = self.missing.first()
+            {
+                return Err(PinError::Missing(Box::new(*missing)));
+            }
             stack.append(&mut self.stack);
             Ok(())
         })
@@ -133,9 +144,17 @@ impl Adoption {
             }
             links => links?,
         };
-        // Raw leaves are not remembered: stamping one twice costs less than the memory.
-        links.retain(|link| dag::is_leaf(link) || self.visited.insert(link));
-        Ok(self.adopt(blocks, &links)?)
+        // Raw leaves are not remembered: stamping one twice costs less than the memory. Nor are identity CIDs: they
+        // can't be nested deeply, and a block can hold more of them than this could remember.
+        let is_small = |link: &Cid| dag::is_leaf(link) || link.hash().code() == 0;
+        links.retain(|link| is_small(link) || self.visited.insert(link));
+        for some in links.chunks(ADOPT_BATCH) {
+            self.adopt(blocks, some)?;
+            if self.local && !self.missing.is_empty() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Takes blocks that were fetched.
