@@ -17,12 +17,14 @@ setup:
 	@sh scripts/setup.sh
 
 build: setup ## The program, in $CARGO_TARGET_DIR/release (12 minutes the first time on 2 cores)
+	@test -e $(BIN)/cairn || echo "The first build takes about 12 minutes on 2 cores, most of it for RocksDB; later ones are quick."
 	cargo build --release --bins
 
 demo: build ## A real folder through the whole program (seconds, after the build)
 	sh scripts/demo.sh $(BIN)/cairn
 
 test: build ## All tests, 200 kills and some power losses among them (10 minutes, after the build)
+	@sh scripts/setup.sh test
 	cargo test --release --workspace
 	cargo test --release -p cairn-store --features shuttle --test interleave
 	$(BIN)/crash --kills 200

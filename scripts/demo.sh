@@ -16,17 +16,24 @@ now() { date +%s%N; }
 
 say "A folder: the sources of Cairn, and a file of $megabytes MiB"
 mkdir "$work/folder"
-(cd "$sources" && git ls-files store cli docs 2>/dev/null | tar cf - -T - 2>/dev/null) | tar xf - -C "$work/folder"
+(cd "$sources" && tar cf - store cli docs) | tar xf - -C "$work/folder"
 head -c "$((megabytes << 20))" /dev/urandom >"$work/folder/big.bin"
 ln -s big.bin "$work/folder/link"
 printf '%s files, %s\n' "$(find "$work/folder" -type f | wc -l)" "$(du -sh "$work/folder" | cut -f1)"
 
 say "Add it: when the last line is printed, all of it is on the disk and pinned"
 run init --profile=unixfs-v1-2025
+printf '$ cairn add -r folder\n'
 begin=$(now)
 "$cairn" add -r "$work/folder" >"$work/added"
 end=$(now)
-tail -n 4 "$work/added"
+# The tree: folders, and what lies at the top, indented by depth.
+awk -F/ '
+    { cid = $1; sub(/^added /, "", cid); sub(/ .*/, "", cid); sub(/^added [^ ]* /, ""); path[NR] = $0; name[$0] = cid
+      folder = $0; if (sub("/[^/]*$", "", folder)) inside[folder] = 1 }
+    END { for (i = NR; i > 0; i--) { n = split(path[i], part, "/")
+        if (n < 4 && (n < 3 || path[i] in inside)) printf "%s  %*s%s\n", name[path[i]], 2 * n, "", part[n] } }
+' "$work/added"
 cid=$(tail -n 1 "$work/added" | cut -d' ' -f2)
 bytes=$(du -sb "$work/folder" | cut -f1)
 speed() { awk -v b="$bytes" -v n="$(($2 - $1))" 'BEGIN { printf "%.0f MB/s", b / n * 1e3 }'; }

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the build needs: a C++ compiler and libclang, for RocksDB. Says what is missing where it may not.
+# Installs what the build needs: a C++ compiler and libclang, for RocksDB. With the argument `test` also what some
+# tests use and otherwise skip. Says what is missing where it may not install.
 set -eu
 
 if ! command -v cargo >/dev/null 2>&1; then
@@ -7,28 +8,40 @@ if ! command -v cargo >/dev/null 2>&1; then
     exit 1
 fi
 
-missing=
-command -v c++ >/dev/null 2>&1 || missing="$missing g++"
-command -v pkg-config >/dev/null 2>&1 || missing="$missing pkg-config"
+needed=
+command -v c++ >/dev/null 2>&1 || needed="$needed g++"
+command -v pkg-config >/dev/null 2>&1 || needed="$needed pkg-config"
 # bindgen looks for any libclang; this is where Debian, Ubuntu and Fedora put it.
 if [ -z "${LIBCLANG_PATH:-}" ] && ! ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* \
-    /usr/lib/*-linux-gnu/libclang*.so* >/dev/null 2>&1; then
-    missing="$missing libclang-dev"
+    /usr/lib/*-linux-gnu/libclang*.so* 2>/dev/null | grep -q .; then
+    needed="$needed libclang-dev"
 fi
-[ -z "$missing" ] && exit 0
+useful=
+if [ "${1:-}" = test ] && [ "$(uname -m)" = x86_64 ] && ! command -v qemu-x86_64 >/dev/null 2>&1; then
+    # Runs the program on processors that it was not built for.
+    useful=" qemu-user"
+fi
+[ -z "$needed$useful" ] && exit 0
 
-if ! command -v apt-get >/dev/null 2>&1; then
-    echo "setup: please install$missing (named as in Debian), then run this again" >&2
+refuse() {
+    [ -z "$useful" ] || echo "setup: some tests are skipped without$useful" >&2
+    [ -n "$needed" ] || exit 0
+    echo "setup: $1" >&2
     exit 1
-fi
+}
+command -v apt-get >/dev/null 2>&1 || refuse "please install$needed (named as in Debian), then run this again"
 if [ "$(id -u)" -eq 0 ]; then
     sudo=
 elif sudo -n true 2>/dev/null; then
     sudo=sudo
 else
-    echo "setup: please run: sudo apt-get install -y$missing" >&2
-    exit 1
+    refuse "please run: sudo apt-get install -y$needed$useful"
 fi
-echo "setup: installing$missing"
-$sudo apt-get update -qq
-DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq $missing >/dev/null
+echo "setup: installing$needed$useful"
+$sudo apt-get update -qq || true
+# shellcheck disable=SC2086  # lists of names
+{
+    [ -z "$needed" ] || DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq $needed >/dev/null
+    [ -z "$useful" ] || DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq $useful >/dev/null ||
+        echo "setup: some tests are skipped without$useful" >&2
+}

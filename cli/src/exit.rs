@@ -31,10 +31,40 @@ pub fn report(ctx: &Ctx, result: anyhow::Result<()>) -> ExitCode {
     if timed_out.is_none() && (error.is::<Interrupted>() || ctx.cancel.requested()) {
         return ExitCode::from(130);
     }
-    let message = timed_out.unwrap_or_else(|| format!("{error:#}"));
+    let message = timed_out.unwrap_or_else(|| message(&error));
     match ctx.global.enc {
         Enc::Text => eprintln!("{} {}", ctx.out.error_label(), ctx.out.escape_stderr(&message)),
         Enc::Json => eprintln!("{}", serde_json::json!({"Message": message, "Code": 0, "Type": "error"})),
     }
     ExitCode::from(1)
+}
+
+/// An error and what caused it. Many errors quote their cause already: it is not repeated.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot open d: {source}")]
+    struct Quotes {
+        source: std::io::Error,
+    }
+
+    #[test]
+    fn no_cause_is_printed_twice() {
+        let quotes = Quotes { source: std::io::Error::other("denied") };
+        let error = Err::<(), _>(quotes).context("adding").expect_err("an error");
+        assert_eq!(message(&error), "adding: cannot open d: denied");
+    }
 }

@@ -31,7 +31,6 @@ pub enum Shell {
 ///
 /// # Errors
 /// When stdout can't be written.
-#[allow(clippy::needless_pass_by_value, reason = "all commands have the same shape")]
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     print(ctx, args.shell)
 }

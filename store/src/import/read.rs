@@ -4,12 +4,20 @@ use super::{
     ImportError, Options,
     walk::{Source, Step, Walk},
 };
-use crate::{chunker::Chunker, unixfs::meta::FileMeta};
+use crate::{
+    chunker::{Chunker, ChunkerSpec},
+    unixfs::{leaf, meta::FileMeta, profile::Profile},
+};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::{
     io::{self, Read},
+    ops::Range,
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Bytes of file content in a window. Large enough that a batch of chunks fills every lane of the hash
@@ -31,9 +39,19 @@ pub enum Item {
     /// A file begins.
     File(Option<Vec<u8>>, FileMeta),
     /// The next chunk of the open file.
-    Chunk(Bytes),
+    Chunk(Chunk),
     /// The open file ends.
     EndFile,
+}
+
+/// A chunk of a file.
+pub struct Chunk {
+    /// Its bytes, or those of its leaf.
+    pub bytes: Bytes,
+    /// Its length in bytes.
+    pub file_size: u64,
+    /// Whether these are already the bytes of the leaf.
+    pub encoded: bool,
 }
 
 /// A piece of work for the hashing threads.
@@ -53,12 +71,13 @@ pub struct Reader<'a> {
     cancel: &'a AtomicBool,
     deliver: Deliver<'a>,
     window: Window,
+    pool: Pool,
 }
 
 impl<'a> Reader<'a> {
     /// Prepares the stage.
     pub fn new(options: &'a Options, cancel: &'a AtomicBool, deliver: Deliver<'a>) -> Self {
-        Self { options, cancel, deliver, window: Window::default() }
+        Self { options, cancel, deliver, window: Window::default(), pool: Pool::new() }
     }
 
     /// Reads all of the sources.
@@ -95,8 +114,8 @@ impl<'a> Reader<'a> {
     }
 
     fn push(&mut self, item: Item) -> Result<(), ImportError> {
-        if let Item::Chunk(bytes) = &item {
-            self.window.bytes += bytes.len();
+        if let Item::Chunk(chunk) = &item {
+            self.window.bytes += usize::try_from(chunk.file_size).unwrap_or(WINDOW);
         }
         self.window.items.push(item);
         if self.window.bytes >= WINDOW || self.window.items.len() >= WINDOW_ITEMS {
@@ -115,8 +134,66 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Cuts one file into chunks. The chunks of a read share its memory.
-    fn file(&mut self, mut reader: Box<dyn Read + Send>, size: Option<u64>, path: &Path) -> Result<(), ImportError> {
+    /// Cuts one file into chunks.
+    fn file(&mut self, reader: Box<dyn Read + Send>, size: Option<u64>, path: &Path) -> Result<(), ImportError> {
+        match self.options.profile.chunker {
+            ChunkerSpec::Size(length) if size.is_none_or(|n| n >= length as u64) => {
+                self.fixed(reader, length, size, path)
+            }
+            _ => self.variable(reader, size, path),
+        }
+    }
+
+    /// Chunks of one length: each is read to where its leaf's other bytes fit around it, so that it is not copied
+    /// before it is handed to the database.
+    fn fixed(
+        &mut self,
+        mut reader: Box<dyn Read + Send>,
+        length: usize,
+        size: Option<u64>,
+        path: &Path,
+    ) -> Result<(), ImportError> {
+        let slot = leaf::HEAD_ROOM + length + leaf::TAIL_ROOM;
+        // A window of whole chunks fills every lane of the hash kernels; tiny chunks are mostly room.
+        let most = (WINDOW / length).min(2 * WINDOW / slot).max(1);
+        let mut left = size;
+        loop {
+            // One byte more than expected tells the end of a file in the same turn. A file that has grown since is
+            // read like a stream.
+            let expected = left.and_then(|n| usize::try_from(n).ok());
+            let slots = expected.map_or(most, |n| (n / length + 1).min(most));
+            let mut buffer = self.pool.take(slots * slot);
+            let mut leaves = Vec::with_capacity(slots);
+            let mut ended = false;
+            for start in (0..slots).map(|i| i * slot + leaf::HEAD_ROOM) {
+                let chunk = &mut buffer[start..start + length];
+                let read = fill(reader.as_mut(), chunk).map_err(|e| ImportError::read("read", path, e))?;
+                if read > 0 {
+                    leaves.push((frame(&mut buffer, start, read, &self.options.profile), read as u64));
+                    left = left.and_then(|n| n.checked_sub(read as u64));
+                }
+                ended = read < length;
+                if ended {
+                    break;
+                }
+            }
+            let bytes = self.pool.freeze(buffer);
+            for (range, file_size) in leaves {
+                self.push(Item::Chunk(Chunk { bytes: bytes.slice(range), file_size, encoded: true }))?;
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Chunks of any length. The chunks of a read share its memory.
+    fn variable(
+        &mut self,
+        mut reader: Box<dyn Read + Send>,
+        size: Option<u64>,
+        path: &Path,
+    ) -> Result<(), ImportError> {
         let mut chunker = Chunker::new(self.options.profile.chunker);
         let read_error = |e| ImportError::read("read", path, e);
         // What is left of the last read: the beginning of a chunk that is not complete.
@@ -125,15 +202,18 @@ impl<'a> Reader<'a> {
         loop {
             // One byte more than expected tells the end of a file in the same read that fills the buffer.
             let want = expected.map_or(WINDOW, |n| usize::try_from(n).unwrap_or(WINDOW).min(WINDOW - 1) + 1);
-            let mut buffer = Vec::with_capacity(rest.len() + want);
-            buffer.extend_from_slice(&rest);
-            let (read, eof) = fill(reader.as_mut(), &mut buffer, want).map_err(read_error)?;
+            let mut buffer = vec![0; rest.len() + want];
+            buffer[..rest.len()].copy_from_slice(&rest);
+            let read = fill(reader.as_mut(), &mut buffer[rest.len()..]).map_err(read_error)?;
+            let eof = read < want;
+            buffer.truncate(rest.len() + read);
             // More than was expected: a file that grows, or whose length the system does not know, as in /proc.
             expected = expected.and_then(|n| n.checked_sub(read as u64));
             let bytes = Bytes::from(buffer);
             let mut start = 0;
             while let Some(len) = chunker.next_cut(&bytes[start..], eof) {
-                self.push(Item::Chunk(bytes.slice(start..start + len)))?;
+                let bytes = bytes.slice(start..start + len);
+                self.push(Item::Chunk(Chunk { bytes, file_size: len as u64, encoded: false }))?;
                 start += len;
             }
             rest = bytes.slice(start..);
@@ -144,20 +224,81 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Reads up to `want` bytes; says how many came, and whether the end was met.
-fn fill(reader: &mut dyn Read, buffer: &mut Vec<u8>, want: usize) -> io::Result<(usize, bool)> {
-    let before = buffer.len();
-    // `take` stops short of the end only when `want` bytes came.
-    let mut limited = reader.take(want as u64);
-    loop {
-        match limited.read_to_end(buffer) {
-            Ok(_) => break,
+/// Reads until the buffer is full or the end is met; says how many bytes came.
+fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    let read = buffer.len() - before;
-    Ok((read, read < want))
+    Ok(filled)
+}
+
+/// Puts the rest of a leaf around the chunk at `start`; answers where the leaf stands.
+fn frame(buffer: &mut [u8], start: usize, len: usize, profile: &Profile) -> Range<usize> {
+    let (head, tail) = leaf::frame_of(profile, len);
+    let (from, to) = (start - head.len(), start + len + tail.len());
+    buffer[from..start].copy_from_slice(&head);
+    buffer[start + len..to].copy_from_slice(&tail);
+    from..to
+}
+
+/// Buffers of one window that are used again: fresh pages for every window cost a third of hashing it.
+struct Pool {
+    free: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+/// Buffers that wait to be used again, at the most: as many as there are windows in the pipeline.
+const MAX_FREE: usize = 12;
+/// Smaller buffers are not worth keeping.
+const POOLED_FROM: usize = WINDOW / 2;
+
+impl Pool {
+    fn new() -> Self {
+        Self { free: Arc::default() }
+    }
+
+    /// A buffer of that length; what is in it is arbitrary.
+    fn take(&self, len: usize) -> Vec<u8> {
+        if len < POOLED_FROM {
+            return vec![0; len];
+        }
+        let mut buffer = self.free.lock().pop().unwrap_or_default();
+        buffer.resize(len, 0);
+        buffer
+    }
+
+    /// Makes a buffer shareable; it comes back when nobody uses it any more.
+    fn freeze(&self, buffer: Vec<u8>) -> Bytes {
+        if buffer.len() < POOLED_FROM {
+            return buffer.into();
+        }
+        Bytes::from_owner(Lent { buffer, free: Arc::clone(&self.free) })
+    }
+}
+
+struct Lent {
+    buffer: Vec<u8>,
+    free: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut free = self.free.lock();
+        if free.len() < MAX_FREE {
+            free.push(std::mem::take(&mut self.buffer));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,14 +3,13 @@
 use super::{
     ImportError, Options, Sink, Source,
     build::{Builder, Hashed},
-    read::{Item, Reader, Window},
+    read::{Chunk, Item, Reader, Window},
 };
 use crate::unixfs::{
     BuildError,
     leaf::{self, Leaf},
     profile::Profile,
 };
-use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -78,14 +77,10 @@ fn read(
 
 fn hash(options: &Options, work: &Receiver<Work>) {
     for (mut window, done) in work {
-        let chunks: Vec<Bytes> = window
-            .items
-            .iter_mut()
-            .filter_map(|item| match item {
-                Item::Chunk(bytes) => Some(std::mem::take(bytes)),
-                _ => None,
-            })
-            .collect();
+        let chunks = window.items.iter_mut().filter_map(|item| match item {
+            Item::Chunk(chunk) => Some(chunk),
+            _ => None,
+        });
         let sealed = seal_leaves(&options.profile, chunks)
             .map(|leaves| Hashed { items: window.items, leaves: leaves.into_iter() })
             .map_err(ImportError::from);
@@ -94,9 +89,13 @@ fn hash(options: &Options, work: &Receiver<Work>) {
     }
 }
 
-fn seal_leaves(profile: &Profile, chunks: Vec<Bytes>) -> Result<Vec<Leaf>, BuildError> {
-    let sizes: Vec<u64> = chunks.iter().map(|c| c.len() as u64).collect();
-    let encoded = chunks.into_iter().map(|chunk| leaf::encode(profile, chunk)).collect();
+fn seal_leaves<'a>(profile: &Profile, chunks: impl Iterator<Item = &'a mut Chunk>) -> Result<Vec<Leaf>, BuildError> {
+    let (mut sizes, mut encoded) = (Vec::new(), Vec::new());
+    for chunk in chunks {
+        sizes.push(chunk.file_size);
+        let bytes = std::mem::take(&mut chunk.bytes);
+        encoded.push(if chunk.encoded { bytes } else { leaf::encode(profile, bytes) });
+    }
     let blocks = profile.seal_leaves(encoded)?;
     Ok(blocks.into_iter().zip(sizes).map(|(block, file_size)| Leaf { block, file_size }).collect())
 }

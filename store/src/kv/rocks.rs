@@ -39,6 +39,8 @@ const SYNC_PIECE: u64 = 1 << 20;
 const RESERVE: u64 = 16 << 20;
 /// Batches below this many bytes are not refused for the reserve: tombstones must go through on a full disk.
 const SMALL_BATCH: usize = 64 << 10;
+/// Bytes that RocksDB adds to a row of a batch: type, table and lengths.
+const ROW_OVERHEAD: usize = 16;
 /// Share of dead bytes in blob files from which [`Kv::reclaim`] rewrites the live ones.
 const REWRITE_FROM: f64 = 0.25;
 
@@ -192,7 +194,8 @@ impl Kv for RocksKv {
     fn write(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
         self.check_space(&batch)?;
         let bytes = batch.bytes() as u64;
-        let mut rows = WriteBatch::default();
+        // Grown step by step it would be copied several times.
+        let mut rows = WriteBatch::with_capacity_bytes(batch.bytes() + batch.ops().len() * ROW_OVERHEAD);
         for op in batch.ops() {
             match op {
                 Op::Put(table, key, value) => rows.put_cf(self.family(*table)?, key, value),

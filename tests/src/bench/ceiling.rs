@@ -98,11 +98,9 @@ fn once(ceiling: Ceiling, fixtures: &mut Fixtures) -> anyhow::Result<Duration> {
 /// # Errors
 /// When the disk refuses.
 pub fn run_if_asked(words: &[String]) -> anyhow::Result<bool> {
-    let [word, len, path] = words else { return Ok(false) };
-    let len: u64 = len.parse().context("a length")?;
-    match word.as_str() {
-        "ceiling-hash" => hash(len),
-        "ceiling-write" => write(len, Path::new(path))?,
+    match words {
+        [word, len, _] if word == "ceiling-hash" => hash(len.parse().context("a length")?),
+        [word, len, path] if word == "ceiling-write" => write(len.parse().context("a length")?, Path::new(path))?,
         _ => return Ok(false),
     }
     Ok(true)
