@@ -1,4 +1,4 @@
-//! What `add` makes of its arguments. The expected values are those of Kubo 0.44.
+//! What `add` makes of its arguments, and what commands say of theirs. The CIDs are those of Kubo 0.44.
 
 use cairn_tests::harness::Node;
 
@@ -13,5 +13,14 @@ fn an_argument_is_added_once_and_under_the_name_of_what_it_leads_to() {
     for args in [&["d/a", "d/a"][..], &["--dereference-args", "d/ln"], &["--dereference-symlinks", "d/ln", "d/a"]] {
         let args = ["add", "-w"].iter().chain(args);
         assert_eq!(node.ok(args).trim_end(), added);
+    }
+}
+
+#[test]
+fn every_help_has_an_example() {
+    let node = Node::new();
+    for line in node.ok(["commands"]).lines() {
+        let command: Vec<&str> = line.split_whitespace().skip(1).chain(["--help"]).collect();
+        assert!(node.ok(&command).contains("Example"), "{line}");
     }
 }

@@ -14,6 +14,9 @@ use std::sync::Arc;
 
 /// Options of `cairn pin`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  cairn pin ls --type=recursive\n  cairn pin add --name=photos QmQPeNsJPyVWPFDVHb77w8G42Fvo15z4bG2X8D2GhfbSXc"
+)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,

@@ -19,6 +19,7 @@ const FRAME: Duration = Duration::from_millis(100);
 
 /// Options of `cairn repo`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  cairn repo stat -H\n  cairn repo gc")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
