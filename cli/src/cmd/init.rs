@@ -46,7 +46,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is a repository already, an option makes no sense, or the disk refuses.
-pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
+pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     if args.empty_repo == Some(false) {
         anyhow::bail!("cairn has no help files to add to a new repository: leave --empty-repo away");
     }
@@ -56,7 +56,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     }
     let (mut config, mut text) = match &args.default_config {
         Some(path) => (given(ctx, path)?, String::new()),
-        None => generated(&args)?,
+        None => generated(args)?,
     };
     for profile in &args.profile {
         config.apply(profile).with_context(|| format!("invalid configuration profile: {profile}"))?;

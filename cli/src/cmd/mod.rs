@@ -68,8 +68,8 @@ pub enum Command {
 /// Whatever the command could not do.
 pub fn run(ctx: &Ctx, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Init(args) => init::run(ctx, args),
-        Command::Add(args) => add::run(ctx, args),
+        Command::Init(args) => init::run(ctx, &args),
+        Command::Add(args) => add::run(ctx, &args),
         Command::Cat(args) => cat::run(ctx, args),
         Command::Get(args) => get::run(ctx, args),
         Command::Ls(args) => ls::run(ctx, args),
@@ -83,7 +83,7 @@ pub fn run(ctx: &Ctx, command: Command) -> anyhow::Result<()> {
         Command::Multibase(args) => multibase::run(ctx, args),
         Command::Config(args) => config::run(ctx, args),
         Command::Commands(args) => commands::run(ctx, args),
-        Command::Version(args) => version::run(ctx, args),
+        Command::Version(args) => version::run(ctx, &args),
         Command::Completions(args) => completions::run(ctx, args),
     }
 }

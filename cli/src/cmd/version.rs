@@ -57,7 +57,7 @@ struct Dependency<'a> {
 ///
 /// # Errors
 /// When stdout can't be written.
-pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
+pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     if let Some(Sub::Deps) = args.sub {
         return dependencies(ctx);
     }
@@ -68,7 +68,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         system: system(),
         rust: env!("CAIRN_RUSTC"),
     };
-    ctx.out.emit(&info, |info| text(info, &args))
+    ctx.out.emit(&info, |info| text(info, args))
 }
 
 fn text(info: &Info, args: &Args) -> String {

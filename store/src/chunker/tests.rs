@@ -136,17 +136,3 @@ fn texts_are_read_as_deployed_nodes_read_them() {
         assert_eq!(ChunkerSpec::parse(text).expect_err(text).to_string(), message, "{text}");
     }
 }
-
-/// Rates of each chunker: `cargo test --release -p cairn-store chunker -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn rates() {
-    let bytes = noise(256 << 20, 1);
-    for text in ["size-262144", "rabin", "buzhash"] {
-        let spec = ChunkerSpec::parse(text).expect(text);
-        let start = std::time::Instant::now();
-        let chunks = cuts(spec, &bytes, &[4 << 20]).len();
-        let rate = bytes.len() as f64 / start.elapsed().as_secs_f64() / 1e6;
-        println!("{text}: {rate:.0} MB/s, {chunks} chunks");
-    }
-}

@@ -2,7 +2,7 @@
 
 use super::{Event, GcError, Watch, marks::Run};
 use crate::{
-    Cid, StoreError,
+    Block, Cid, StoreError,
     blockstore::KvBlocks,
     dag::{
         self, NodeError,
@@ -133,8 +133,14 @@ impl<'a, 'w> Marker<'a, 'w> {
     fn node(&mut self, cid: &Cid, links: Links, stack: &mut Vec<Cid>) -> Result<(), GcError> {
         match links {
             Ok(links) => {
+                let mut readable = true;
                 for some in links.chunks(REACH_BATCH) {
-                    self.reach(some.to_vec(), stack)?;
+                    let stored = self.through_identities(some, &mut readable);
+                    self.reach(stored, stack)?;
+                }
+                if !readable {
+                    // Its work row stays, as below.
+                    return Ok(());
                 }
                 let row = self.run.work(cid);
                 if self.work.remove(&row).is_none() {
@@ -150,6 +156,30 @@ impl<'a, 'w> Marker<'a, 'w> {
             }
         }
         Ok(())
+    }
+
+    /// What is linked, and in place of an identity CID what it links to: it is no block, and needs no mark. Their
+    /// size bounds how many of them stand inside each other.
+    fn through_identities(&mut self, links: &[Cid], readable: &mut bool) -> Vec<Cid> {
+        let mut stored = Vec::with_capacity(links.len());
+        let mut inner = Vec::new();
+        for link in links {
+            inner.push(*link);
+            while let Some(cid) = inner.pop() {
+                let Some(block) = Block::from_identity(&cid) else {
+                    stored.push(cid);
+                    continue;
+                };
+                match dag::links(&cid, block.data()) {
+                    Ok(links) => inner.extend(links),
+                    Err(error) => {
+                        (self.failed, *readable) = (true, false);
+                        self.watch.tell(Event::Unreadable { cid, error: error.into() });
+                    }
+                }
+            }
+        }
+        stored
     }
 
     /// Marks blocks; those that are new and may have links are to be read.

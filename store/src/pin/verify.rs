@@ -67,7 +67,9 @@ impl Pins {
                     return Ok(());
                 }
             };
-            let fresh = |link: &Cid| dag::is_leaf(link) || (!good.contains(link) && seen.insert(link));
+            // Identity CIDs are not remembered, as in `adopt`.
+            let is_small = |link: &Cid| dag::is_leaf(link) || link.hash().code() == 0;
+            let fresh = |link: &Cid| is_small(link) || (!good.contains(link) && seen.insert(link));
             let links: Vec<Cid> = links.into_iter().filter(fresh).collect();
             self.look_up(&links, &mut seen, stack, &mut bad)
         })?;

@@ -1,13 +1,7 @@
 //! The golden vectors of `tests/vectors/kubo-cids.json`, and the known answers of IPIP-499.
 
-use crate::support::{Importer, Tree, flags, keystream, test_bytes};
-use cairn_store::unixfs::{
-    layout::LayoutBuilder,
-    leaf::{self, Leaf},
-    meta::FileMeta,
-    profile::Profile,
-};
-use chacha20::cipher::StreamCipher as _;
+use crate::support::{Importer, Tree, flags, test_bytes};
+use cairn_store::unixfs::profile::Profile;
 use serde_json::Value;
 
 const VECTORS: &str = include_str!("../../../tests/vectors/kubo-cids.json");
@@ -125,24 +119,4 @@ fn known_answers_of_the_profiles() {
     ] {
         assert_eq!(Importer::new(profile).file(&bytes).cid.to_string(), cid);
     }
-}
-
-/// `cargo test --release -p cairn-store --test unixfs -- --ignored`
-#[test]
-#[ignore = "hashes 1 GiB"]
-fn known_answer_of_a_gibibyte() {
-    const CHUNK: usize = 1 << 20;
-    let profile = Profile::unixfs_v1_2025();
-    let mut builder = LayoutBuilder::new(&profile);
-    let mut stream = keystream("v1-2025-seed");
-    let mut out = Vec::new();
-    for len in std::iter::repeat_n(CHUNK, 1024).chain([1]) {
-        let mut chunk = vec![0; len];
-        stream.apply_keystream(&mut chunk);
-        let block = profile.seal_leaf(leaf::encode(&profile, chunk.into())).expect("seals");
-        builder.push(Leaf { block, file_size: len as u64 }, &mut out).expect("a node");
-        out.clear();
-    }
-    let root = builder.finish(FileMeta::NONE, &mut out).expect("a root");
-    assert_eq!(root.cid.to_string(), "bafybeibdsi225ugbkmpbdohnxioyab6jsqrmkts3twhpvfnzp77xtzpyhe");
 }

@@ -123,8 +123,8 @@ struct Event {
 ///
 /// # Errors
 /// What could not be read or stored. What was printed before is durable; nothing else is pinned.
-pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
-    let options = options(ctx, &args)?;
+pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
+    let options = options(ctx, args)?;
     let pins = if args.only_hash { None } else { Some(prepare_store(ctx)?) };
     let name = args.pin_name.clone().unwrap_or_default();
     let stage = |batch: &mut Batch, cid: &cairn_store::Cid| match &pins {
@@ -144,7 +144,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         if added.root {
             last_root = Some(added.cid);
         }
-        bar.suspend(|| print(ctx, &args, &added)).map_err(|e| ImportError::Output(e.to_string()))
+        bar.suspend(|| print(ctx, args, &added)).map_err(|e| ImportError::Output(e.to_string()))
     };
     let mut on_progress = |bytes: u64| {
         bar.set(bytes);
@@ -156,7 +156,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let stage: Option<import::StagePin<'_>> = if args.pin && pins.is_some() { Some(&stage) } else { None };
     let mut committer = Committer::new(blocks, stage, &mut on_added, &mut on_progress);
     let cancel = ctx.cancel.flag();
-    let result = import::import(sources(ctx, &args)?, &options, &cancel, &mut committer)
+    let result = import::import(sources(ctx, args)?, &options, &cancel, &mut committer)
         // Arguments before the one that failed are whole: they are kept and announced, as in Kubo.
         .map_or_else(|error| committer.abandon().and(Err(error)), |()| Ok(()));
     match result {
@@ -233,8 +233,18 @@ fn sources(ctx: &Ctx, args: &Args) -> anyhow::Result<Vec<Source>> {
         return Ok(vec![stdin()]);
     }
     let mut paths = args.paths.clone();
-    // As in Kubo: arguments are added by the order of their names.
-    paths.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+    if args.dereference_args || args.dereference_symlinks {
+        // As in Kubo: a symlink that is followed is added under the name of what it leads to. One that leads
+        // nowhere is met again when it is read.
+        paths.iter_mut().filter(|p| p.as_os_str() != "-").for_each(|path| {
+            if let Ok(target) = path.canonicalize() {
+                *path = target;
+            }
+        });
+    }
+    // As in Kubo: arguments are added by the order of their names, and each once.
+    paths.sort_by(|a, b| a.file_name().cmp(&b.file_name()).then_with(|| a.cmp(b)));
+    paths.dedup();
     Ok(paths.into_iter().map(|p| if p.as_os_str() == "-" { stdin() } else { Source::Path(p) }).collect())
 }
 

@@ -35,7 +35,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When a block is missing, or stdout can't be written.
-pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
+pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let path = Path::parse(&args.root)?;
     let fetch = ctx.fetch()?;
     let options = ExportOptions { partial: args.local_only, deadline: None };

@@ -42,7 +42,7 @@ enum Command {
 /// Whatever the command could not do.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     match args.command {
-        Command::Export(args) => export::run(ctx, args),
+        Command::Export(args) => export::run(ctx, &args),
         Command::Get(args) => get::run(ctx, args),
         Command::Import(args) => import::run(ctx, args),
         Command::Put(args) => put::run(ctx, args),

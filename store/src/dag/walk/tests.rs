@@ -195,34 +195,3 @@ proptest! {
         }
     }
 }
-
-#[test]
-#[ignore = "measures: run it alone"]
-fn throughput_over_leaves_in_memory() {
-    let world = World::new();
-    let nodes: Vec<Cid> = (0..12u64)
-        .map(|n| {
-            let leaves: Vec<Cid> = (0..174u64)
-                .map(|i| {
-                    let mut data = vec![0u8; 262_144];
-                    data[..8].copy_from_slice(&(n * 1000 + i).to_be_bytes());
-                    world.raw(data)
-                })
-                .collect();
-            world.node(n, &leaves)
-        })
-        .collect();
-    let root = world.node(99, &nodes);
-    let start = std::time::Instant::now();
-    let bytes = run(async {
-        let mut walk = walk(world.fetch(), root, Options::default());
-        let mut bytes = 0;
-        while let Some(visit) = walk.next().await {
-            bytes += visit.expect("walks").block.map_or(0, |b| b.data().len());
-        }
-        bytes
-    });
-    let rate = bytes as f64 / start.elapsed().as_secs_f64() / 1e9;
-    println!("{rate:.1} GB/s");
-    assert!(rate > 1.0, "{rate} GB/s");
-}

@@ -127,22 +127,3 @@ fn an_emitter_that_fails_ends_the_build() {
     .expect_err("stopped");
     assert_eq!(emitted, 3);
 }
-
-/// Time of a million entries: `cargo test --release -p cairn-store directory -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn a_million_entries() {
-    let cid = *leaf("x").cid();
-    let start = std::time::Instant::now();
-    let mut dir = DirBuilder::new(&Profile::default(), FileMeta::NONE);
-    for i in 0..1_000_000 {
-        dir.add(format!("IMG_{i:08}.jpg"), &cid, 1000).expect("a good name");
-    }
-    let memory = dir.arena.len() + dir.entries.len() * size_of::<Entry>();
-    let mut blocks = 0;
-    let root = dir.finish_with(|_| {
-        blocks += 1;
-        Ok::<_, BuildError>(())
-    });
-    println!("{:?}: {:.2?}, {memory} bytes, {blocks} shards", root.expect("builds").cid, start.elapsed());
-}
