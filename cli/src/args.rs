@@ -33,7 +33,7 @@ pub struct Global {
     /// Do everything locally
     #[arg(long, global = true, help_heading = "Global options")]
     pub offline: bool,
-    /// Multibase for CIDv1 in the output: base32, base58btc, base36, … (CIDv0 only with --upgrade-cidv0-in-output)
+    /// Multibase for CIDv1 in the output: base32, base58btc, base36, … (CIDv0 becomes CIDv1 then, unless --upgrade-cidv0-in-output=false)
     #[arg(long, global = true, value_name = "BASE", help_heading = "Global options")]
     pub cid_base: Option<String>,
     /// Print CIDv0 as CIDv1 in the base of --cid-base

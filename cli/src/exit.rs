@@ -5,7 +5,7 @@
 //! | 0 | done |
 //! | 1 | failed: the message on stderr says what, to what, and what to do next |
 //! | 2 | the command line can't be understood |
-//! | 130 | interrupted by Ctrl-C |
+//! | 130 | interrupted by Ctrl-C or SIGTERM |
 //! | 141 (by signal) | the reader of a pipe went away |
 
 use crate::{args::Enc, ctx::Ctx};

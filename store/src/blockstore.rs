@@ -219,7 +219,7 @@ impl KvBlocks {
         };
         Ok(Self {
             kv,
-            // Sessions of an earlier process are gone; whatever they stamped is at or below `last`.
+            // Sessions of an earlier process are gone; what they stamped is at most this.
             epochs: Epochs::new(last + 1),
             unflushed: Unflushed::default(),
             on_corrupt: Box::new(|cid, why| tracing::error!(%cid, why, "a stored block is corrupt")),

@@ -63,7 +63,8 @@ pub struct Session {
 }
 
 impl Epochs {
-    /// Starts at an epoch that is greater than any stamp in the store.
+    /// Starts at an epoch that no stamp in the store is above. Stamps of an earlier process may equal it: they keep
+    /// garbage for one more collection, nothing else.
     pub fn new(current: u64) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State { current, open: BTreeMap::new(), collecting: false }),

@@ -26,11 +26,11 @@ impl SmallDisk {
         match mounted {
             Ok(output) if output.status.success() => Some(Self(dir)),
             Ok(output) => {
-                eprintln!("skipped: no file system can be mounted: {}", String::from_utf8_lossy(&output.stderr));
+                cairn_tests::skip(&format!("the right to mount ({})", String::from_utf8_lossy(&output.stderr).trim()));
                 None
             }
             Err(error) => {
-                eprintln!("skipped: mount does not run: {error}");
+                cairn_tests::skip(&format!("mount ({error})"));
                 None
             }
         }

@@ -17,7 +17,8 @@ use std::{
 };
 
 /// Windows that wait between two stages, besides the one that each thread works on. A stage that runs ahead
-/// waits; with two hashing threads at most seven windows of 4 MiB, plus their encoded leaves, exist at once.
+/// waits. With two hashing threads at most twelve windows of 4 MiB exist at once, those on their way to the disk
+/// among them.
 const QUEUE: usize = 2;
 
 type Sealed = Result<Hashed, ImportError>;
