@@ -10,7 +10,8 @@ use std::path::PathBuf;
     version,
     about = "A content-addressed filesystem that speaks the public IPFS protocols",
     propagate_version = false,
-    disable_version_flag = true
+    disable_version_flag = true,
+    after_help = "Examples:\n  cairn add -r folder\n  cairn ls QmQPeNsJPyVWPFDVHb77w8G42Fvo15z4bG2X8D2GhfbSXc\n  cairn commands"
 )]
 pub struct Cli {
     /// Options of every command.
