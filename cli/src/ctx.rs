@@ -107,7 +107,9 @@ impl Ctx {
         if let Some(dir) = std::env::var_os("CAIRN_PATH").filter(|d| !d.is_empty()) {
             return Ok(PathBuf::from(dir));
         }
-        let home = std::env::var_os("HOME").context("neither CAIRN_PATH nor HOME is set: say --repo-dir DIR")?;
+        let home = std::env::var_os("HOME")
+            .filter(|h| !h.is_empty())
+            .context("neither CAIRN_PATH nor HOME is set: say --repo-dir DIR")?;
         Ok(PathBuf::from(home).join(".cairn"))
     }
 
