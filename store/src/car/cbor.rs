@@ -1,7 +1,7 @@
 //! The header of a CARv1: strict dag-cbor of one shape.
 
 use super::MAX_ROOTS;
-use crate::{Cid, cid};
+use crate::{Cid, cid, dag::cbor::push_head};
 
 const MAP: u8 = 5;
 const TEXT: u8 = 3;
@@ -93,34 +93,18 @@ fn take<'a>(rest: &mut &'a [u8], len: u64) -> Result<&'a [u8], String> {
 /// Writes the header of a CARv1.
 pub(super) fn encode(roots: &[Cid]) -> Vec<u8> {
     let mut out = vec![MAP << 5 | 2];
-    push(&mut out, TEXT, 5);
+    push_head(&mut out, TEXT, 5);
     out.extend_from_slice(b"roots");
-    push(&mut out, ARRAY, roots.len() as u64);
+    push_head(&mut out, ARRAY, roots.len() as u64);
     for root in roots {
-        push(&mut out, TAG, LINK);
-        push(&mut out, BYTES, 1 + root.encoded_len() as u64);
+        push_head(&mut out, TAG, LINK);
+        push_head(&mut out, BYTES, 1 + root.encoded_len() as u64);
         out.push(0);
         // Writing to a Vec does not fail.
         let _ = root.write_bytes(&mut out);
     }
-    push(&mut out, TEXT, 7);
+    push_head(&mut out, TEXT, 7);
     out.extend_from_slice(b"version");
-    push(&mut out, UINT, 1);
+    push_head(&mut out, UINT, 1);
     out
-}
-
-fn push(out: &mut Vec<u8>, major: u8, value: u64) {
-    let bytes = value.to_be_bytes();
-    let size = match value {
-        0..24 => {
-            out.push(major << 5 | bytes[7]);
-            return;
-        }
-        24..0x100 => 0u8,
-        0x100..0x1_0000 => 1,
-        0x1_0000..0x1_0000_0000 => 2,
-        _ => 3,
-    };
-    out.push(major << 5 | (24 + size));
-    out.extend_from_slice(&bytes[8 - (1 << size)..]);
 }

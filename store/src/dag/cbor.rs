@@ -269,7 +269,8 @@ fn push_slice(out: &mut Vec<u8>, major: u8, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn push_head(out: &mut Vec<u8>, major: u8, number: u64) {
+/// The head of an item: its major type and its number, in the shortest form.
+pub(crate) fn push_head(out: &mut Vec<u8>, major: u8, number: u64) {
     let bytes = number.to_be_bytes();
     let size = match number {
         0..24 => {
