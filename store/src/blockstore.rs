@@ -12,7 +12,7 @@ use crate::{
     unflushed::Unflushed,
 };
 use bytes::Bytes;
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 /// First byte of every key: the version of the key layouts (`docs/FORMAT.md`).
 pub const KEY_VERSION: u8 = 1;
@@ -267,16 +267,17 @@ impl KvBlocks {
     /// Answers whether some of them were here already.
     fn stage(&self, blocks: &[Block], batch: &mut Batch) -> Result<bool, StoreError> {
         let stamp = self.epochs.current();
+        // In the order of keys: look-ups and insertions of neighbours share the cache lines of the tables.
+        let mut rows: Vec<_> =
+            blocks.iter().filter(|b| b.cid().hash().code() != 0).map(|b| (key(b.cid().hash()), b)).collect();
+        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         // A file of zeros is one block many times over.
-        let mut staged = HashSet::with_capacity(blocks.len());
+        rows.dedup_by(|a, b| a.0 == b.0);
+        let (keys, blocks): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let found = self.kv.get_many(Table::Index, &keys);
         let mut relies = false;
-        for block in blocks {
-            let hash = block.cid().hash();
-            if hash.code() == 0 || !staged.insert(hash) {
-                continue;
-            }
-            let key = key(hash);
-            let entry = match self.raw_entry(&key) {
+        for ((key, block), found) in keys.into_iter().zip(blocks).zip(found) {
+            let entry = match found.and_then(|bytes| bytes.map(|b| Entry::decode(&b)).transpose()) {
                 // A corrupt index entry is written anew with its block.
                 Ok(Some(Entry { bad: true, .. }) | None) | Err(StoreError::Corrupt(_)) => None,
                 Ok(Some(entry)) => Some(entry),
@@ -288,11 +289,8 @@ impl KvBlocks {
                 Some(entry) => batch.put(Table::Index, key, Entry { stamp, ..entry }.encode()),
                 None => {
                     let size = block.data().len() as u64;
-                    batch.put(
-                        Table::Index,
-                        key.clone(),
-                        Entry { size, stamp, bad: false, leaf: is_dag_pb_leaf(block) }.encode(),
-                    );
+                    let entry = Entry { size, stamp, bad: false, leaf: is_dag_pb_leaf(block) };
+                    batch.put(Table::Index, key.clone(), entry.encode());
                     batch.put(Table::Blocks, key, block.data().clone());
                 }
             }

@@ -29,11 +29,14 @@ pub enum Table {
     Meta,
     /// Multihashes that the running garbage collection found alive.
     Marks,
+    /// What the node knows of the network: peers, provider records, signed values, ledgers. Losing it costs time,
+    /// not data.
+    Net,
 }
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Self; 5] = [Self::Blocks, Self::Index, Self::Pins, Self::Meta, Self::Marks];
+    pub const ALL: [Self; 6] = [Self::Blocks, Self::Index, Self::Pins, Self::Meta, Self::Marks, Self::Net];
 
     /// Name on disk.
     pub fn name(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Table {
             Self::Pins => "pins",
             Self::Meta => "meta",
             Self::Marks => "marks",
+            Self::Net => "net",
         }
     }
 }

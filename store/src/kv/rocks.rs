@@ -8,8 +8,9 @@ use super::{Batch, Durability, Kv, Op, Row, Scan, Table, Usage};
 use crate::StoreError;
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB,
-    DBRawIterator, DBRecoveryMode, ErrorKind, FlushOptions, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
+    CompactOptions, DB, DBRawIterator, DBRecoveryMode, ErrorKind, FlushOptions, LogLevel, Options, ReadOptions,
+    WriteBatch, WriteOptions,
 };
 use std::{
     path::{Path, PathBuf},
@@ -26,6 +27,9 @@ const BLOCK_CACHE: usize = 24 << 20;
 /// Values of `Blocks` from this length on live in blob files. Smaller ones stay in the tree, where a scan of
 /// many tiny files reads them in order.
 const MIN_BLOB: u64 = 4 << 10;
+/// Parts of index and filter, in bytes: a look-up in a large table loads one part, not the whole filter of a file,
+/// which a shard of the cache could not even hold.
+const METADATA_BLOCK: usize = 4 << 10;
 /// Bits of Bloom filter per key: 1 % false positives.
 const BLOOM_BITS: f64 = 10.0;
 /// Files that the database may keep open.
@@ -139,6 +143,10 @@ fn family_options(table: Table, cache: &Cache) -> Options {
     tree.set_block_cache(cache);
     tree.set_bloom_filter(BLOOM_BITS, false);
     tree.set_cache_index_and_filter_blocks(true);
+    tree.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    tree.set_partition_filters(true);
+    tree.set_metadata_block_size(METADATA_BLOCK);
+    tree.set_pin_top_level_index_and_filter(true);
     tree.set_pin_l0_filter_and_index_blocks_in_cache(true);
     tree.set_format_version(5);
     options.set_block_based_table_factory(&tree);
@@ -184,7 +192,7 @@ impl Kv for RocksKv {
             Ok(family) => family,
             Err(error) => return keys.iter().map(|_| Err(error.clone())).collect(),
         };
-        let found = self.db.batched_multi_get_cf(family, keys, false);
+        let found = self.db.batched_multi_get_cf(family, keys, keys.is_sorted());
         found
             .into_iter()
             .map(|value| Ok(value.map_err(|e| translate(&e))?.map(|v| Bytes::copy_from_slice(&v))))

@@ -10,7 +10,6 @@ use crate::process;
 use anyhow::{Context as _, ensure};
 use cairn_store::hash::HashFn;
 use std::{
-    collections::HashMap,
     fs,
     io::Write as _,
     path::Path,
@@ -38,37 +37,21 @@ pub enum Ceiling {
     Cat,
 }
 
-/// Times that were measured so far.
-pub struct Ceilings {
-    runs: usize,
-    known: HashMap<Ceiling, Duration>,
-}
-
-impl Ceilings {
-    /// Medians of so many runs.
-    pub fn new(runs: usize) -> Self {
-        Self { runs, known: HashMap::new() }
-    }
-
-    /// The time of a ceiling.
+impl Ceiling {
+    /// Measures it once: each part by itself.
     ///
     /// # Errors
     /// When it can't be measured.
-    pub fn measure(&mut self, ceiling: Ceiling, fixtures: &mut Fixtures) -> anyhow::Result<Duration> {
-        if ceiling == Ceiling::HashOrWrite {
-            return Ok(self.measure(Ceiling::Hash, fixtures)?.max(self.measure(Ceiling::Write, fixtures)?));
-        }
-        if let Some(known) = self.known.get(&ceiling) {
-            return Ok(*known);
-        }
-        let mut times = Vec::new();
-        for _ in 0..self.runs {
-            times.push(once(ceiling, fixtures)?);
-        }
-        let time = median(times);
-        self.known.insert(ceiling, time);
-        Ok(time)
+    pub fn measure(self, fixtures: &mut Fixtures) -> anyhow::Result<Vec<Duration>> {
+        let parts = if self == Self::HashOrWrite { vec![Self::Hash, Self::Write] } else { vec![self] };
+        parts.into_iter().map(|part| once(part, fixtures)).collect()
     }
+}
+
+/// The ceiling, from several measurements: the slowest part, each by its median.
+pub fn slowest_part(rounds: &[Vec<Duration>]) -> Option<Duration> {
+    let parts = rounds.first()?.len();
+    (0..parts).map(|part| median(rounds.iter().filter_map(|round| round.get(part).copied()).collect())).max()
 }
 
 fn once(ceiling: Ceiling, fixtures: &mut Fixtures) -> anyhow::Result<Duration> {

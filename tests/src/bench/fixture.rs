@@ -28,6 +28,8 @@ pub enum Fixture {
     Tiny,
     /// 14,000 files of one block each.
     Blocks,
+    /// The big file and the tiny ones.
+    Mixed,
     /// One file in a million blocks.
     Million,
 }
@@ -99,8 +101,9 @@ impl Fixtures {
         Ok(car.to_string_lossy().into_owned())
     }
 
-    fn make(&self, fixture: Fixture, path: &Path) -> io::Result<()> {
-        let many = |count: usize| count / self.divide;
+    fn make(&mut self, fixture: Fixture, path: &Path) -> io::Result<()> {
+        let divide = self.divide;
+        let many = |count: usize| count / divide;
         match fixture {
             Fixture::None => fs::create_dir(path),
             Fixture::Big => big_file(path, self.big),
@@ -108,6 +111,12 @@ impl Fixtures {
             Fixture::Files => files(path, many(10_000), |i| 1_000 + i * 7_919 % 17_000),
             Fixture::Tiny => files(path, many(100_000), |i| 8 + i % 13),
             Fixture::Blocks => files(path, many(14_000), |i| 500 + i * 7_919 % 8_000),
+            Fixture::Mixed => {
+                let big = self.path(Fixture::Big).map_err(io::Error::other)?;
+                fs::create_dir(path)?;
+                fs::hard_link(big, path.join("big"))?;
+                files(&path.join("tiny"), many(100_000), |i| 8 + i % 13)
+            }
             Fixture::Million => big_file(path, 256 * many(1_000_000) as u64),
         }
     }

@@ -117,9 +117,15 @@ pub const ITEMS: [Item; 14] = [
     .any_output(),
     item("gc", "`repo gc`, 14,000 blocks", "3 × Kubo", (Fixture::Blocks, Start::Garbage), &["repo", "gc", "-q"])
         .any_output(),
-    item("verify", "`repo verify`, 1 GiB", "3 × Kubo", (Fixture::Big, Start::Loaded), &["repo", "verify"])
-        .ceiling(Ceiling::Hash)
-        .any_output(),
+    item(
+        "verify",
+        "`repo verify`, 1 GiB and 100,000 small blocks",
+        "3 × Kubo",
+        (Fixture::Mixed, Start::Loaded),
+        &["repo", "verify"],
+    )
+    .ceiling(Ceiling::Hash)
+    .any_output(),
     item(
         "export",
         "`dag export` 1 GiB",

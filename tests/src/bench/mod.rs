@@ -15,11 +15,10 @@ use crate::{
     process::{self, Printed, Usage},
 };
 use anyhow::{Context as _, ensure};
-use ceiling::Ceilings;
 use fixture::{Fixture, Fixtures};
 use item::{Item, Start};
 use report::{Measured, Row};
-use std::{collections::HashMap, process::Command, time::Duration};
+use std::{collections::HashMap, path::PathBuf, process::Command, time::Duration};
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -48,10 +47,15 @@ pub struct Bench {
     config: Config,
     racers: Vec<Racer>,
     fixtures: Fixtures,
-    ceilings: Ceilings,
     /// Repositories that hold a fixture, by racer.
     loaded: HashMap<(&'static str, Fixture), (Node, String)>,
+    /// Repositories and output of the item that is being measured: removed when it is done.
+    spent: (Vec<Node>, Vec<PathBuf>),
 }
+
+/// How long after files were deleted the next item begins. For five seconds ext4 does not use their inodes again
+/// and searches past them, one by one, whenever a file is made.
+const REST: Duration = Duration::from_secs(6);
 
 impl Bench {
     /// Sets up the racers that are there.
@@ -67,8 +71,7 @@ impl Bench {
             }
         }
         let fixtures = Fixtures::new(&config)?;
-        let ceilings = Ceilings::new(config.runs);
-        Ok(Self { config, racers, fixtures, ceilings, loaded: HashMap::new() })
+        Ok(Self { config, racers, fixtures, loaded: HashMap::new(), spent: Default::default() })
     }
 
     /// Measures an item with every racer.
@@ -79,7 +82,10 @@ impl Bench {
         let racers: Vec<Racer> = self.racers.iter().filter(|r| item.pebble || r.name != "pebble").cloned().collect();
         let mut times: HashMap<&'static str, Vec<Usage>> = HashMap::new();
         let mut printed: HashMap<&'static str, Printed> = HashMap::new();
+        let mut ceilings = Vec::new();
         for _ in 0..self.config.runs {
+            // In turn with the programs: the speed of a shared disk changes from minute to minute.
+            ceilings.extend(item.ceiling.map(|c| c.measure(&mut self.fixtures)).transpose()?);
             for racer in &racers {
                 let (usage, output) =
                     self.once(item, racer).with_context(|| format!("{} with {}", item.key, racer.name))?;
@@ -97,7 +103,8 @@ impl Bench {
                 );
             }
         }
-        let ceiling = item.ceiling.map(|c| self.ceilings.measure(c, &mut self.fixtures)).transpose()?;
+        let ceiling = ceiling::slowest_part(&ceilings);
+        self.rest();
         let measured = times.into_iter().map(|(name, runs)| (name, Measured::median(runs))).collect();
         Ok(Row { item: *item, measured, ceiling })
     }
@@ -109,30 +116,47 @@ impl Bench {
                 let node = Node::with_profile(racer.program.clone(), racer.profile);
                 let result = timed(&node, &fill(item.args, &path, ""))?;
                 let root = String::from_utf8_lossy(&result.1.head).trim().to_owned();
-                if !item.args.contains(&"-n") {
-                    self.loaded.insert((racer.name, item.fixture), (node, root));
-                }
+                let key = (racer.name, item.fixture);
+                let before =
+                    if item.args.contains(&"-n") { Some((node, root)) } else { self.loaded.insert(key, (node, root)) };
+                self.spent.0.extend(before.map(|(node, _)| node));
                 Ok(result)
             }
             Start::Loaded => {
+                let number = self.spent.1.len();
                 let (node, root) = self.loaded(item.fixture, racer)?;
-                let out = node.work().join("out").to_string_lossy().into_owned();
-                let result = timed(node, &fill(item.args, &out, root))?;
-                let _ = std::fs::remove_dir_all(&out);
+                let out = node.work().join(format!("out-{number}"));
+                let result = timed(node, &fill(item.args, &out.to_string_lossy(), root))?;
+                self.spent.1.push(out);
                 Ok(result)
             }
             Start::Garbage => {
                 let path = self.fixtures.path(item.fixture)?;
                 let node = Node::with_profile(racer.program.clone(), racer.profile);
                 node.ok(["add", "-Q", "-r", "--pin=false", &path]);
-                timed(&node, &fill(item.args, "", ""))
+                let result = timed(&node, &fill(item.args, "", ""));
+                self.spent.0.push(node);
+                result
             }
             Start::Archive => {
                 let car = self.fixtures.archive(item.fixture)?;
                 let node = Node::with_profile(racer.program.clone(), racer.profile);
-                timed(&node, &fill(item.args, &car, ""))
+                let result = timed(&node, &fill(item.args, &car, ""));
+                self.spent.0.push(node);
+                result
             }
         }
+    }
+
+    /// Removes what an item left, and lets the file system forget it.
+    fn rest(&mut self) {
+        let (nodes, outputs) = std::mem::take(&mut self.spent);
+        drop(nodes);
+        for output in outputs {
+            let _ = std::fs::remove_dir_all(output);
+        }
+        settle();
+        std::thread::sleep(REST);
     }
 
     fn loaded(&mut self, fixture: Fixture, racer: &Racer) -> anyhow::Result<(&Node, &str)> {

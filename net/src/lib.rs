@@ -1,0 +1,6 @@
+//! A libp2p node: it finds, serves and fetches blocks, and knows names, on the public IPFS protocols.
+//!
+//! Whoever holds blocks or asks for them sees [`cairn_store::fetch::Fetch`] and [`cairn_store::names::Names`];
+//! nobody outside of this crate and the program sees libp2p.
+
+pub mod routing;
