@@ -23,6 +23,18 @@ pub enum StoreError {
         /// The configured limit in bytes.
         max: u64,
     },
+    /// The write-ahead log is not what was synced: opening the repository would drop what was acknowledged.
+    #[error(
+        "the log {file} is damaged: its bytes {from} to {to} were written and synced, and can't be read any more. The last changes of the repository, acknowledged pins and blocks among them, may be lost. `cairn repo fsck --repair` opens it with what can be read; `cairn pin verify` then says what the pins lack"
+    )]
+    DamagedLog {
+        /// The file.
+        file: String,
+        /// Where the damage begins, in bytes.
+        from: u64,
+        /// Bytes that were synced.
+        to: u64,
+    },
     /// Bytes on the disk are not what was written.
     #[error("corrupt data in the repository: {0}; run `cairn repo verify`")]
     Corrupt(String),

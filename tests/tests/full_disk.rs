@@ -8,8 +8,8 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Room for the database and some objects, in MiB.
-const DISK_MIB: u64 = 160;
+/// Room for the database, its reserve of 64 MiB, and some objects, in MiB.
+const DISK_MIB: u64 = 224;
 const OBJECT: usize = 5 << 20;
 
 /// A small file system of its own, gone when dropped.
@@ -86,9 +86,36 @@ fn store(disk: &SmallDisk) -> Store {
     store
 }
 
-fn fill(path: &Path) {
-    let mut file = fs::File::create(path).expect("the small disk is writable");
-    std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("it ends when the disk is full");
+/// What others write to the disk.
+struct Ballast {
+    dir: PathBuf,
+    files: usize,
+}
+
+impl Ballast {
+    fn new(disk: &Path) -> Self {
+        let dir = disk.join("ballast");
+        fs::create_dir(&dir).expect("the small disk is writable");
+        Self { dir, files: 0 }
+    }
+
+    /// Takes every byte that is free.
+    fn fill(&mut self) {
+        self.files += 1;
+        // A name may be too much already.
+        let Ok(mut file) = fs::File::create(self.dir.join(self.files.to_string())) else { return };
+        std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("it ends when the disk is full");
+    }
+
+    fn remove(&self) {
+        fs::remove_dir_all(&self.dir).expect("the small disk is writable");
+    }
+}
+
+/// Bytes that are free.
+fn available(disk: &Path) -> u64 {
+    let stat = rustix::fs::statvfs(disk).expect("the small disk can be examined");
+    stat.f_bavail * stat.f_frsize
 }
 
 #[test]
@@ -120,18 +147,52 @@ fn a_store_that_fills_its_disk_says_so_and_recovers_by_collecting() {
     }
 }
 
+/// Not a byte is free, and what the program frees by the way is taken at once.
 #[test]
-fn a_disk_that_others_fill_to_the_last_byte_does_no_harm() {
+fn a_disk_that_others_fill_to_the_last_byte_is_read_unpinned_and_collected() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let store = store(&disk);
+    let added: Vec<String> = (0..8).map(|number| store.add(number).expect("there is space")).collect();
+    let mut ballast = Ballast::new(disk.path());
+    ballast.fill();
+
+    let error = store.add(100).expect_err("there is no space");
+    assert!(error.to_lowercase().contains("space"), "the message must name the reason: {error}");
+    // As many small ones as would fill the reserve are refused too.
+    let small = store.files.path().join("small");
+    for number in 0..20 {
+        fs::write(&small, format!("small {number}")).expect("the temporary directory is writable");
+        assert!(!store.run(&["add", "-Q", &small.to_string_lossy()]).status.success());
+        ballast.fill();
+    }
+    for (number, cid) in added.iter().enumerate() {
+        store.assert_whole(number, cid);
+        ballast.fill();
+    }
+    store.ok(&["pin", "verify"]);
+    let (gone, kept) = added.split_at(7);
+    for cid in gone {
+        store.ok(&["pin", "rm", cid]);
+        ballast.fill();
+    }
+    let before = available(disk.path());
+    store.ok(&["repo", "gc", "-q"]);
+    let freed = available(disk.path()).saturating_sub(before);
+    assert!(freed > 20 << 20, "only {freed} bytes came back");
+    store.assert_whole(7, &kept[0]);
+    store.ok(&["repo", "verify"]);
+    store.ok(&["repo", "fsck"]);
+}
+
+#[test]
+fn a_disk_that_others_filled_takes_more_once_there_is_space_again() {
     let Some(disk) = SmallDisk::mount() else { return };
     let store = store(&disk);
     let first = store.add(0).expect("there is space");
-    let ballast = disk.path().join("ballast");
-    fill(&ballast);
-
-    let error = store.add(1).expect_err("there is no space");
-    assert!(error.to_lowercase().contains("space"), "the message must name the reason: {error}");
-
-    fs::remove_file(&ballast).expect("the small disk is writable");
+    let mut ballast = Ballast::new(disk.path());
+    ballast.fill();
+    store.add(1).expect_err("there is no space");
+    ballast.remove();
     store.assert_whole(0, &first);
     let second = store.add(1).expect("there is space again");
     store.assert_whole(1, &second);

@@ -91,6 +91,11 @@ impl<K: Kv> Kv for FaultyKv<K> {
         self.inner.flush()
     }
 
+    fn sync(&self) -> Result<(), StoreError> {
+        self.step()?;
+        self.inner.sync()
+    }
+
     fn usage(&self) -> Result<Usage, StoreError> {
         self.step()?;
         self.inner.usage()

@@ -171,6 +171,14 @@ pub trait Kv: Send + Sync {
     /// When the disk refuses; nothing may be acknowledged then.
     fn flush(&self) -> Result<(), StoreError>;
 
+    /// Makes everything that was written with [`Durability::Logged`] durable.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing may be acknowledged then.
+    fn sync(&self) -> Result<(), StoreError> {
+        self.flush()
+    }
+
     /// Space in use.
     ///
     /// # Errors

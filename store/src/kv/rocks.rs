@@ -4,68 +4,88 @@
 //! compaction. All column families are flushed together (atomic flush): a bulk import skips the write-ahead
 //! log, and a crash in the middle of it must not leave index rows without their bytes.
 
+mod log;
+mod options;
+mod reserve;
+
 use super::{Batch, Durability, Kv, Op, Row, Scan, Table, Usage};
 use crate::StoreError;
 use bytes::Bytes;
+use log::SyncedLog;
+use options::BLOCKS_BUFFER;
+use reserve::Reserve;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
-    CompactOptions, DB, DBRawIterator, DBRecoveryMode, ErrorKind, FlushOptions, LogLevel, Options, ReadOptions,
-    WriteBatch, WriteOptions,
+    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, DBRawIterator, DBRecoveryMode, ErrorKind,
+    FlushOptions, ReadOptions, WriteBatch, WriteOptions,
 };
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Memtable of `Blocks` in bytes; two of them: one fills while the other is written to the disk.
-const BLOCKS_BUFFER: usize = 24 << 20;
-/// Memtable of the other tables in bytes.
-const SMALL_BUFFER: usize = 8 << 20;
-/// Cache of index, filter and data blocks of the tree, in bytes. Blob values are never cached here: the page
-/// cache of the system does that better.
-const BLOCK_CACHE: usize = 24 << 20;
-/// Values of `Blocks` from this length on live in blob files. Smaller ones stay in the tree, where a scan of
-/// many tiny files reads them in order.
-const MIN_BLOB: u64 = 4 << 10;
-/// Parts of index and filter, in bytes: a look-up in a large table loads one part, not the whole filter of a file,
-/// which a shard of the cache could not even hold.
-const METADATA_BLOCK: usize = 4 << 10;
-/// Bits of Bloom filter per key: 1 % false positives.
-const BLOOM_BITS: f64 = 10.0;
-/// Files that the database may keep open.
-const MAX_OPEN_FILES: i32 = 512;
-/// The write-ahead log is turned over at this size in bytes; it bounds the work of opening after a crash.
-const MAX_WAL: u64 = 24 << 20;
-/// Dirty pages are handed to the disk in pieces of this many bytes, so that the final sync finds little to do.
-const SYNC_PIECE: u64 = 1 << 20;
 /// A write is refused when it would leave less than this on the disk, in bytes: room for the log, a flush and
 /// a collection's tombstones.
 const RESERVE: u64 = 16 << 20;
-/// Batches below this many bytes are not refused for the reserve: tombstones must go through on a full disk.
-const SMALL_BATCH: usize = 64 << 10;
 /// Bytes that RocksDB adds to a row of a batch: type, table and lengths.
 const ROW_OVERHEAD: usize = 16;
 /// Share of dead bytes in blob files from which [`Kv::reclaim`] rewrites the live ones.
 const REWRITE_FROM: f64 = 0.25;
+/// Steps in which live bytes are rewritten when the disk has no room for all of them at once.
+const REWRITE_STEPS: usize = 32;
 
 /// Tables in RocksDB.
 pub struct RocksKv {
     db: DB,
     path: PathBuf,
+    synced: SyncedLog,
     /// Bytes handed over since the last flush: an upper bound of what the next one will write.
     unflushed: AtomicU64,
+    /// IMPORTANT: after `db`, whose end frees space that this takes.
+    reserve: Reserve,
 }
 
 impl RocksKv {
-    /// Opens the database in that directory, and makes it if there is none.
+    /// Opens the database in that directory, and makes it if there is none. On a full disk the space that was kept
+    /// aside is used.
+    ///
+    /// # Errors
+    /// [`StoreError::DamagedLog`] when something that was acknowledged would be lost, or that of the disk.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        log::check(path)?;
+        // After a power cut the log may end in a torn record that nobody was told of.
+        Self::recover(path, DBRecoveryMode::PointInTime)
+    }
+
+    /// As [`RocksKv::open`], with a damaged log: what can't be read of it is left out.
     ///
     /// # Errors
     /// When it can't be opened.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let cache = Cache::new_lru_cache(BLOCK_CACHE);
-        let families = Table::ALL.map(|t| ColumnFamilyDescriptor::new(t.name(), family_options(t, &cache)));
-        let db = DB::open_cf_descriptors(&database_options(), path, families).map_err(|e| translate(&e))?;
-        Ok(Self { db, path: path.to_owned(), unflushed: AtomicU64::new(0) })
+    pub fn salvage(path: &Path) -> Result<Self, StoreError> {
+        match Self::recover(path, DBRecoveryMode::SkipAnyCorruptedRecord) {
+            // RocksDB sometimes takes what is behind the damage for a part of what is before it. Then what is before
+            // it has to do.
+            Err(StoreError::Corrupt(_)) => Self::recover(path, DBRecoveryMode::PointInTime),
+            other => other,
+        }
+    }
+
+    fn recover(path: &Path, mode: DBRecoveryMode) -> Result<Self, StoreError> {
+        let reserve = Reserve::open(path);
+        let open = |mode| {
+            DB::open_cf_descriptors(&options::database(mode), path, options::families()).map_err(|e| translate(&e))
+        };
+        if reserve::free(path).is_ok_and(|free| free < RESERVE) {
+            reserve.release();
+        }
+        let opened = match (open)(mode) {
+            // A quota, or somebody who was quicker.
+            Err(StoreError::NoSpace { .. }) if reserve.release() => (open)(mode),
+            other => other,
+        };
+        let db = opened?;
+        reserve.restore(RESERVE);
+        let synced = SyncedLog::start(path);
+        Ok(Self { db, path: path.to_owned(), synced, unflushed: AtomicU64::new(0), reserve })
     }
 
     fn family(&self, table: Table) -> Result<&ColumnFamily, StoreError> {
@@ -74,16 +94,19 @@ impl RocksKv {
             .ok_or_else(|| StoreError::Corrupt(format!("the database has no table {}", table.name())))
     }
 
-    /// Refuses a write that the disk has no room for, before RocksDB meets the full disk half-way.
+    /// Refuses a write that the disk has no room for, before RocksDB meets the full disk half-way. What is needed to
+    /// make room (deletions, pins, marks) may use the reserve.
     fn check_space(&self, batch: &Batch) -> Result<(), StoreError> {
-        if batch.bytes() < SMALL_BATCH {
+        let free = reserve::free(&self.path)?;
+        let bytes = batch.bytes() as u64;
+        if !fills_the_disk(batch) {
+            if free < bytes + RESERVE {
+                self.reserve.release();
+            }
             return Ok(());
         }
-        let stat = rustix::fs::statvfs(&self.path)
-            .map_err(|e| StoreError::io(format!("cannot examine {}", self.path.display()), e.into()))?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         let pending = self.unflushed.load(Ordering::Relaxed).min(2 * BLOCKS_BUFFER as u64);
-        let needed = pending + batch.bytes() as u64 + RESERVE;
+        let needed = pending + bytes + RESERVE + self.reserve.missing();
         if free < needed {
             return Err(StoreError::NoSpace { detail: format!("{free} bytes are free, {needed} are needed") });
         }
@@ -110,59 +133,43 @@ impl RocksKv {
         Ok(())
     }
 
-    fn collect_blobs(&self, on: bool) -> Result<(), StoreError> {
+    /// Rewrites live bytes of blob files that are largely dead, the oldest files first: all of them at once, or in
+    /// steps that the disk has room for.
+    fn rewrite_blobs(&self) -> Result<(), StoreError> {
         let family = self.family(Table::Blocks)?;
-        let on = if on { "true" } else { "false" };
-        self.db.set_options_cf(family, &[("enable_blob_garbage_collection", on)]).map_err(|e| translate(&e))
+        let set = |name: &str, value: &str| self.db.set_options_cf(family, &[(name, value)]).map_err(|e| translate(&e));
+        for _ in 0..REWRITE_STEPS {
+            let (garbage, total) = self.blob_garbage()?;
+            if garbage as f64 <= REWRITE_FROM * total as f64 {
+                return Ok(());
+            }
+            let room = reserve::free(&self.path)?.saturating_sub(RESERVE / 2);
+            let share = (room as f64 / 2.0 / total.saturating_sub(garbage).max(1) as f64).min(1.0);
+            if share * (REWRITE_STEPS as f64) < 1.0 {
+                tracing::warn!(garbage, room, "there is no room to rewrite files that are partly dead: free some space");
+                return Ok(());
+            }
+            set("blob_garbage_collection_age_cutoff", &share.to_string())?;
+            set("enable_blob_garbage_collection", "true")?;
+            let compacted = self.compact(Table::Blocks);
+            set("enable_blob_garbage_collection", "false")?;
+            compacted?;
+        }
+        Ok(())
     }
 }
 
-fn database_options() -> Options {
-    let mut options = Options::default();
-    options.create_if_missing(true);
-    options.create_missing_column_families(true);
-    options.set_atomic_flush(true);
-    // After a power cut the log may end in a torn record that nobody was told of.
-    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-    options.set_max_total_wal_size(MAX_WAL);
-    options.set_max_open_files(MAX_OPEN_FILES);
-    options.set_max_background_jobs(2);
-    options.set_bytes_per_sync(SYNC_PIECE);
-    options.set_wal_bytes_per_sync(SYNC_PIECE);
-    options.set_skip_stats_update_on_db_open(true);
-    options.set_stats_dump_period_sec(0);
-    options.set_stats_persist_period_sec(0);
-    options.set_keep_log_file_num(2);
-    options.set_log_level(LogLevel::Error);
-    options
+impl Drop for RocksKv {
+    fn drop(&mut self) {
+        if self.synced.behind() && self.db.flush_wal(true).is_ok() {
+            self.synced.all_synced();
+        }
+    }
 }
 
-fn family_options(table: Table, cache: &Cache) -> Options {
-    let mut options = Options::default();
-    let mut tree = BlockBasedOptions::default();
-    tree.set_block_cache(cache);
-    tree.set_bloom_filter(BLOOM_BITS, false);
-    tree.set_cache_index_and_filter_blocks(true);
-    tree.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
-    tree.set_partition_filters(true);
-    tree.set_metadata_block_size(METADATA_BLOCK);
-    tree.set_pin_top_level_index_and_filter(true);
-    tree.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    tree.set_format_version(5);
-    options.set_block_based_table_factory(&tree);
-    // Content is hashed, compressed or random more often than not, and its keys always are.
-    options.set_compression_type(rocksdb::DBCompressionType::None);
-    options.set_write_buffer_size(if table == Table::Blocks { BLOCKS_BUFFER } else { SMALL_BUFFER });
-    options.set_max_write_buffer_number(2);
-    if table == Table::Blocks {
-        options.set_enable_blob_files(true);
-        options.set_min_blob_size(MIN_BLOB);
-        // Collected on demand only: the default would rewrite live blocks in the middle of an import.
-        options.set_enable_blob_gc(false);
-        options.set_blob_gc_age_cutoff(1.0);
-        options.set_blob_gc_force_threshold(1.0);
-    }
-    options
+/// Whether a batch stores what somebody wants to keep, and not only what is needed to make room.
+fn fills_the_disk(batch: &Batch) -> bool {
+    batch.ops().iter().any(|op| matches!(op, Op::Put(Table::Blocks | Table::Net, ..)))
 }
 
 fn translate(error: &rocksdb::Error) -> StoreError {
@@ -215,7 +222,14 @@ impl Kv for RocksKv {
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
         options.disable_wal(durability == Durability::Buffered);
-        self.db.write_opt(rows, &options).map_err(|e| translate(&e))?;
+        if durability == Durability::Buffered {
+            self.db.write_opt(rows, &options).map_err(|e| translate(&e))?;
+        } else {
+            let writing = self.synced.begin();
+            let written = self.db.write_opt(rows, &options).map_err(|e| translate(&e));
+            self.synced.end(&writing, written.is_ok() && durability == Durability::Synced);
+            written?;
+        }
         self.unflushed.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
@@ -247,6 +261,10 @@ impl Kv for RocksKv {
         Ok(())
     }
 
+    fn sync(&self) -> Result<(), StoreError> {
+        self.db.flush_wal(true).map_err(|e| translate(&e))
+    }
+
     fn usage(&self) -> Result<Usage, StoreError> {
         let context = || format!("cannot examine {}", self.path.display());
         let mut total = 0;
@@ -258,18 +276,16 @@ impl Kv for RocksKv {
     }
 
     fn reclaim(&self) -> Result<(), StoreError> {
+        if reserve::free(&self.path)? < 2 * RESERVE {
+            self.reserve.release();
+        }
         self.flush()?;
         self.compact(Table::Index)?;
         self.compact(Table::Marks)?;
         // Drops the tombstones, and with them every blob file in which nothing is alive.
         self.compact(Table::Blocks)?;
-        let (garbage, total) = self.blob_garbage()?;
-        if garbage as f64 > REWRITE_FROM * total as f64 {
-            self.collect_blobs(true)?;
-            let compacted = self.compact(Table::Blocks);
-            self.collect_blobs(false)?;
-            compacted?;
-        }
+        self.rewrite_blobs()?;
+        self.reserve.restore(RESERVE);
         Ok(())
     }
 }
