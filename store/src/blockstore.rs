@@ -3,6 +3,10 @@
 //! Two rows stand for a block: its bytes in `Blocks`, and in `Index` its length, flags and stamp (see
 //! [`crate::session`]). `has`, `size`, scans and the sweep of a collection read only the index.
 
+mod bulk;
+
+pub use bulk::Bulk;
+
 use crate::{
     Block, Cid, Multihash, StoreError,
     cid::codec,
@@ -11,6 +15,7 @@ use crate::{
     session::{Epochs, Session},
     unflushed::Unflushed,
 };
+use bulk::Quota;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -22,10 +27,6 @@ const EPOCH_KEY: &[u8] = b"\x01epoch";
 const FLAG_BAD: u8 = 1;
 /// As dag-pb this block has no links: walks need not read it.
 const FLAG_LEAF: u8 = 2;
-/// A bulk writer keeps this many bytes before it stops hoping to finish in one logged batch, and hands over
-/// batches of this size afterwards. One 4 MiB window of an import.
-const BULK_WINDOW: usize = 4 << 20;
-
 /// Key of a block in `Blocks` and in `Index`.
 pub fn key(hash: &Multihash) -> Vec<u8> {
     let mut key = Vec::with_capacity(2 + 2 + usize::from(hash.size()));
@@ -203,6 +204,7 @@ pub struct KvBlocks {
     unflushed: Unflushed,
     on_corrupt: OnCorrupt,
     hash_on_read: bool,
+    quota: Quota,
 }
 
 impl KvBlocks {
@@ -224,6 +226,7 @@ impl KvBlocks {
             unflushed: Unflushed::default(),
             on_corrupt: Box::new(|cid, why| tracing::error!(%cid, why, "a stored block is corrupt")),
             hash_on_read: false,
+            quota: Quota::default(),
         })
     }
 
@@ -231,6 +234,14 @@ impl KvBlocks {
     #[must_use]
     pub fn hash_on_read(mut self, on: bool) -> Self {
         self.hash_on_read = on;
+        self
+    }
+
+    /// Ends imports that find more than `max` bytes in the tables while they write (`Datastore.StorageMax`). They may
+    /// pass it by what the tables hold in memory and by [`Bulk::CHECK_EVERY`].
+    #[must_use]
+    pub fn storage_max(mut self, max: u64) -> Self {
+        self.quota = Quota::new(max);
         self
     }
 
@@ -255,7 +266,8 @@ impl KvBlocks {
         self.kv.get(Table::Index, key)?.map(|bytes| Entry::decode(&bytes)).transpose()
     }
 
-    /// Makes every block that can be found durable: before something that names them is acknowledged.
+    /// Makes every block that can be found durable, given that a synced write follows: before something that names
+    /// them is written so, and acknowledged.
     ///
     /// # Errors
     /// When the disk refuses; nothing may be acknowledged then.
@@ -300,7 +312,10 @@ impl KvBlocks {
 
     /// Writes what [`KvBlocks::stage`] staged.
     fn write_staged(&self, batch: Batch, relies: bool, durability: Durability) -> Result<(), StoreError> {
-        if durability == Durability::Buffered && !batch.is_empty() {
+        if durability == Durability::Buffered {
+            if batch.is_empty() {
+                return Ok(());
+            }
             let _unlogged = self.unflushed.enter();
             return self.kv.write(batch, durability);
         }
@@ -308,7 +323,11 @@ impl KvBlocks {
         if relies {
             self.settle()?;
         }
-        if batch.is_empty() { Ok(()) } else { self.kv.write(batch, durability) }
+        if !batch.is_empty() {
+            return self.unflushed.log(self.kv.as_ref(), batch, durability);
+        }
+        // Whoever stored them before may have asked for less.
+        if relies && durability == Durability::Synced { self.unflushed.sync(self.kv.as_ref()) } else { Ok(()) }
     }
 
     /// What a read of bytes means: bytes that fail a check are reported, and missing from then on.
@@ -363,7 +382,7 @@ impl KvBlocks {
 
     /// A writer for an import: see [`Bulk`].
     pub fn bulk(self: &Arc<Self>) -> Bulk {
-        Bulk { _session: self.session(), blocks: Arc::clone(self), pending: Vec::new(), bytes: 0, spilled: false }
+        Bulk::new(self)
     }
 }
 
@@ -447,73 +466,6 @@ impl Blockstore for KvBlocks {
     }
 }
 
-/// Writes the blocks of one import.
-///
-/// A small import becomes one logged, synced batch together with its pin. A large one skips the log, half of
-/// whose cost it would be, and is flushed and synced as a whole before [`Bulk::commit`] writes the pin. Until
-/// then nothing names the blocks: an import that dies leaves only garbage for the next collection.
-pub struct Bulk {
-    /// IMPORTANT: held until the pin is durable (rule 2 of [`crate::session`]).
-    _session: Session,
-    blocks: Arc<KvBlocks>,
-    pending: Vec<Block>,
-    bytes: usize,
-    spilled: bool,
-}
-
-impl Bulk {
-    /// Takes blocks; they may stay in memory up to one window.
-    ///
-    /// # Errors
-    /// When the disk refuses; the import has failed then.
-    pub fn put_many(&mut self, blocks: Vec<Block>) -> Result<(), StoreError> {
-        self.bytes += blocks.iter().map(|b| b.data().len() + ROW_COST).sum::<usize>();
-        self.pending.extend(blocks);
-        if self.bytes >= BULK_WINDOW {
-            self.spill()?;
-        }
-        Ok(())
-    }
-
-    fn spill(&mut self) -> Result<(), StoreError> {
-        self.spilled = true;
-        // IMPORTANT: blocks are let go of only once they are written. A caller may commit what it has after an
-        // error, and the pins that it commits then may need them.
-        self.blocks.put_many(&self.pending, Durability::Buffered)?;
-        self.pending.clear();
-        self.bytes = 0;
-        Ok(())
-    }
-
-    /// Makes all of it durable, and then, or in the same step, `extra`: the pins. More blocks may follow, and
-    /// another commit; the session ends when this is dropped.
-    ///
-    /// # Errors
-    /// When the disk refuses; nothing of `extra` was written then.
-    pub fn commit(&mut self, extra: Batch) -> Result<(), StoreError> {
-        if self.spilled {
-            self.spill()?;
-            self.blocks.settle()?;
-            self.spilled = false;
-            if !extra.is_empty() {
-                self.blocks.kv.write(extra, Durability::Synced)?;
-            }
-        } else {
-            let _adopting = self.blocks.epochs.adopt();
-            let mut batch = Batch::new();
-            let relies = self.blocks.stage(&self.pending, &mut batch)?;
-            batch.append(extra);
-            self.blocks.write_staged(batch, relies, Durability::Synced)?;
-            self.pending.clear();
-            self.bytes = 0;
-        }
-        Ok(())
-    }
-}
-
-/// What a block costs besides its bytes, in bytes of memory, for the sake of many tiny blocks.
-const ROW_COST: usize = 400;
-
 /// A block that was read, as plain bytes.
 impl From<Block> for Bytes {
     fn from(block: Block) -> Self {
@@ -554,25 +506,6 @@ mod tests {
         assert!(!store.has(b.cid().hash()).expect("reads"));
         store.put(&b).expect("puts");
         assert!(store.has(b.cid().hash()).expect("reads"));
-    }
-
-    #[test]
-    fn a_bulk_import_shows_nothing_of_its_pin_before_commit() {
-        let store = store();
-        let mut bulk = store.bulk();
-        // Larger than a window, so that it spills.
-        let blocks: Vec<Block> = (0..20).map(|i| block(&format!("{i}").repeat(300_000))).collect();
-        for b in &blocks {
-            bulk.put_many(vec![b.clone()]).expect("puts");
-        }
-        let mut pin = Batch::new();
-        pin.put(Table::Pins, b"p".to_vec(), b"1".to_vec());
-        assert_eq!(store.kv().get(Table::Pins, b"p").expect("reads"), None);
-        bulk.commit(pin).expect("commits");
-        assert!(store.kv().get(Table::Pins, b"p").expect("reads").is_some());
-        for b in &blocks {
-            assert_eq!(store.get(b.cid()).expect("reads").expect("is here").data(), b.data());
-        }
     }
 
     #[test]
