@@ -8,7 +8,7 @@ use cairn_store::{
     blockstore::KvBlocks,
     config::Config,
     fetch::{Fetch, Offline},
-    repo::{Location, Repo},
+    repo::{Location, Repo, RepoError},
 };
 use std::{
     cell::OnceCell,
@@ -123,6 +123,20 @@ impl Ctx {
         }
         let repo = self.open_repo()?;
         Ok(self.repo.get_or_init(|| repo))
+    }
+
+    /// The repository; if its log is damaged, opened with what can be read of that. Says whether it was.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    pub fn repo_or_salvage(&self) -> anyhow::Result<(&Repo, bool)> {
+        match self.repo() {
+            Err(error) if matches!(error.downcast_ref(), Some(RepoError::Store(StoreError::DamagedLog { .. }))) => {
+                let repo = Repo::salvage(self.location()?)?;
+                Ok((self.repo.get_or_init(|| repo), true))
+            }
+            other => Ok((other?, false)),
+        }
     }
 
     /// The repository, opened now, and made, with a notice, if there is none.

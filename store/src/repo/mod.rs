@@ -24,6 +24,7 @@ use crate::{
     blockstore::KvBlocks,
     config::{Config, ConfigError},
     kv::{Kv, RocksKv},
+    pin::Pins,
 };
 use lock::Lock;
 use std::{
@@ -157,12 +158,13 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for Location {
     }
 }
 
-/// An open repository. One process at a time holds it.
+/// An open repository. One process at a time holds it, and all threads of that process may use it at once.
 pub struct Repo {
     location: Location,
     config: Config,
     kv: Arc<dyn Kv>,
     blocks: Arc<KvBlocks>,
+    pins: Pins,
     new: bool,
     /// Dropped last.
     _lock: Lock,
@@ -174,7 +176,18 @@ impl Repo {
     /// # Errors
     /// When there is none, it is in use, belongs to Kubo or to a later release, or can't be opened.
     pub fn open(location: impl Into<Location>) -> Result<Self, RepoError> {
-        let location = location.into();
+        Self::open_by(location.into(), RocksKv::open)
+    }
+
+    /// Opens a repository whose log is damaged ([`StoreError::DamagedLog`]), as far as it can be read.
+    ///
+    /// # Errors
+    /// As [`Repo::open`].
+    pub fn salvage(location: impl Into<Location>) -> Result<Self, RepoError> {
+        Self::open_by(location.into(), RocksKv::salvage)
+    }
+
+    fn open_by(location: Location, open: OpenTables) -> Result<Self, RepoError> {
         if !location.exists()? {
             return Err(RepoError::Missing(location.dir));
         }
@@ -184,7 +197,7 @@ impl Repo {
         }
         let config = Config::load(&location.config)?;
         config.check()?;
-        Self::with(location, config, lock, false)
+        Self::with(location, config, lock, open, false)
     }
 
     /// Makes a repository with that configuration, and opens it.
@@ -200,7 +213,7 @@ impl Repo {
             return Err(RepoError::Exists(location.config));
         }
         version::write(&location.dir, VERSION)?;
-        let repo = Self::with(location, config, lock, true)?;
+        let repo = Self::with(location, config, lock, RocksKv::open, true)?;
         // IMPORTANT: last, because it is what makes the directory a repository.
         repo.config.save(&repo.location.config)?;
         Ok(repo)
@@ -222,13 +235,21 @@ impl Repo {
         Self::init(location, config)
     }
 
-    fn with(location: Location, config: Config, lock: Lock, new: bool) -> Result<Self, RepoError> {
+    fn with(
+        location: Location,
+        config: Config,
+        lock: Lock,
+        open: OpenTables,
+        new: bool,
+    ) -> Result<Self, RepoError> {
         let start = Instant::now();
-        let kv = open_kv(&location.dir)?;
+        let kv = open_kv(&location.dir, open)?;
         let on_read = config.get_bool("Datastore.HashOnRead")?.unwrap_or(false);
-        let blocks = Arc::new(KvBlocks::open(Arc::clone(&kv))?.hash_on_read(on_read));
+        let blocks = KvBlocks::open(Arc::clone(&kv))?.hash_on_read(on_read).storage_max(storage_max(&config)?);
+        let blocks = Arc::new(blocks);
+        let pins = Pins::new(Arc::clone(&blocks));
         tracing::debug!(dir = %location.dir.display(), took = ?start.elapsed(), "opened the repository");
-        Ok(Self { location, config, kv, blocks, new, _lock: lock })
+        Ok(Self { location, config, kv, blocks, pins, new, _lock: lock })
     }
 
     /// Its directory.
@@ -251,6 +272,11 @@ impl Repo {
         &self.blocks
     }
 
+    /// Its pins.
+    pub fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
     /// Whether it was made by this process.
     pub fn is_new(&self) -> bool {
         self.new
@@ -261,7 +287,7 @@ impl Repo {
     /// # Errors
     /// When it is not a size.
     pub fn storage_max(&self) -> Result<u64, RepoError> {
-        Ok(self.config.get_size("Datastore.StorageMax")?.unwrap_or(STORAGE_MAX))
+        Ok(storage_max(&self.config)?)
     }
 
     /// `Datastore.StorageGCWatermark` of [`Repo::storage_max`], in bytes: from here on a collection is due.
@@ -280,10 +306,17 @@ impl Repo {
     }
 }
 
-fn open_kv(dir: &Path) -> Result<Arc<dyn Kv>, StoreError> {
+/// How the tables are opened.
+type OpenTables = fn(&Path) -> Result<RocksKv, StoreError>;
+
+fn open_kv(dir: &Path, open: OpenTables) -> Result<Arc<dyn Kv>, StoreError> {
     let database = dir.join(DATASTORE);
     make_dir(&database)?;
-    Ok(Arc::new(RocksKv::open(&database)?))
+    Ok(Arc::new(open(&database)?))
+}
+
+fn storage_max(config: &Config) -> Result<u64, ConfigError> {
+    Ok(config.get_size("Datastore.StorageMax")?.unwrap_or(STORAGE_MAX))
 }
 
 /// Makes a directory that only its owner may enter, and those above it, durably.

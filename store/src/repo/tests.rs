@@ -72,7 +72,7 @@ fn an_init_that_was_cut_short_is_taken_up_again() {
         let steps: [&dyn Fn(&Path); 4] = [
             &|p| fs::write(p.join("repo.lock"), "1\n").expect("write"),
             &|p| fs::write(p.join("version"), "cairn 1\n").expect("write"),
-            &|p| drop(open_kv(p).expect("database")),
+            &|p| drop(open_kv(p, RocksKv::open).expect("database")),
             &|p| fs::write(p.join(".tmp-x"), "{").expect("write"),
         ];
         steps.iter().take(cut).for_each(|step| step(dir.path()));

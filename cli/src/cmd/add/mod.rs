@@ -172,9 +172,9 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
 }
 
 /// Opens the repository and checks that it may grow.
-fn prepare_store(ctx: &Ctx) -> anyhow::Result<Pins> {
+fn prepare_store(ctx: &Ctx) -> anyhow::Result<&Pins> {
     ctx.check_capacity()?;
-    Ok(Pins::new(std::sync::Arc::clone(ctx.blocks()?)))
+    Ok(ctx.repo()?.pins())
 }
 
 fn options(ctx: &Ctx, args: &Args) -> anyhow::Result<import::Options> {

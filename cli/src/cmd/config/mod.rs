@@ -3,15 +3,18 @@
 mod edit;
 mod profile;
 
-use crate::{ctx::Ctx, stdin::Stdin};
-use anyhow::{Context as _, bail};
+use crate::{
+    ctx::Ctx,
+    stdin::{Input, Stdin},
+};
+use anyhow::{Context as _, bail, ensure};
 use cairn_store::{
-    config::Config,
+    config::{Config, MAX_FILE},
     repo::{Identity, Location},
 };
 use serde::Serialize;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::{io::Read, path::PathBuf};
 
 /// Kubo's refusal, which its clients know.
 const NO_KEY: &str = "cannot show or change private key through API";
@@ -172,15 +175,17 @@ fn leads_to_credentials(key: &str) -> bool {
 
 /// Reads a configuration from a file, or from stdin for '-'.
 fn read(ctx: &Ctx, file: &std::path::Path) -> anyhow::Result<Config> {
-    use std::io::Read as _;
-    /// Largest configuration that is read from a pipe, in bytes.
-    const MAX: u64 = 16 << 20;
-    if file.as_os_str() != "-" {
-        return Ok(Config::load(file)?);
-    }
+    let name = if file.as_os_str() == "-" { "stdin".into() } else { file.display().to_string() };
+    let context = || format!("cannot read {name}");
+    let input: Box<dyn Read> = if file.as_os_str() == "-" {
+        Box::new(Stdin::new(ctx))
+    } else {
+        Box::new(Input::open(ctx, file).with_context(context)?)
+    };
     let mut text = Vec::new();
-    Stdin::new(ctx).take(MAX).read_to_end(&mut text).context("cannot read stdin")?;
-    Ok(Config::parse(&text)?)
+    input.take(MAX_FILE + 1).read_to_end(&mut text).with_context(context)?;
+    ensure!(text.len() as u64 <= MAX_FILE, "{name} is larger than {MAX_FILE} bytes");
+    Config::parse(&text).with_context(|| format!("{name} is no configuration"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use cairn_store::{
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use std::{fs::File, io::Read, path::PathBuf, sync::Arc, time::Instant};
+use std::{fs::File, io::Read, path::PathBuf, time::Instant};
 
 /// Options of `cairn dag import`.
 #[derive(Debug, clap::Args)]
@@ -98,9 +98,9 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     // IMPORTANT: `import` guards the blocks until the pins are durable; it is dropped last.
     let imported = import.commit()?;
     if pin {
-        let pins = Pins::new(Arc::clone(ctx.blocks()?));
+        let pins = ctx.repo()?.pins();
         for root in &imported.roots {
-            pin_root(ctx, &pins, root, args.silent)?;
+            pin_root(ctx, pins, root, args.silent)?;
         }
     }
     if args.stats {

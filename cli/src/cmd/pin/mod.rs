@@ -10,7 +10,6 @@ use crate::ctx::Ctx;
 use cairn_store::pin::Pins;
 use clap::Subcommand;
 use serde::Serialize;
-use std::sync::Arc;
 
 /// Options of `cairn pin`.
 #[derive(Debug, clap::Args)]
@@ -55,8 +54,8 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When it can't be opened.
-pub fn pins(ctx: &Ctx) -> anyhow::Result<Pins> {
-    Ok(Pins::new(Arc::clone(ctx.blocks()?)))
+pub fn pins(ctx: &Ctx) -> anyhow::Result<&Pins> {
+    Ok(ctx.repo()?.pins())
 }
 
 /// Kubo's event for pins that changed.

@@ -23,10 +23,13 @@ pub struct Args {
 /// # Errors
 /// When problems are left.
 pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
+    if args.repair && ctx.repo_or_salvage()?.1 {
+        Message::new("the log was damaged: what could not be read of it is lost").emit(ctx)?;
+    }
     let bar = spinner(ctx, true);
     let (mut found, mut repairable) = (0_u64, 0_u64);
     let mut printed = Ok(());
-    let whole = fsck::fsck(ctx.blocks()?, &pins(ctx)?, args.repair, &ctx.cancel.flag(), &mut |problem| {
+    let whole = fsck::fsck(ctx.blocks()?, pins(ctx)?, args.repair, &ctx.cancel.flag(), &mut |problem| {
         found += 1;
         let mut text = problem.to_string();
         if problem.repairable() {
