@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use std::{path::Path, time::Duration};
 
 /// Largest configuration file that is read, in bytes.
-const MAX_FILE: u64 = 16 << 20;
+pub const MAX_FILE: u64 = 16 << 20;
 /// Longest value shown in an error, in bytes of JSON.
 const MAX_SHOWN: usize = 60;
 /// What the private key stands under.
