@@ -8,7 +8,7 @@ use crate::{
     dag::{
         self, DagError, is_leaf,
         pb::PbNode,
-        walk::{Full, MAX_VISITED, Seen, Sight},
+        walk::{Seen, SeenError, Sight},
     },
     fetch::{Deadline, Fetch, FetchError},
 };
@@ -153,7 +153,8 @@ impl Refs {
             Ok(Sight::New) => Ok((below, true)),
             Ok(Sight::Nearer) => Ok((below, false)),
             Ok(Sight::Known) => Ok((false, false)),
-            Err(Full) => Err(unreasonable(cid, format!("there are more than {MAX_VISITED} distinct blocks"))),
+            Err(SeenError::Disk(error)) => Err(FetchError::Store(error).into()),
+            Err(error @ SeenError::Full) => Err(unreasonable(cid, error.to_string())),
         }
     }
 

@@ -71,7 +71,7 @@ pub async fn export(
         let Some(block) = visit?.block else { continue };
         if options.partial {
             let hash = block.cid().hash();
-            let new = hash.code() != 0 && written.visit(hash, 0).map_err(|_| WalkError::TooMany)? == Sight::New;
+            let new = hash.code() != 0 && written.visit(hash, 0).map_err(WalkError::from)? == Sight::New;
             if !new {
                 continue;
             }

@@ -1,6 +1,6 @@
 //! Reading nodes of the local store in bulk, on all cores, for walks that care about every node and no order.
 
-use super::{DagError, links};
+use super::{DagError, links, pile::Pile};
 use crate::{
     Block, Cid, Multihash, StoreError,
     blockstore::{Blockstore, Entry},
@@ -93,15 +93,15 @@ fn read(blocks: &dyn Blockstore, mut nodes: Vec<Cid>) -> (Vec<(Cid, Answer)>, Ve
 /// is empty.
 ///
 /// # Errors
-/// The first error of `on`.
-pub(crate) fn drain<E>(
+/// The first error of `on`, or of the pile.
+pub(crate) fn drain<E: From<StoreError>>(
     blocks: &dyn Blockstore,
-    stack: &mut Vec<Cid>,
-    mut on: impl FnMut(Cid, Links, &mut Vec<Cid>) -> Result<(), E>,
+    stack: &mut Pile,
+    mut on: impl FnMut(Cid, Links, &mut Pile) -> Result<(), E>,
 ) -> Result<(), E> {
     while !stack.is_empty() && stack.len() < PARALLEL_FROM {
-        let (answers, rest) = read(blocks, take(stack));
-        stack.extend(rest);
+        let (answers, rest) = read(blocks, stack.take(BATCH)?);
+        stack.extend(rest)?;
         for (cid, answer) in answers {
             on(cid, answer.links(&cid), stack)?;
         }
@@ -128,7 +128,7 @@ pub(crate) fn drain<E>(
         drop((asked, answer));
         let mut waiting = 0;
         loop {
-            while waiting < in_flight && !stack.is_empty() && ask.send(take(stack)).is_ok() {
+            while waiting < in_flight && !stack.is_empty() && ask.send(stack.take(BATCH)?).is_ok() {
                 waiting += 1;
             }
             if waiting == 0 {
@@ -137,7 +137,7 @@ pub(crate) fn drain<E>(
             // The threads end only when `ask` is dropped, below.
             let Ok((batch, rest)) = answers.recv() else { return Ok(()) };
             waiting -= 1;
-            stack.extend(rest);
+            stack.extend(rest)?;
             for (cid, answer) in batch {
                 on(cid, answer.links(&cid), stack)?;
             }
@@ -145,6 +145,3 @@ pub(crate) fn drain<E>(
     })
 }
 
-fn take(stack: &mut Vec<Cid>) -> Vec<Cid> {
-    stack.split_off(stack.len().saturating_sub(BATCH))
-}

@@ -6,8 +6,9 @@ pub mod ipld;
 pub mod json;
 pub mod node;
 pub mod pb;
+pub(crate) mod pile;
+pub(crate) mod seen;
 pub mod select;
-pub(crate) mod visited;
 pub mod walk;
 
 pub use drain::NodeError;

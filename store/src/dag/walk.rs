@@ -8,16 +8,15 @@
 //! | blocks read ahead | two batches of [`BATCH`], about [`BATCH_BYTES`] each | reading waits |
 //! | blocks and links held for ancestors | [`HELD_BYTES`], [`PENDING_LINKS`] | an ancestor forgets them, and is read again |
 //! | ancestors | one frame (under 300 bytes) for each level that has links left | as deep as the store has blocks |
-//! | visited set | [`MAX_VISITED`], at most 48 bytes each | [`WalkError::TooMany`] |
+//! | visited set | [`MAX_VISITED`]; 18 MiB, and a byte each on top of a temporary file | [`WalkError::TooMany`] |
 //!
 //! An ancestor whose last link is being followed is dropped, so that a chain of any length takes no memory.
 
 mod frame;
-mod seen;
 #[cfg(test)]
 mod tests;
 
-pub use seen::{Full, MAX_VISITED, Seen, Sight};
+pub use super::seen::{MAX_VISITED, Seen, SeenError, Sight};
 
 use crate::{
     Block, Cid,
@@ -118,6 +117,15 @@ pub enum WalkError {
     Died(String),
 }
 
+impl From<SeenError> for WalkError {
+    fn from(error: SeenError) -> Self {
+        match error {
+            SeenError::Full => Self::TooMany,
+            SeenError::Disk(error) => Self::Fetch(error.into()),
+        }
+    }
+}
+
 /// Visits the blocks below `root`, itself first. Blocks are read ahead in the order in which they will come.
 /// Identity CIDs are visited without asking anybody. The stream ends after its first error.
 ///
@@ -198,7 +206,7 @@ impl Walk {
             Ok(Sight::New) => Ok(Some(false)),
             Ok(Sight::Nearer) => Ok(Some(true)),
             Ok(Sight::Known) => Ok(None),
-            Err(Full) => Err(WalkError::TooMany),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -341,7 +349,9 @@ impl Walk {
             end = index + 1;
             let named_only = self.options.leaves == Leaves::Skip && is_leaf(cid);
             let once = self.options.repeats == Repeats::Once;
-            let known = once && (self.seen.contains(cid) || wanted.iter().any(|(_, c)| c == cid));
+            // Reading ahead is only a guess: an error is met again when the turn of the block comes.
+            let seen = || self.seen.contains(cid).unwrap_or(false);
+            let known = once && (seen() || wanted.iter().any(|(_, c)| c == cid));
             if !named_only && !known && cid.hash().code() != 0 {
                 wanted.push((index, *cid));
             }

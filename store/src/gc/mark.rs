@@ -7,6 +7,7 @@ use crate::{
     dag::{
         self, NodeError,
         drain::{Links, drain},
+        pile::Pile,
     },
     kv::{Batch, Durability, Table},
     pin::{PinMode, Pins},
@@ -66,7 +67,7 @@ impl<'a, 'w> Marker<'a, 'w> {
     fn mark(&mut self, pins: &Pins, roots: &[Cid]) -> Result<(), GcError> {
         // What an interrupted run left to do. First what is strict: what both reach is then strict.
         self.go_on(true)?;
-        let mut stack = Vec::new();
+        let mut stack = Pile::new();
         for pin in pins.iter() {
             let pin = pin?;
             match pin.mode {
@@ -98,12 +99,12 @@ impl<'a, 'w> Marker<'a, 'w> {
             let mut after = None;
             loop {
                 self.write()?;
-                let mut stack = Vec::new();
+                let mut stack = Pile::new();
                 for row in self.run.waiting(self.blocks.kv().as_ref(), after.as_ref()) {
                     let (cid, row_strict) = row?;
                     after = Some(cid);
                     if row_strict == strict {
-                        stack.push(cid);
+                        stack.push(cid)?;
                     }
                     if stack.len() == MAX_WAITING {
                         break;
@@ -121,7 +122,7 @@ impl<'a, 'w> Marker<'a, 'w> {
         }
     }
 
-    fn drain(&mut self, stack: &mut Vec<Cid>) -> Result<(), GcError> {
+    fn drain(&mut self, stack: &mut Pile) -> Result<(), GcError> {
         let blocks = self.blocks;
         drain(blocks, stack, |cid, links, stack| {
             self.watch.check()?;
@@ -130,7 +131,7 @@ impl<'a, 'w> Marker<'a, 'w> {
     }
 
     /// Marks the links of a node.
-    fn node(&mut self, cid: &Cid, links: Links, stack: &mut Vec<Cid>) -> Result<(), GcError> {
+    fn node(&mut self, cid: &Cid, links: Links, stack: &mut Pile) -> Result<(), GcError> {
         match links {
             Ok(links) => {
                 let mut readable = true;
@@ -183,7 +184,7 @@ impl<'a, 'w> Marker<'a, 'w> {
     }
 
     /// Marks blocks; those that are new and may have links are to be read.
-    fn reach(&mut self, cids: Vec<Cid>, stack: &mut Vec<Cid>) -> Result<(), GcError> {
+    fn reach(&mut self, cids: Vec<Cid>, stack: &mut Pile) -> Result<(), GcError> {
         let (leaves, nodes): (Vec<Cid>, Vec<Cid>) = cids.into_iter().partition(dag::is_leaf);
         for leaf in leaves.iter().filter(|c| c.hash().code() != 0) {
             let key = self.run.mark(leaf, true);
@@ -204,7 +205,7 @@ impl<'a, 'w> Marker<'a, 'w> {
             self.work.insert(self.run.work(&cid), self.strict);
             self.put_mark(key)?;
             if stack.len() < MAX_WAITING {
-                stack.push(cid);
+                stack.push(cid)?;
             } else {
                 self.spilled = true;
             }

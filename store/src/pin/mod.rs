@@ -23,7 +23,10 @@ pub use verify::{BadNode, Status};
 use crate::{
     Cid, StoreError,
     blockstore::{Blockstore as _, KvBlocks},
-    dag::{DagError, NodeError},
+    dag::{
+        DagError, NodeError,
+        seen::{MAX_VISITED, SeenError},
+    },
     fetch::{Fetch, FetchError},
     gc,
     kv::{Batch, Durability, Table},
@@ -80,6 +83,9 @@ pub enum PinError {
     /// The name is too long.
     #[error("pin name is {0} bytes (max {MAX_NAME} bytes)")]
     NameTooLong(usize),
+    /// A DAG has more blocks than can be kept track of.
+    #[error("there are more than {MAX_VISITED} distinct nodes: pin parts of them")]
+    TooMany,
     /// The caller stopped the work: nothing was pinned.
     #[error("stopped before the pin was made")]
     Stopped,
@@ -100,6 +106,15 @@ impl From<NodeError> for PinError {
             NodeError::Missing(cid) => Self::Missing(cid),
             NodeError::Dag(error) => Self::Dag(error),
             NodeError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<SeenError> for PinError {
+    fn from(error: SeenError) -> Self {
+        match error {
+            SeenError::Full => Self::TooMany,
+            SeenError::Disk(error) => Self::Store(error),
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::{
     dag::{
         self,
         drain::drain,
-        visited::{Short, Visited},
+        pile::Pile,
+        seen::{Print, Seen},
     },
 };
 use std::{collections::HashMap, hash::Hash};
@@ -84,7 +85,7 @@ impl Pins {
     /// Hands every pinned block to `emit`, once: recursive pins, direct pins, then what is pinned indirectly.
     /// With `name` only pins whose name contains it, which no indirect one has.
     ///
-    /// Memory: 72 bytes for each block below a recursive pin, and only if those are asked for.
+    /// Memory: about a byte for each block below a recursive pin, besides 36 MiB, and only if those are asked for.
     ///
     /// # Errors
     /// The first error of `emit`, of the store, or a block that is missing below a pin.
@@ -95,7 +96,7 @@ impl Pins {
         emit: &mut dyn FnMut(Found) -> Result<(), E>,
     ) -> Result<(), E> {
         let walks = which.indirect() && name.is_empty();
-        let mut known = Visited::default();
+        let mut known = Seen::new();
         for mode in [PinMode::Recursive, PinMode::Direct] {
             if !walks && !which.includes(mode) {
                 continue;
@@ -106,7 +107,7 @@ impl Pins {
                     continue;
                 }
                 if walks {
-                    known.insert(&pin.cid);
+                    known.insert(&pin.cid).map_err(PinError::from)?;
                 }
                 if which.includes(mode) && pin.name.contains(name) {
                     emit(pin.into())?;
@@ -118,11 +119,11 @@ impl Pins {
 
     fn list_indirect<E: From<PinError>>(
         &self,
-        known: &Visited,
+        known: &Seen,
         emit: &mut dyn FnMut(Found) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.walk(known.sibling(), |cid, short| {
-            if known.contains_short(short) {
+        self.walk(known.sibling(), |cid, print| {
+            if known.contains_print(print).map_err(PinError::from)? {
                 return Ok(());
             }
             emit(Found { cid: *cid, kind: Kind::Indirect(None), name: String::new() })
@@ -214,16 +215,16 @@ impl Pins {
     /// Hands every block below recursive pins to `on`, once.
     fn walk<E: From<PinError>>(
         &self,
-        mut visited: Visited,
-        mut on: impl FnMut(&Cid, Short) -> Result<(), E>,
+        mut visited: Seen,
+        mut on: impl FnMut(&Cid, Print) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut roots = self.iter();
         loop {
-            let mut stack = Vec::new();
+            let mut stack = Pile::new();
             for pin in roots.by_ref() {
                 let pin = pin.map_err(PinError::from)?;
-                if pin.mode == PinMode::Recursive && !dag::is_leaf(&pin.cid) && visited.insert(&pin.cid) {
-                    stack.push(pin.cid);
+                if pin.mode == PinMode::Recursive && !dag::is_leaf(&pin.cid) && fresh(&mut visited, &pin)? {
+                    stack.push(pin.cid).map_err(PinError::from)?;
                 }
                 if stack.len() == ROOTS {
                     break;
@@ -238,11 +239,11 @@ impl Pins {
 
     /// As [`Pins::walk`], one pin after the other, saying below which pin each block was found.
     fn walk_each<E: From<PinError>>(&self, mut on: impl FnMut(&Cid, &Cid) -> Result<(), E>) -> Result<(), E> {
-        let mut visited = Visited::default();
+        let mut visited = Seen::new();
         for pin in self.iter() {
             let pin = pin.map_err(PinError::from)?;
-            if pin.mode == PinMode::Recursive && !dag::is_leaf(&pin.cid) && visited.insert(&pin.cid) {
-                self.below(&mut vec![pin.cid], &mut visited, |cid, _| on(&pin.cid, cid))?;
+            if pin.mode == PinMode::Recursive && !dag::is_leaf(&pin.cid) && fresh(&mut visited, &pin)? {
+                self.below(&mut Pile::of(pin.cid), &mut visited, |cid, _| on(&pin.cid, cid))?;
             }
         }
         Ok(())
@@ -250,22 +251,42 @@ impl Pins {
 
     fn below<E: From<PinError>>(
         &self,
-        stack: &mut Vec<Cid>,
-        visited: &mut Visited,
-        mut on: impl FnMut(&Cid, Short) -> Result<(), E>,
+        stack: &mut Pile,
+        visited: &mut Seen,
+        mut on: impl FnMut(&Cid, Print) -> Result<(), E>,
     ) -> Result<(), E> {
-        drain(self.blocks.as_ref(), stack, |_, links, stack| {
+        let ended = drain(self.blocks.as_ref(), stack, |_, links, stack| {
             for link in links.map_err(PinError::from)? {
-                let short = visited.short(&link);
-                if visited.insert_short(short) {
-                    on(&link, short)?;
+                let print = visited.print(&link);
+                if visited.insert_print(print).map_err(PinError::from)? {
+                    on(&link, print).map_err(End::Caller)?;
                     if !dag::is_leaf(&link) {
-                        stack.push(link);
+                        stack.push(link).map_err(PinError::from)?;
                     }
                 }
             }
             Ok(())
+        });
+        ended.map_err(|end| match end {
+            End::Caller(error) => error,
+            End::Walk(error) => error.into(),
         })
+    }
+}
+
+fn fresh(visited: &mut Seen, pin: &Pin) -> Result<bool, PinError> {
+    Ok(visited.insert(&pin.cid)?)
+}
+
+/// Why a walk ended early.
+enum End<E> {
+    Caller(E),
+    Walk(PinError),
+}
+
+impl<E, W: Into<PinError>> From<W> for End<E> {
+    fn from(error: W) -> Self {
+        Self::Walk(error.into())
     }
 }
 

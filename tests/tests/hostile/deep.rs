@@ -1,6 +1,6 @@
 //! Depth without end, and few blocks with more paths than there is time.
 
-use crate::world::{Maker, refuse, run};
+use crate::world::{MAX_MEMORY, Maker, refuse, run};
 use cairn_store::{
     Cid, Multihash,
     cid::codec,
@@ -167,6 +167,56 @@ fn nodes_with_a_quarter_of_a_million_links_are_read_one_at_a_time() {
     let root = maker.node(&Data::new(Kind::File), nodes).to_string();
     maker.import(&node);
     assert!(run(&node, ["pin", "add", &root]).status.success());
+    assert!(run(&node, ["pin", "verify"]).status.success());
+    assert!(run(&node, ["pin", "ls", "--type=indirect"]).status.success());
+    assert!(run(&node, ["repo", "gc"]).status.success());
+}
+
+/// A name that holds its own bytes, and costs whoever makes it nothing.
+fn identity(codec: u64, bytes: &[u8]) -> PbLink {
+    let cid = Cid::new_v1(codec, Multihash::wrap(0, bytes).expect("an identity hash"));
+    PbLink { cid, name: None, tsize: None }
+}
+
+#[test]
+fn seven_million_names_without_blocks_are_listed_once_each() {
+    // 7.6 million names in 45 blocks of 2 MiB: 400 MiB if all were kept in a table.
+    const BLOCKS: u32 = 45;
+    const NAMES: u32 = 170_000;
+    let node = Node::new();
+    let mut maker = Maker::new(&node);
+    let mut nodes = Vec::new();
+    for block in 0..BLOCKS {
+        let names = (0..NAMES).map(|i| identity(codec::RAW, &(block * NAMES + i).to_be_bytes())).collect();
+        nodes.push(PbLink { cid: maker.node(&Data::new(Kind::File), names), name: None, tsize: None });
+    }
+    let root = maker.node(&Data::new(Kind::File), nodes).to_string();
+    maker.import(&node);
+    assert!(run(&node, ["pin", "add", &root]).status.success());
+    assert!(run(&node, ["pin", "verify"]).status.success());
+    // The list is longer than the test's own memory may be.
+    let program = node.command(["pin", "ls", "--type=indirect", "-q"]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "exec \"$@\" | wc -l", "sh"]).arg(program.get_program()).args(program.get_args());
+    shell.envs(program.get_envs().filter_map(|(k, v)| Some((k, v?)))).current_dir(node.work());
+    let listed = cairn_tests::process::run(&mut shell, None).expect("a shell is here");
+    assert_eq!(listed.text().trim(), (BLOCKS * (NAMES + 1)).to_string(), "{}", listed.errors());
+    assert!(listed.usage.peak_rss < MAX_MEMORY, "it took {} bytes", listed.usage.peak_rss);
+}
+
+#[test]
+fn siblings_that_wait_on_a_long_way_down_do_not_pile_up_in_memory() {
+    // 12 levels, each with 200,000 nodes that are to be read after those below: 400 MiB if all waited in memory.
+    let node = Node::new();
+    let mut maker = Maker::new(&node);
+    let mut root = maker.raw(b"the end");
+    for _ in 0..12 {
+        let mut links = vec![identity(codec::DAG_PB, &[]); 200_000];
+        links.push(PbLink { cid: root, name: None, tsize: None });
+        root = maker.node(&Data::new(Kind::File), links);
+    }
+    maker.import(&node);
+    assert!(run(&node, ["pin", "add", &root.to_string()]).status.success());
     assert!(run(&node, ["pin", "verify"]).status.success());
     assert!(run(&node, ["pin", "ls", "--type=indirect"]).status.success());
     assert!(run(&node, ["repo", "gc"]).status.success());

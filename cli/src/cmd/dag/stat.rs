@@ -133,8 +133,7 @@ impl Tally {
 
     fn count(&mut self, cid: &Cid, size: u64) -> anyhow::Result<()> {
         let new = !self.several
-            || self.seen.visit(cid, 0).map_err(|_| anyhow::anyhow!("too many blocks: ask for one root at a time"))?
-                == Sight::New;
+            || self.seen.visit(cid, 0).context("asking for one root at a time needs no list of blocks")? == Sight::New;
         if new {
             self.summary.unique_blocks += 1;
             self.summary.total_size += size;
