@@ -43,7 +43,8 @@ fn interrupted(args: &[&str]) -> Option<ExitStatus> {
 
 #[test]
 fn a_command_that_waits_for_stdin_ends_at_the_first_interrupt() {
-    for args in [&["add"][..], &["block", "put"], &["dag", "put"], &["dag", "import"]] {
+    let config = &["config", "replace", "/dev/stdin"][..];
+    for args in [&["add"][..], &["block", "put"], &["dag", "put"], &["dag", "import"], config] {
         let status = interrupted(args).unwrap_or_else(|| panic!("{args:?} went on waiting"));
         assert_eq!(status.code(), Some(130), "{args:?}");
     }

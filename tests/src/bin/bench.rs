@@ -2,14 +2,17 @@
 //! [--output FILE]`: measures, prints, and writes the tables into a Markdown file. Without items: all of them.
 //! Kubo takes part when `ipfs` is on the PATH or `$KUBO` names it.
 
-use anyhow::ensure;
 use cairn_tests::{
-    arguments::Arguments,
+    arguments::{Arguments, misuse, report as finish},
     bench::{Bench, Config, ceiling, growth, item::ITEMS, report},
 };
-use std::{fmt::Write as _, path::PathBuf, time::Instant};
+use std::{fmt::Write as _, path::PathBuf, process::ExitCode, time::Instant};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    finish("bench", run())
+}
+
+fn run() -> anyhow::Result<()> {
     let names = ["--runs", "--big-mib", "--divide", "--pebble", "--growth-mib", "--growth-blocks", "--output"];
     let mut arguments = Arguments::from_env(&names)?;
     if ceiling::run_if_asked(&arguments.words)? {
@@ -30,7 +33,9 @@ fn main() -> anyhow::Result<()> {
     let words = &arguments.words;
     let unknown: Vec<_> = words.iter().filter(|w| *w != "growth" && !ITEMS.iter().any(|i| i.key == *w)).collect();
     let known: Vec<&str> = ITEMS.iter().map(|i| i.key).chain(["growth"]).collect();
-    ensure!(unknown.is_empty(), "{unknown:?} cannot be measured: there are {}", known.join(" "));
+    if !unknown.is_empty() {
+        return misuse(format!("{unknown:?} cannot be measured: there are {}", known.join(" ")));
+    }
     let asked = |key: &str| words.is_empty() || words.iter().any(|w| w == key);
 
     let reduced = config.big_mib != 1024 || config.divide != 1;

@@ -1,23 +1,20 @@
 //! `crash [--kills N] [--seed N]`: kills the program at random points and looks for losses.
 
 use cairn_tests::{
-    arguments::Arguments,
+    arguments::{Arguments, misuse, report},
     durability::crash::{self, Config},
 };
 use std::{process::ExitCode, time::Instant};
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("crash: FAILED: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    report("crash", run())
 }
 
 fn run() -> anyhow::Result<()> {
     let mut arguments = Arguments::from_env(&["--kills", "--seed"])?;
+    if let Some(word) = arguments.words.first() {
+        return misuse(format!("{word:?} means nothing here"));
+    }
     let kills = arguments.number("--kills")?.unwrap_or(200);
     let seed = arguments.number("--seed")?.unwrap_or_else(rand::random);
     let log = std::env::temp_dir().join(format!("cairn-crash-{seed}.log"));

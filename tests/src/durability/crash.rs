@@ -137,7 +137,8 @@ impl Driver<'_> {
         let start = Instant::now();
         let mut child = command.spawn()?;
         if rng.random_ratio(KILLED_OF_TEN, 10) {
-            // Somewhere in its life, or shortly after: a kill that comes too late is a command that completed.
+            // Somewhere in its life, or shortly after: a kill that comes too late is a command that completed. The sleep
+            // is the draw itself; nothing waits for it to be long enough.
             std::thread::sleep(typical.mul_f64(rng.random_range(0.0..1.05)));
             child.kill()?;
         }
