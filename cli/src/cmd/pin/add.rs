@@ -1,9 +1,12 @@
 //! `cairn pin add`.
 
-use super::{Changed, pins};
-use crate::{cmd::source::arguments, ctx::Ctx, target::target, units::decimal};
+use super::{change, pins};
+use crate::{ctx::Ctx, units::decimal};
 use anyhow::Context as _;
-use cairn_store::pin::{PinMode, Progress, check_name};
+use cairn_store::{
+    Cid,
+    pin::{PinMode, Progress, check_name},
+};
 use std::sync::Mutex;
 
 const EXAMPLES: &str = "Examples:
@@ -37,9 +40,7 @@ pub struct Args {
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     check_name(&args.name)?;
     let mode = if args.recursive { PinMode::Recursive } else { PinMode::Direct };
-    let paths = arguments(ctx, args.paths)?;
     let (pins, fetch) = (pins(ctx)?, ctx.fetch()?);
-    let mut done = Vec::with_capacity(paths.len());
     // What was pinned before, and what the present pin has reached.
     let (before, now) = (Mutex::new(Progress::default()), Mutex::new(Progress::default()));
     let report = |progress: Progress| {
@@ -51,21 +52,17 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
             }
         }
     };
-    for path in paths {
-        let cid = target(ctx, &path)?;
-        ctx.block_on(async {
-            pins.add(fetch.clone(), &cid, mode, &args.name, &report).await.context("pin")?;
-            Ok(())
-        })?;
+    let one = |cid: &Cid| {
+        ctx.block_on(async { pins.add(fetch.clone(), cid, mode, &args.name, &report).await.context("pin") })?;
         if let (Ok(mut before), Ok(now)) = (before.lock(), now.lock()) {
             before.nodes += now.nodes;
             before.bytes += now.bytes;
         }
-        done.push(ctx.out.cid(&cid));
-    }
-    if args.progress {
-        eprintln!();
-    }
+        if args.progress {
+            eprintln!();
+        }
+        Ok(())
+    };
     let how = if args.recursive { "recursively" } else { "directly" };
-    ctx.out.emit(&Changed { pins: done }, |event| event.pins.iter().map(|p| format!("pinned {p} {how}\n")).collect())
+    change(ctx, args.paths, one, |pin| format!("pinned {pin} {how}\n"))
 }

@@ -6,8 +6,8 @@ mod rm;
 mod update;
 mod verify;
 
-use crate::ctx::Ctx;
-use cairn_store::pin::Pins;
+use crate::{cmd::source::arguments, ctx::Ctx, target::target};
+use cairn_store::{Cid, pin::Pins};
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -56,6 +56,23 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
 /// When it can't be opened.
 pub fn pins(ctx: &Ctx) -> anyhow::Result<&Pins> {
     Ok(ctx.repo()?.pins())
+}
+
+/// Does something to what each of the arguments, or else each line of stdin, leads to; then prints a line for each.
+fn change(
+    ctx: &Ctx,
+    given: Vec<String>,
+    mut one: impl FnMut(&Cid) -> anyhow::Result<()>,
+    line: impl Fn(&str) -> String,
+) -> anyhow::Result<()> {
+    let mut pins = Vec::new();
+    for path in arguments(ctx, given)? {
+        ctx.cancel.check()?;
+        let cid = target(ctx, &path)?;
+        one(&cid)?;
+        pins.push(ctx.out.cid(&cid));
+    }
+    ctx.out.emit(&Changed { pins }, |event| event.pins.iter().map(|pin| line(pin)).collect())
 }
 
 /// Kubo's event for pins that changed.

@@ -1,7 +1,7 @@
 //! `cairn pin rm`.
 
-use super::{Changed, pins};
-use crate::{cmd::source::arguments, ctx::Ctx, target::target};
+use super::{change, pins};
+use crate::ctx::Ctx;
 
 const EXAMPLES: &str = "Examples:
   cairn pin rm QmPZ9gcCEpqKTo6aq61g2nXGUhM4iCL3ewB6LDXZCtioEB
@@ -25,14 +25,6 @@ pub struct Args {
 /// # Errors
 /// When something has no pin to remove.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
-    let paths = arguments(ctx, args.paths)?;
     let pins = pins(ctx)?;
-    let mut done = Vec::with_capacity(paths.len());
-    for path in paths {
-        ctx.cancel.check()?;
-        let cid = target(ctx, &path)?;
-        pins.remove(&cid, args.recursive)?;
-        done.push(ctx.out.cid(&cid));
-    }
-    ctx.out.emit(&Changed { pins: done }, |event| event.pins.iter().map(|p| format!("unpinned {p}\n")).collect())
+    change(ctx, args.paths, |cid| Ok(pins.remove(cid, args.recursive)?), |pin| format!("unpinned {pin}\n"))
 }

@@ -1,7 +1,7 @@
 //! `cairn repo fsck`.
 
-use super::{Message, spinner};
-use crate::{cmd::pin::pins, ctx::Ctx, exit::Interrupted};
+use super::{Message, end, spinner};
+use crate::{cmd::pin::pins, ctx::Ctx};
 use anyhow::bail;
 use cairn_store::check::fsck;
 
@@ -40,11 +40,8 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
             printed = bar.suspend(|| Message::new(text).emit(ctx));
         }
     })?;
-    bar.finish_and_clear();
+    end(&bar, whole)?;
     printed?;
-    if !whole {
-        return Err(Interrupted.into());
-    }
     if found == 0 {
         return Message::new("fsck complete, no problems found.").emit(ctx);
     }

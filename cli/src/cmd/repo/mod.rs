@@ -8,7 +8,7 @@ mod stat;
 mod verify;
 mod version;
 
-use crate::ctx::Ctx;
+use crate::{ctx::Ctx, exit::Interrupted};
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -77,6 +77,12 @@ impl Message {
     fn emit(&self, ctx: &Ctx) -> anyhow::Result<()> {
         ctx.out.emit(self, |m| format!("{}\n", m.text))
     }
+}
+
+/// Ends a check's progress line; an error if the check was stopped before its end.
+fn end(bar: &ProgressBar, whole: bool) -> anyhow::Result<()> {
+    bar.finish_and_clear();
+    if whole { Ok(()) } else { Err(Interrupted.into()) }
 }
 
 /// A progress line: on a terminal's stderr, and only if stdout does not go there as well.

@@ -1,7 +1,7 @@
 //! `cairn repo verify`.
 
-use super::{Message, spinner};
-use crate::{ctx::Ctx, exit::Interrupted};
+use super::{Message, end, spinner};
+use crate::ctx::Ctx;
 use anyhow::bail;
 use cairn_store::{blockstore::Blockstore as _, check::verify};
 
@@ -52,10 +52,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
         }
         Ok(())
     })?;
-    bar.finish_and_clear();
-    if !whole {
-        return Err(Interrupted.into());
-    }
+    end(&bar, whole)?;
     if corrupt == 0 {
         return Message::new("verify complete, all blocks validated.").emit(ctx);
     }
