@@ -14,8 +14,7 @@ use crate::routing::Provider;
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
-    identify,
-    kad,
+    identify, kad,
     swarm::{
         ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
         ToSwarm, behaviour::toggle::Toggle,
@@ -252,7 +251,8 @@ impl Behaviour {
         match event {
             kad::Event::InboundRequest { request: kad::InboundRequest::AddProvider { record: Some(record) } } => {
                 // libp2p-kad dropped it if the provider is not the sender.
-                let own = record.addresses.into_iter().filter_map(|a| super::message::without_peer(a, &record.provider));
+                let own =
+                    record.addresses.into_iter().filter_map(|a| super::message::without_peer(a, &record.provider));
                 let addrs = diversity::usable(net, loopback, own);
                 let _ = kad.store_mut().provide_from_peer(record.key.as_ref(), record.provider, addrs);
             }

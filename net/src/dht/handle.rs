@@ -97,13 +97,7 @@ impl Dht {
         let mut links = Vec::new();
         links.extend(config.wan.map(|_| link(Net::Wan)));
         links.extend(config.lan.map(|_| link(Net::Lan)));
-        Self {
-            local,
-            links,
-            validator: Arc::clone(&config.validator),
-            clock: Arc::clone(&config.clock),
-            commands,
-        }
+        Self { local, links, validator: Arc::clone(&config.validator), clock: Arc::clone(&config.clock), commands }
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
@@ -272,5 +266,13 @@ impl Network for Link {
 
     fn count_lookup(&self) {
         self.lookups.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Link {
+    /// Bytes as they are, and the answer.
+    pub(super) async fn send_raw(&self, peer: PeerId, bytes: Vec<u8>) -> Result<Option<Message>, WireError> {
+        self.send(&Provider { peer, addrs: Vec::new() }, bytes, true).await
     }
 }

@@ -19,7 +19,7 @@ mod records;
 pub(crate) mod router;
 pub mod sweep;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod validator;
 pub(crate) mod wire;
 

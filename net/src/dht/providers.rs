@@ -117,10 +117,8 @@ impl Providers {
         }
         let number = self.number(&row);
         let since = row.since;
-        let entry = self
-            .keys
-            .entry(distance)
-            .or_insert_with(|| Entry { key: row.key.clone().into(), providers: Vec::new() });
+        let entry =
+            self.keys.entry(distance).or_insert_with(|| Entry { key: row.key.clone().into(), providers: Vec::new() });
         let mut pushed_out = None;
         if entry.providers.len() >= MAX_PER_KEY
             && let Some(at) = (0..entry.providers.len()).min_by_key(|at| entry.providers[*at].1)

@@ -225,12 +225,7 @@ impl RecordStore for Records {
     fn providers(&self, key: &RecordKey) -> Vec<ProviderRecord> {
         self.providers_of(key.as_ref())
             .into_iter()
-            .map(|row| ProviderRecord {
-                key: key.clone(),
-                provider: row.peer,
-                expires: None,
-                addresses: row.addrs,
-            })
+            .map(|row| ProviderRecord { key: key.clone(), provider: row.peer, expires: None, addresses: row.addrs })
             .collect()
     }
 

@@ -13,7 +13,11 @@ use futures::{
 };
 use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol,
-    core::{Endpoint, transport::PortUse, upgrade::{DeniedUpgrade, ReadyUpgrade}},
+    core::{
+        Endpoint,
+        transport::PortUse,
+        upgrade::{DeniedUpgrade, ReadyUpgrade},
+    },
     swarm::{
         ConnectionClosed, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, DialFailure,
         FromSwarm, NetworkBehaviour, NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent,
@@ -145,8 +149,7 @@ impl ConnectionHandler for Handler {
             }
             self.opening += 1;
             let upgrade = ReadyUpgrade::new(request.protocol.clone());
-            let protocol =
-                SubstreamProtocol::new(upgrade, Outgoing(Box::new(request))).with_timeout(EXCHANGE_TIMEOUT);
+            let protocol = SubstreamProtocol::new(upgrade, Outgoing(Box::new(request))).with_timeout(EXCHANGE_TIMEOUT);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         self.waker = Some(cx.waker().clone());

@@ -91,10 +91,8 @@ impl Lookup {
         if self.known.len() >= MAX_KNOWN && !self.distances.contains_key(&contact.peer) {
             return;
         }
-        let distance = *self
-            .distances
-            .entry(contact.peer)
-            .or_insert_with(|| self.target.distance(&Id::of_peer(&contact.peer)));
+        let distance =
+            *self.distances.entry(contact.peer).or_insert_with(|| self.target.distance(&Id::of_peer(&contact.peer)));
         self.paths[path].insert(distance, ());
         let known = self.known.entry(distance).or_insert(Known { contact: contact.clone(), state: State::Heard, path });
         if known.contact.addrs.is_empty() {

@@ -289,8 +289,7 @@ async fn start_work(shared: &Arc<Shared>) {
             let (keys, net) = (Arc::clone(&shared.keys), target.net());
             let position = blocking(move || keys.position(net).map_err(|e| e.to_string())).await;
             let now = shared.clock.now();
-            *target.schedule.lock() =
-                Schedule::new(shared.config.interval.as_secs(), now, position.ok().flatten());
+            *target.schedule.lock() = Schedule::new(shared.config.interval.as_secs(), now, position.ok().flatten());
         }
         tokio::spawn(work(Arc::downgrade(shared), Arc::clone(target), shared.news.subscribe()));
     }
@@ -368,12 +367,7 @@ impl Burst {
     }
 }
 
-fn spawn_periodic(
-    shared: &Shared,
-    target: &Arc<Target>,
-    jobs: &mut JoinSet<(Job, Result<u64, ServeError>)>,
-    now: u64,
-) {
+fn spawn_periodic(shared: &Shared, target: &Arc<Target>, jobs: &mut JoinSet<(Job, Result<u64, ServeError>)>, now: u64) {
     let counters = &target.server.counters;
     let limit = shared.config.max_workers.saturating_sub(shared.config.dedicated_burst).max(1) as u64;
     while read(&counters.periodic) < limit && jobs.len() < shared.config.max_workers.max(2) {
@@ -439,13 +433,7 @@ async fn spawn_burst(
     }
 }
 
-async fn finish(
-    shared: &Shared,
-    target: &Arc<Target>,
-    job: Job,
-    result: Result<u64, ServeError>,
-    burst: &mut Burst,
-) {
+async fn finish(shared: &Shared, target: &Arc<Target>, job: Job, result: Result<u64, ServeError>, burst: &mut Burst) {
     let now = shared.clock.now();
     let counters = &target.server.counters;
     if let Err(error) = &result {

@@ -59,7 +59,12 @@ impl Server {
             Vec::new()
         } else {
             let found = region::explore(&self.target.network, prefix, seed).await;
-            tracing::debug!(region = prefix.bits(), served = found.prefix.bits(), peers = found.peers.len(), "explored");
+            tracing::debug!(
+                region = prefix.bits(),
+                served = found.prefix.bits(),
+                peers = found.peers.len(),
+                "explored"
+            );
             self.counters.explored(found.peers.len());
             if found.peers.is_empty() {
                 return Err(ServeError::NoPeers);

@@ -2,5 +2,5 @@
 
 mod nodes;
 mod sim;
-mod sweep;
 pub(crate) mod support;
+mod sweep;
