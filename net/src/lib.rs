@@ -3,4 +3,8 @@
 //! Whoever holds blocks or asks for them sees [`cairn_store::fetch::Fetch`] and [`cairn_store::names::Names`];
 //! nobody outside of this crate and the program sees libp2p.
 
+pub mod dnslink;
+pub mod ipns;
+pub mod keystore;
+mod protobuf;
 pub mod routing;
