@@ -60,6 +60,7 @@ pub struct Ctx {
     pub cancel: Cancel,
     timed_out: Arc<AtomicBool>,
     repo: OnceCell<Repo>,
+    names: OnceCell<cairn_net::ipns::Names>,
     runtime: OnceCell<tokio::runtime::Runtime>,
 }
 
@@ -88,7 +89,7 @@ impl Ctx {
                 std::process::exit(1);
             });
         }
-        Self { global, out, cancel, timed_out, repo: OnceCell::new(), runtime: OnceCell::new() }
+        Self { global, out, cancel, timed_out, repo: OnceCell::new(), names: OnceCell::new(), runtime: OnceCell::new() }
     }
 
     /// What to say when the command was stopped by `--timeout`.
@@ -211,6 +212,18 @@ impl Ctx {
         Ok(Arc::new(Offline::new(blocks)))
     }
 
+    /// What mutable names stand for.
+    ///
+    /// # Errors
+    /// When the repository can't be opened, or what its configuration says of names makes no sense.
+    pub fn names(&self) -> anyhow::Result<&cairn_net::ipns::Names> {
+        if let Some(names) = self.names.get() {
+            return Ok(names);
+        }
+        let names = crate::names::open(self)?;
+        Ok(self.names.get_or_init(|| names))
+    }
+
     /// Runs a future to its end, or to `--timeout`, or to Ctrl-C.
     ///
     /// # Errors
@@ -218,7 +231,7 @@ impl Ctx {
     pub fn block_on<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
         if self.runtime.get().is_none() {
             let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_time()
+                .enable_all()
                 .build()
                 .context("cannot start the runtime's threads")?;
             let _ = self.runtime.set(runtime);

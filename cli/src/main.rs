@@ -9,6 +9,7 @@ mod cpu;
 mod ctx;
 mod exit;
 mod log;
+mod names;
 mod output;
 mod process;
 mod stdin;

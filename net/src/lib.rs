@@ -8,4 +8,8 @@ pub mod bitswap;
 pub mod exchange;
 pub mod delegated;
 pub mod dht;
+pub mod dnslink;
+pub mod ipns;
+pub mod keystore;
+mod protobuf;
 pub mod routing;

@@ -51,9 +51,9 @@ fn a_refused_init_makes_nothing() {
     for (args, why) in [
         (&["init", "-p", "nope"][..], "invalid configuration profile: nope"),
         (&["init", "-p", "flatfs"], "RocksDB"),
-        (&["init", "-a", "rsa"], "ed25519"),
+        (&["init", "-a", "rsa", "-b", "1024"], "rsa keys must be >= 2048 bits to be useful"),
         (&["init", "-a", "foo"], "unrecognized key type: foo"),
-        (&["init", "-b", "2048"], "RSA"),
+        (&["init", "-b", "2048"], "invalid key size 2048: ed25519 keys are always 256 bits"),
         (&["init", "--empty-repo=false"], "help files"),
         (&["init", "/nowhere/config"], "/nowhere/config"),
     ] {

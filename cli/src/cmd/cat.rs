@@ -50,7 +50,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         let mut readers = Vec::new();
         let mut total = 0;
         for path in &paths {
-            let cid = source::resolve(&fetch, path).await?;
+            let cid = source::resolve(ctx, &fetch, path).await?;
             let mut reader = open(&fetch, &cid).await?;
             let size = reader.size();
             let begin = offset.min(size);

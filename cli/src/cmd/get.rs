@@ -66,7 +66,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let output = args.output.filter(|o| !o.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from(path.name()));
     let fetch = ctx.fetch()?;
     ctx.block_on(async {
-        let cid = source::resolve(&fetch, &path).await?;
+        let cid = source::resolve(ctx, &fetch, &path).await?;
         let total = total(&fetch, &cid).await?;
         let shown = args.progress.unwrap_or(ctx.out.err_tty);
         let bar = if shown { source::bar(total, "") } else { ProgressBar::hidden() };

@@ -1,7 +1,8 @@
 //! `cairn init`.
 
-use crate::{ctx::Ctx, stdin::Stdin};
+use crate::{cmd::key, ctx::Ctx, stdin::Stdin};
 use anyhow::Context as _;
+use cairn_net::keystore::{Algorithm, PrivateKey};
 use cairn_store::{
     config::Config,
     repo::{Identity, Repo, RepoError},
@@ -26,14 +27,14 @@ Examples:
   cairn init --profile server,unixfs-v1-2025
   CAIRN_PATH=/srv/cairn cairn init")]
 pub struct Args {
-    /// Begin with this configuration ('-' reads stdin); it must hold an Ed25519 key
+    /// Begin with this configuration ('-' reads stdin); it must hold the node's key
     default_config: Option<PathBuf>,
-    /// Algorithm of the node's key; only ed25519 is supported
+    /// Algorithm of the node's key: ed25519, rsa, secp256k1
     #[arg(short, long, value_name = "NAME", default_value = "ed25519")]
     algorithm: String,
-    /// Bits of an RSA key; Ed25519 keys have one size only
+    /// Bits of an RSA key: 2048 to 4096 [default: 2048]
     #[arg(short, long, value_name = "N")]
-    bits: Option<u32>,
+    bits: Option<usize>,
     /// Add no help files: always so, accepted for scripts written for Kubo
     #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     empty_repo: Option<bool>,
@@ -69,12 +70,10 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
 
 /// A configuration with a new key, and what Kubo says when it makes one.
 fn generated(args: &Args) -> anyhow::Result<(Config, String)> {
-    if args.bits.is_some() && args.algorithm == "ed25519" {
-        anyhow::bail!("--bits is for RSA keys: Ed25519 keys have one size only");
-    }
-    let identity = Identity::generate_as(&args.algorithm)?;
-    let text = format!("generating ED25519 keypair...done\npeer identity: {}\n", identity.peer_id());
-    Ok((Config::defaults(&identity.peer_id(), &identity.private_key()?), text))
+    let algorithm = Algorithm::parse(&args.algorithm, args.bits)?;
+    let identity = Identity::from_protobuf(PrivateKey::generate(algorithm)?.to_protobuf())?;
+    let text = format!("{}done\npeer identity: {}\n", key::announce(algorithm), identity.peer_id());
+    Ok((Config::defaults(&identity.peer_id(), identity.private_key()), text))
 }
 
 /// The configuration in a file.

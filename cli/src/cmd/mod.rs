@@ -10,13 +10,16 @@ pub mod config;
 pub mod dag;
 pub mod get;
 pub mod init;
+pub mod key;
 pub mod ls;
 pub mod multibase;
+pub mod name;
 pub mod pin;
 mod put;
 pub mod refs;
 pub mod repo;
 pub mod resolve;
+pub mod routing;
 pub mod source;
 pub mod version;
 
@@ -48,6 +51,12 @@ pub enum Command {
     Block(block::Args),
     /// IPLD objects and CAR files
     Dag(dag::Args),
+    /// Make names point somewhere, and find out where they point
+    Name(name::Args),
+    /// The keys of names
+    Key(key::Args),
+    /// Ask and tell the network
+    Routing(routing::Args),
     /// Convert and look into CIDs
     Cid(cid::Args),
     /// Encode and decode multibase
@@ -79,6 +88,9 @@ pub fn run(ctx: &Ctx, command: Command) -> anyhow::Result<()> {
         Command::Repo(args) => repo::run(ctx, args),
         Command::Block(args) => block::run(ctx, args),
         Command::Dag(args) => dag::run(ctx, args),
+        Command::Name(args) => name::run(ctx, args),
+        Command::Key(args) => key::run(ctx, args),
+        Command::Routing(args) => routing::run(ctx, args),
         Command::Cid(args) => cid::run(ctx, args),
         Command::Multibase(args) => multibase::run(ctx, args),
         Command::Config(args) => config::run(ctx, args),

@@ -1,9 +1,9 @@
 //! `cairn resolve`: what a path leads to.
 
 use crate::{cmd::source, ctx::Ctx};
+use cairn_net::ipns::ResolveOptions;
 use cairn_store::{
     Cid,
-    names::{Names as _, NoNames},
     path::{Namespace, Path},
     resolve,
 };
@@ -55,9 +55,10 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let deadline = args.dht_timeout.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
     let found = ctx.block_on(async {
         if path.namespace() == Namespace::Ipns && !args.recursive {
-            return Ok(NoNames.lookup(path.root(), deadline).await?.path.to_string());
+            let options = ResolveOptions { depth: 1, deadline, ..ResolveOptions::default() };
+            return Ok(ctx.names()?.resolve(&path, &options).await?.path.to_string());
         }
-        let found = resolve::resolve(&fetch, &NoNames, &path, deadline).await?;
+        let found = resolve::resolve(&fetch, ctx.names()?, &path, deadline).await?;
         let cid = encode(ctx, &path, &found.cid);
         let rest: String = found.remainder.iter().flat_map(|segment| ["/", segment]).collect();
         Ok(format!("/{}/{cid}{rest}", found.namespace.name()))

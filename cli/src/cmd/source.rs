@@ -2,7 +2,7 @@
 
 use crate::{ctx::Ctx, stdin::Stdin};
 use anyhow::Context as _;
-use cairn_store::{Cid, fetch::Fetch, names::NoNames, path::Path, resolve};
+use cairn_store::{Cid, fetch::Fetch, path::Path, resolve};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Read as _},
@@ -47,8 +47,8 @@ pub fn paths(ctx: &Ctx, given: Vec<String>) -> anyhow::Result<Vec<Path>> {
 ///
 /// # Errors
 /// When it leads nowhere.
-pub async fn resolve(fetch: &Arc<dyn Fetch>, path: &Path) -> anyhow::Result<Cid> {
-    Ok(resolve::resolve_block(fetch, &NoNames, path, None).await?)
+pub async fn resolve(ctx: &Ctx, fetch: &Arc<dyn Fetch>, path: &Path) -> anyhow::Result<Cid> {
+    Ok(resolve::resolve_block(fetch, ctx.names()?, path, None).await?)
 }
 
 /// A bar of bytes on stderr.

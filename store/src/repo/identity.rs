@@ -12,26 +12,30 @@ use libp2p_identity::{Keypair, PeerId};
 #[derive(Clone)]
 pub struct Identity {
     keys: Keypair,
+    /// As it stands in the configuration: libp2p writes no RSA keys.
+    encoded: String,
 }
 
 impl Identity {
     /// Makes a new Ed25519 key.
-    pub fn generate() -> Self {
-        Self { keys: Keypair::generate_ed25519() }
-    }
-
-    /// Makes a new key of the algorithm that `init -a` names.
     ///
     /// # Errors
-    /// [`RepoError::Key`] for every other than `ed25519`.
-    pub fn generate_as(algorithm: &str) -> Result<Self, RepoError> {
-        match algorithm {
-            "ed25519" => Ok(Self::generate()),
-            "rsa" | "secp256k1" => Err(RepoError::Key(format!(
-                "cairn makes no {algorithm} keys: use ed25519, the default of the network, with names that fit a DNS label"
-            ))),
-            other => Err(RepoError::Key(format!("unrecognized key type: {other}"))),
-        }
+    /// [`RepoError::Key`] when it can't be encoded.
+    pub fn generate() -> Result<Self, RepoError> {
+        let keys = Keypair::generate_ed25519();
+        let bytes = keys.to_protobuf_encoding().map_err(|e| RepoError::Key(e.to_string()))?;
+        Ok(Self { keys, encoded: STANDARD.encode(bytes) })
+    }
+
+    /// From a private key in libp2p's protobuf.
+    ///
+    /// # Errors
+    /// [`RepoError::Key`] when it is none that a node can have: Ed25519, secp256k1, ECDSA over P-256, or RSA of 2048
+    /// to 4096 bits.
+    pub fn from_protobuf(bytes: &[u8]) -> Result<Self, RepoError> {
+        let keys = Keypair::from_protobuf_encoding(bytes)
+            .map_err(|e| RepoError::Key(format!("the private key can't be that of a node: {e}")))?;
+        Ok(Self { keys, encoded: STANDARD.encode(bytes) })
     }
 
     /// Reads the key of a configuration.
@@ -42,9 +46,7 @@ impl Identity {
         let refuse = |why: &str| RepoError::Key(format!("{PRIVATE_KEY} in the configuration {why}"));
         let text = config.get_str(PRIVATE_KEY)?.ok_or_else(|| refuse("is missing"))?;
         let bytes = STANDARD.decode(text).map_err(|_| refuse("is not base64"))?;
-        let keys = Keypair::from_protobuf_encoding(&bytes)
-            .map_err(|_| refuse("is not an Ed25519 key; other kinds are not supported"))?;
-        let identity = Self { keys };
+        let identity = Self::from_protobuf(&bytes).map_err(|_| refuse("is not a key that a node can have"))?;
         match config.get_str(PEER_ID)? {
             Some(id) if id != identity.peer_id() => {
                 Err(RepoError::Key(format!("{PEER_ID} is {id}, but the private key is that of {}", identity.peer_id())))
@@ -67,13 +69,17 @@ impl Identity {
         }
     }
 
-    /// The private key as it stands in the configuration.
+    /// The private key as it stands in the configuration: libp2p's protobuf in base64.
+    pub fn private_key(&self) -> &str {
+        &self.encoded
+    }
+
+    /// The private key in libp2p's protobuf.
     ///
     /// # Errors
-    /// [`RepoError::Key`] when it can't be encoded.
-    pub fn private_key(&self) -> Result<String, RepoError> {
-        let bytes = self.keys.to_protobuf_encoding().map_err(|e| RepoError::Key(e.to_string()))?;
-        Ok(STANDARD.encode(bytes))
+    /// [`RepoError::Key`]: never, since it was encoded here.
+    pub fn to_protobuf(&self) -> Result<Vec<u8>, RepoError> {
+        STANDARD.decode(&self.encoded).map_err(|e| RepoError::Key(e.to_string()))
     }
 }
 
@@ -91,18 +97,18 @@ mod tests {
     fn a_key_of_kubo_has_the_name_that_kubo_gave_it() {
         let identity = Identity::of(&Config::defaults(KUBO_ID, KUBO_KEY)).expect("a valid key");
         assert_eq!(identity.peer_id(), KUBO_ID);
-        assert_eq!(identity.private_key().expect("encodes"), KUBO_KEY);
+        assert_eq!(identity.private_key(), KUBO_KEY);
         assert!(identity.is(KUBO_ID));
         // The same name as a CIDv1 of codec libp2p-key, from `ipfs id -f '<id>' --peerid-base=k`.
         assert!(identity.is("k51qzi5uqu5di6sw61qdesf5qq6uxodo356a799sz1ib0ql6xozomah1umbraw"));
-        assert!(!identity.is("foo") && !identity.is(&Identity::generate().peer_id()));
+        assert!(!identity.is("foo") && !identity.is(&Identity::generate().expect("encodes").peer_id()));
     }
 
     #[test]
     fn new_keys_differ_and_read_back() {
-        let (one, two) = (Identity::generate(), Identity::generate_as("ed25519").expect("supported"));
+        let (one, two) = (Identity::generate().expect("encodes"), Identity::generate().expect("encodes"));
         assert_ne!(one.peer_id(), two.peer_id());
-        let config = Config::defaults(&one.peer_id(), &one.private_key().expect("encodes"));
+        let config = Config::defaults(&one.peer_id(), one.private_key());
         assert_eq!(Identity::of(&config).expect("valid").peer_id(), one.peer_id());
     }
 
@@ -111,7 +117,7 @@ mod tests {
         let cases = [
             (json!(null), KUBO_ID, "is missing"),
             (json!("%"), KUBO_ID, "not base64"),
-            (json!("AAAA"), KUBO_ID, "not an Ed25519 key"),
+            (json!("AAAA"), KUBO_ID, "not a key that a node can have"),
             (json!(KUBO_KEY), "12D3KooWEPpvbQngUQ5nzXgXYazHUtoWkyvxUrXuGwKnpw7ocuA4", "is that of 12D3KooWFEX"),
         ];
         for (key, id, why) in cases {
@@ -120,8 +126,5 @@ mod tests {
             let error = Identity::of(&config).err().expect("refused").to_string();
             assert!(error.contains(why), "{error}");
         }
-        assert!(Identity::generate_as("rsa").is_err());
-        let unknown = Identity::generate_as("foo").err().expect("refused").to_string();
-        assert_eq!(unknown, "unrecognized key type: foo");
     }
 }

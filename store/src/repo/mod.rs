@@ -230,8 +230,8 @@ impl Repo {
             return Self::open(location);
         }
         refuse_foreign_files(&location.dir)?;
-        let identity = Identity::generate();
-        let config = Config::defaults(&identity.peer_id(), &identity.private_key()?);
+        let identity = Identity::generate()?;
+        let config = Config::defaults(&identity.peer_id(), identity.private_key());
         Self::init(location, config)
     }
 

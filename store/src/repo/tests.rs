@@ -4,8 +4,8 @@ use bytes::Bytes;
 use std::os::unix::fs::PermissionsExt as _;
 
 fn config() -> Config {
-    let identity = Identity::generate();
-    Config::defaults(&identity.peer_id(), &identity.private_key().expect("encodes"))
+    let identity = Identity::generate().expect("encodes");
+    Config::defaults(&identity.peer_id(), identity.private_key())
 }
 
 fn refusal(result: Result<Repo, RepoError>) -> RepoError {

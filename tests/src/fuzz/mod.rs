@@ -11,6 +11,7 @@
 
 mod codec;
 mod container;
+mod names;
 mod text;
 
 /// A parser and what must hold for it.
@@ -36,5 +37,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "cid_text", run: text::cid_text },
     Target { name: "chunker_text", run: text::chunker_text },
     Target { name: "path", run: text::path },
+    Target { name: "ipns_record", run: names::ipns_record },
+    Target { name: "dnslink", run: names::dnslink },
     Target { name: "config", run: text::config },
 ];

@@ -5,7 +5,7 @@ mod read;
 mod rm;
 
 use crate::ctx::Ctx;
-use cairn_store::{Cid, names::NoNames, path::Path, resolve};
+use cairn_store::{Cid, path::Path, resolve};
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -55,5 +55,5 @@ struct Stat {
 fn locate(ctx: &Ctx, text: &str) -> anyhow::Result<Cid> {
     let path = Path::parse(text)?;
     let fetch = ctx.fetch()?;
-    ctx.block_on(async { Ok(resolve::resolve(&fetch, &NoNames, &path, None).await?.cid) })
+    ctx.block_on(async { Ok(resolve::resolve(&fetch, ctx.names()?, &path, None).await?.cid) })
 }

@@ -3,7 +3,6 @@
 use crate::{ctx::Ctx, output::Out};
 use cairn_store::{
     car::{self, ExportOptions},
-    names::NoNames,
     path::Path,
     resolve::resolve_block,
 };
@@ -41,7 +40,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let options = ExportOptions { partial: args.local_only, deadline: None };
     let bar = bar(&ctx.out, args.progress);
     ctx.block_on(async {
-        let root = resolve_block(&fetch, &NoNames, &path, None).await?;
+        let root = resolve_block(&fetch, ctx.names()?, &path, None).await?;
         let mut out = io::BufWriter::with_capacity(BUFFER, io::stdout());
         let result = car::export(fetch, root, options, &mut out, &mut |bytes| bar.set_position(bytes)).await;
         if result.is_err() {

@@ -8,7 +8,6 @@ use cairn_store::{
         select::{Selected, select},
     },
     multicodec,
-    names::NoNames,
     path::Path,
     resolve,
 };
@@ -45,7 +44,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
 fn value(ctx: &Ctx, path: &Path) -> anyhow::Result<Ipld> {
     let fetch = ctx.fetch()?;
     ctx.block_on(async {
-        let end = resolve::resolve(&fetch, &NoNames, path, None).await?;
+        let end = resolve::resolve(&fetch, ctx.names()?, path, None).await?;
         let block = fetch.fetch(&end.cid, None).await?;
         let root = dag::decode(block.cid(), block.data())?;
         if end.remainder.is_empty() {

@@ -5,7 +5,7 @@ use crate::{
     cmd::{self, source::arguments},
     ctx::Ctx,
 };
-use cairn_store::{names::NoNames, path::Path, resolve};
+use cairn_store::{path::Path, resolve};
 use serde::Serialize;
 
 /// Options of `cairn dag resolve`.
@@ -35,7 +35,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let given = arguments(ctx, args.target.into_iter().collect())?;
     let path = Path::parse(&given[0])?;
     let fetch = ctx.fetch()?;
-    let end = ctx.block_on(async { Ok(resolve::resolve(&fetch, &NoNames, &path, None).await?) })?;
+    let end = ctx.block_on(async { Ok(resolve::resolve(&fetch, ctx.names()?, &path, None).await?) })?;
     let rem_path: String = end.remainder.iter().flat_map(|segment| ["/", segment]).collect();
     let event = Event { cid: Link { cid: end.cid.to_string() }, rem_path };
     let shown = cmd::resolve::encode(ctx, &path, &end.cid);

@@ -5,7 +5,6 @@ use anyhow::{Context as _, ensure};
 use cairn_store::{
     Cid,
     dag::walk::{Options, Seen, Sight, walk},
-    names::NoNames,
     path::Path,
     resolve,
 };
@@ -103,7 +102,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
 
 fn locate(ctx: &Ctx, path: &Path) -> anyhow::Result<Cid> {
     let fetch = ctx.fetch()?;
-    let end = ctx.block_on(async { Ok(resolve::resolve(&fetch, &NoNames, path, None).await?) })?;
+    let end = ctx.block_on(async { Ok(resolve::resolve(&fetch, ctx.names()?, path, None).await?) })?;
     ensure!(end.remainder.is_empty(), "cannot return size for anything other than a DAG with a root CID");
     Ok(end.cid)
 }

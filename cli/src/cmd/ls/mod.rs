@@ -94,7 +94,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     ctx.block_on(async {
         let mut objects = Vec::new();
         for (text, path) in given.iter().zip(&paths) {
-            let cid = source::resolve(&fetch, path).await?;
+            let cid = source::resolve(ctx, &fetch, path).await?;
             let mut listing = Listing::open(fetch.clone(), &cid, args.size || args.resolve_type, None).await?;
             let mut links = Vec::new();
             while let Some(listed) = listing.next().await? {

@@ -1,0 +1,299 @@
+//! Making a name point somewhere, and keeping records and keys for others.
+
+use super::{Content, Name, Names, Record, RecordError, ResolveOptions, Timestamp, compare, local::Row};
+use crate::{
+    keystore::{PrivateKey, check_public},
+    routing::RoutingError,
+};
+use bytes::Bytes;
+use cairn_store::{StoreError, fetch::Deadline, names::Target, path::Path};
+use libp2p::identity::PublicKey;
+use std::{
+    cmp::Ordering,
+    time::{Duration, Instant},
+};
+
+/// How long an earlier record is searched for in the network before a first one is made.
+const MAX_LOOK_BACK: Duration = Duration::from_secs(30);
+
+/// What a publication needs of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// It fails when the network does not take it.
+    Required,
+    /// It is enough that this node keeps it (`--allow-offline`); a network that is there is told too.
+    Optional,
+}
+
+/// How a name is published.
+#[derive(Debug, Clone, Copy)]
+pub struct Publish {
+    /// How long the record is valid.
+    pub lifetime: Duration,
+    /// How long an answer may be kept.
+    pub ttl: Duration,
+    /// The number of this version; else one more than the last one's if the value changes.
+    pub sequence: Option<u64>,
+    /// Whether readers of version 1 shall understand it.
+    pub v1: bool,
+    /// What is needed of the network.
+    pub network: Network,
+    /// When to give up on the network.
+    pub deadline: Deadline,
+}
+
+/// Why a record or key can't be published.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PublishError {
+    /// There is no network here.
+    #[error("can't publish while offline")]
+    Offline,
+    /// The number that was asked for is not higher than the last one.
+    #[error("sequence number must be greater than the current record sequence")]
+    Sequence,
+    /// There is a better record: what is kept would not count.
+    #[error("can't replace a newer value with an older value: the record here has sequence {0}")]
+    Older(u64),
+    /// There is a valid record, and the new one is not valid.
+    #[error("there is a valid record for this name, and the new one is not: {0}")]
+    Worse(RecordError),
+    /// The record or key can't be made or used.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The network did not take it. It is kept here all the same.
+    #[error("kept here, but not in the network: {0}")]
+    Routing(#[from] RoutingError),
+    /// It can't be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Names {
+    /// Makes the name of a key point at `value`. The record is kept durably before the network is told.
+    ///
+    /// # Errors
+    /// [`PublishError`]. After [`PublishError::Routing`] the record counts on this node, and is published again later.
+    pub async fn publish(&self, key: &PrivateKey, value: &Path, options: &Publish) -> Result<Record, PublishError> {
+        self.check_network(options.network)?;
+        let name = Name::from(key.peer_id());
+        let value = value.to_string();
+        let record = {
+            let _one = self.inner.publishing.lock().await;
+            let sequence = next_sequence(self.last(name).await?.as_ref(), &value, options.sequence)?;
+            let eol = Self::now().after(options.lifetime);
+            let content = Content { value: &value, sequence, eol, ttl: options.ttl, v1: options.v1 };
+            let record = Record::new(key, &content)?;
+            self.inner.local.put(Row::Record, name, record.bytes().clone()).await?;
+            record
+        };
+        self.remember(name, &record);
+        self.announce(name, &record, Some(key.public()), options.network, options.deadline).await?;
+        Ok(record)
+    }
+
+    /// Keeps a record that was made elsewhere, as it is, and tells the network. A record that is not valid is kept
+    /// where there is no valid one, as Kubo does when it is offline; whoever asks for it learns why it does not count.
+    ///
+    /// # Errors
+    /// [`PublishError::Older`], [`PublishError::Worse`], or what the network says. Gives why the record is not valid.
+    pub async fn put(
+        &self,
+        name: Name,
+        bytes: Bytes,
+        network: Network,
+        deadline: Deadline,
+    ) -> Result<Result<Record, RecordError>, PublishError> {
+        self.check_network(network)?;
+        let now = Self::now();
+        let new = super::parse_valid(&bytes, name, now);
+        {
+            let _one = self.inner.publishing.lock().await;
+            let old = self.inner.local.get(Row::Record, name).await?;
+            let old = old.and_then(|old| super::parse_valid(&old, name, now).ok());
+            match (&new, &old) {
+                (Err(why), Some(_)) => return Err(PublishError::Worse(why.clone())),
+                (Ok(new), Some(old)) if compare(new, old) == Ordering::Less => {
+                    return Err(PublishError::Older(old.sequence()?));
+                }
+                _ => {}
+            }
+            if network == Network::Required {
+                new.clone()?;
+            }
+            self.inner.local.put(Row::Record, name, bytes).await?;
+        }
+        if let Ok(record) = &new {
+            self.remember(name, record);
+            self.announce(name, record, None, network, deadline).await?;
+        }
+        Ok(new)
+    }
+
+    /// Keeps a public key for those who know only its hash, and tells the network.
+    ///
+    /// # Errors
+    /// [`PublishError::Record`] when it is not the key of that name; else what the network says.
+    pub async fn put_public_key(
+        &self,
+        name: Name,
+        bytes: Bytes,
+        network: Network,
+        deadline: Deadline,
+    ) -> Result<(), PublishError> {
+        self.check_network(network)?;
+        let key = read_public_key(name, &bytes)?;
+        self.inner.local.put(Row::PublicKey, name, bytes).await?;
+        self.announce_key(name, &key, network, deadline).await
+    }
+
+    /// The public key of a name: in the name itself, kept here, or in the network.
+    ///
+    /// # Errors
+    /// [`PublishError::Record`] when it can't be had.
+    pub async fn public_key(&self, name: Name, deadline: Deadline) -> Result<Bytes, PublishError> {
+        use futures::StreamExt as _;
+        if let Some(key) = name.public_key() {
+            return Ok(key.encode_protobuf().into());
+        }
+        if let Some(bytes) = self.inner.local.get(Row::PublicKey, name).await? {
+            return Ok(bytes);
+        }
+        let routing = self.inner.routing.as_ref().ok_or(RecordError::KeyNotFound)?;
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + super::MAX_SEARCH);
+        let mut found = std::sync::Arc::clone(routing).search_value(key_of_key(name).into(), Some(deadline));
+        while let Ok(Some(bytes)) = tokio::time::timeout_at(deadline.into(), found.next()).await {
+            if let Ok(bytes) = bytes
+                && read_public_key(name, &bytes).is_ok()
+            {
+                return Ok(bytes);
+            }
+        }
+        Err(RecordError::KeyNotFound.into())
+    }
+
+    /// Whether there is a network to tell.
+    pub fn is_online(&self) -> bool {
+        self.inner.routing.is_some()
+    }
+
+    fn check_network(&self, network: Network) -> Result<(), PublishError> {
+        if network == Network::Required && !self.is_online() { Err(PublishError::Offline) } else { Ok(()) }
+    }
+
+    /// The last record of a name, expired or not: the one here, else that of the network.
+    pub(super) async fn last(&self, name: Name) -> Result<Option<Record>, PublishError> {
+        if let Some(bytes) = self.inner.local.get(Row::Record, name).await? {
+            let record = Record::parse(&bytes);
+            let record = record.and_then(|r| super::validate_at_any_time(&r, name).map(|()| r));
+            if let Ok(record) = record {
+                return Ok(Some(record));
+            }
+        }
+        if !self.is_online() {
+            return Ok(None);
+        }
+        let deadline = Some(Instant::now() + MAX_LOOK_BACK);
+        Ok(self.best(name, ResolveOptions { deadline, ..ResolveOptions::default() }).await.ok())
+    }
+
+    /// Gives the new answer from now on.
+    fn remember(&self, name: Name, record: &Record) {
+        let mut cache = self.inner.cache.lock();
+        match record.value() {
+            Ok(path) => {
+                let ttl = record.cache_ttl(Self::now());
+                cache.set(name.to_string(), Target { path, ttl }, Instant::now());
+            }
+            Err(_) => cache.forget(&name.to_string()),
+        }
+    }
+
+    pub(super) async fn announce(
+        &self,
+        name: Name,
+        record: &Record,
+        key: Option<&PublicKey>,
+        network: Network,
+        deadline: Deadline,
+    ) -> Result<(), PublishError> {
+        if let Some(pubsub) = &self.inner.pubsub
+            && let Err(error) = pubsub.publish(name, record.bytes().clone()).await
+        {
+            tracing::warn!(%name, %error, "a record was not published on PubSub");
+        }
+        if let Some(key) = key.filter(|_| name.public_key().is_none()) {
+            // Records carry such keys; this is for those who need the key alone.
+            self.announce_key(name, key, Network::Optional, deadline).await?;
+        }
+        self.tell(name.routing_key(), record.bytes().clone(), network, deadline).await
+    }
+
+    async fn announce_key(
+        &self,
+        name: Name,
+        key: &PublicKey,
+        network: Network,
+        deadline: Deadline,
+    ) -> Result<(), PublishError> {
+        self.tell(key_of_key(name), key.encode_protobuf().into(), network, deadline).await
+    }
+
+    async fn tell(
+        &self,
+        key: Vec<u8>,
+        value: Bytes,
+        network: Network,
+        deadline: Deadline,
+    ) -> Result<(), PublishError> {
+        let Some(routing) = &self.inner.routing else { return Ok(()) };
+        match routing.put_value(key.into(), value, deadline).await {
+            Err(error) if network == Network::Optional => {
+                tracing::warn!(%error, "kept here, but not in the network");
+                Ok(())
+            }
+            result => Ok(result?),
+        }
+    }
+}
+
+/// The number of the next record.
+fn next_sequence(last: Option<&Record>, value: &str, wanted: Option<u64>) -> Result<u64, PublishError> {
+    let Some(last) = last else {
+        // 0 is what a first record has by itself; whoever asks for a number wants one that counts.
+        return if wanted == Some(0) { Err(PublishError::Sequence) } else { Ok(wanted.unwrap_or(0)) };
+    };
+    let current = last.sequence()?;
+    match wanted {
+        Some(wanted) if wanted <= current => Err(PublishError::Sequence),
+        Some(wanted) => Ok(wanted),
+        // The same value again only lives longer.
+        None if last.value().is_ok_and(|path| path.to_string() == value) => Ok(current),
+        None => current.checked_add(1).ok_or(PublishError::Sequence),
+    }
+}
+
+/// The key under which routing keeps a public key.
+fn key_of_key(name: Name) -> Vec<u8> {
+    [b"/pk/", &name.peer_id().to_bytes()[..]].concat()
+}
+
+/// Reads the public key of a name.
+///
+/// # Errors
+/// [`RecordError::Key`] or [`RecordError::KeyMismatch`].
+pub(super) fn read_public_key(name: Name, bytes: &[u8]) -> Result<PublicKey, RecordError> {
+    let refuse = |why: String| RecordError::Key(why);
+    if bytes.len() > super::MAX_RECORD {
+        return Err(RecordError::Size);
+    }
+    let key = PublicKey::try_decode_protobuf(bytes).map_err(|e| refuse(e.to_string()))?;
+    check_public(&key).map_err(|e| refuse(e.to_string()))?;
+    if Name::from(key.to_peer_id()) == name { Ok(key) } else { Err(RecordError::KeyMismatch) }
+}
+
+impl Timestamp {
+    /// The later of the end of a new record and of the one before it: a long lifetime is not shortened.
+    pub(super) fn or_later(self, before: Option<Self>) -> Self {
+        before.map_or(self, |before| self.max(before))
+    }
+}
