@@ -115,3 +115,55 @@ impl<S: AsyncWrite + Unpin> MessageWriter<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bitswap::message::{Entry, Version, WantType};
+    use futures::{future::poll_fn, io::Cursor};
+
+    fn cid() -> cairn_store::Cid {
+        cairn_store::cid::parse("bafkreicysg23kiwv34eg2d7qweipxwosdo2py4ldv42nbauguluen5v6am").expect("a cid")
+    }
+
+    #[tokio::test]
+    async fn messages_follow_each_other_on_a_stream() {
+        let messages: Vec<Message> = (0..1000)
+            .map(|n| Message { wants: vec![Entry::want(cid(), WantType::Block, n)], ..Message::default() })
+            .collect();
+        let mut writer = MessageWriter::new(Cursor::new(Vec::new()));
+        for message in &messages {
+            writer.start(message.encode(Version::V1_2));
+            poll_fn(|cx| writer.poll_flush(cx)).await.expect("writes");
+        }
+        let bytes = writer.stream.into_inner();
+        let mut reader = MessageReader::new(Cursor::new(bytes.clone()));
+        for message in &messages {
+            let (read, _) = poll_fn(|cx| reader.poll_next(cx)).await.expect("reads").expect("one more");
+            assert_eq!(&read, message);
+        }
+        assert!(poll_fn(|cx| reader.poll_next(cx)).await.expect("ends").is_none());
+        let mut cut = MessageReader::new(Cursor::new(bytes[..bytes.len() - 1].to_vec()));
+        let error = loop {
+            match poll_fn(|cx| cut.poll_next(cx)).await {
+                Ok(read) => assert!(read.is_some(), "an end inside a message is an error"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, CodecError::Io(_)));
+    }
+
+    #[tokio::test]
+    async fn a_length_over_the_limit_is_refused_before_anything_is_kept() {
+        for len in [MAX_MESSAGE as u64 + 1, 5 << 20, u64::MAX >> 1] {
+            let mut bytes = Vec::new();
+            crate::bitswap::wire::put_raw_varint(&mut bytes, len);
+            let mut reader = MessageReader::new(Cursor::new(bytes));
+            let error = poll_fn(|cx| reader.poll_next(cx)).await.expect_err("too long");
+            assert!(matches!(error, CodecError::TooLong(n) if n == len));
+            assert!(reader.buffer.capacity() <= 2 * READ_SIZE);
+        }
+        let mut reader = MessageReader::new(Cursor::new(vec![0xff; 20]));
+        assert!(matches!(poll_fn(|cx| reader.poll_next(cx)).await, Err(CodecError::Message(_))));
+    }
+}

@@ -367,3 +367,115 @@ pub fn fuzz(data: &[u8]) {
     let again = Message::decode(&Bytes::copy_from_slice(body)).expect("what was encoded decodes");
     assert_eq!(again, message);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cairn_store::Multihash;
+
+    fn hash() -> Multihash {
+        HashFn::SHA2_256.digest(b"hello world").expect("hashes")
+    }
+
+    fn v1() -> Cid {
+        Cid::new_v1(codec::RAW, hash())
+    }
+
+    fn v0() -> Cid {
+        Cid::new_v0(hash()).expect("sha2-256")
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        data_encoding::HEXLOWER.decode(text.as_bytes()).expect("hex")
+    }
+
+    fn block(cid: &Cid) -> Message {
+        let payload = Payload { prefix: prefix_of(cid).expect("known"), data: Bytes::from_static(b"hello world") };
+        Message { blocks: vec![payload], ..Message::default() }
+    }
+
+    /// Bytes that boxo 0.42 writes for the same messages (`ToNetV1`).
+    #[test]
+    fn messages_are_those_of_boxo() {
+        let digest = "1220b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9";
+        let have = Entry::want(v1(), WantType::Have, i32::MAX);
+        let want = Entry { send_dont_have: false, ..Entry::want(v0(), WantType::Block, 1) };
+        let list = |entry, full| Message { wants: vec![entry], full, ..Message::default() };
+        let told = |cid, presence, pending_bytes| Message {
+            presences: vec![(cid, presence)],
+            pending_bytes,
+            ..Message::default()
+        };
+        let cases = [
+            (Message::default(), "020a00".to_owned()),
+            (list(have, true), format!("360a340a300a240155{digest}10ffffffff07200128011001")),
+            (list(want, false), format!("2a0a280a260a22{digest}1001")),
+            (list(Entry::cancel(v1()), false), format!("2c0a2a0a280a240155{digest}1801")),
+            (Message { pending_bytes: 5, ..block(&v1()) }, "190a001a130a0401551220120b68656c6c6f20776f726c642805".into()),
+            (block(&v0()), "170a001a130a0400701220120b68656c6c6f20776f726c64".into()),
+            (told(v1(), Presence::Have, 0), format!("2a0a0022260a240155{digest}")),
+            (told(v0(), Presence::DontHave, -1), format!("350a0022260a22{digest}100128ffffffffffffffffff01")),
+        ];
+        for (message, golden) in cases {
+            let encoded = message.encode(Version::V1_2).concat();
+            assert_eq!(data_encoding::HEXLOWER.encode(&encoded), golden, "{message:?}");
+            assert_eq!(Message::decode(&Bytes::copy_from_slice(&encoded[1..])).as_ref(), Ok(&message));
+        }
+        // `ToNetV0`.
+        let old = block(&v0()).encode(Version::V1_0).concat();
+        assert_eq!(old, hex("0f0a00120b68656c6c6f20776f726c64"));
+        assert_eq!(Message::decode(&Bytes::copy_from_slice(&old[1..])), Ok(block(&v0())));
+        assert_eq!(told(v1(), Presence::Have, 0).encode(Version::V1_0).concat(), hex("020a00"));
+    }
+
+    #[test]
+    fn what_strangers_send_is_bounded_and_does_not_cost_the_message() {
+        // Without a wantlist.
+        let without = hex("1a130a0401551220120b68656c6c6f20776f726c64");
+        assert_eq!(Message::decode(&Bytes::from(without)).expect("decodes").blocks, block(&v1()).blocks);
+        // An identity CID, one that is too long, none at all, and one that is good.
+        let identity = Cid::new_v1(codec::RAW, HashFn::IDENTITY.digest(b"x").expect("short"));
+        let mut list = Vec::new();
+        for cid in [identity.to_bytes(), vec![1; MAX_CID + 1], Vec::new(), v1().to_bytes()] {
+            let mut entry = Vec::new();
+            wire::put_bytes(&mut entry, 1, &cid);
+            wire::put_bytes(&mut list, 1, &entry);
+        }
+        let mut bytes = Vec::new();
+        wire::put_bytes(&mut bytes, 1, &list);
+        let message = Message::decode(&Bytes::from(bytes)).expect("decodes");
+        assert_eq!((message.wants.len(), message.ignored), (1, 3));
+        // A million entries of a few bytes.
+        let mut list = Vec::new();
+        let mut entry = Vec::new();
+        wire::put_bytes(&mut entry, 1, &v1().to_bytes());
+        for _ in 0..50_000 {
+            wire::put_bytes(&mut list, 1, &entry);
+        }
+        let mut bytes = Vec::new();
+        wire::put_bytes(&mut bytes, 1, &list);
+        assert_eq!(Message::decode(&Bytes::from(bytes)).expect("decodes").wants.len(), MAX_ENTRIES);
+        // A block over the limit is left out.
+        let mut bytes = Vec::new();
+        wire::put_bytes(&mut bytes, 2, &vec![0; MAX_BLOCK_SIZE + 1]);
+        let message = Message::decode(&Bytes::from(bytes)).expect("decodes");
+        assert_eq!((message.blocks.len(), message.ignored), (0, 1));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_taken(data in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            fuzz(&data);
+        }
+
+        #[test]
+        fn mutated_messages_are_taken(at in 0usize..54, to in proptest::num::u8::ANY) {
+            let mut bytes = Message { wants: vec![Entry::want(v1(), WantType::Have, 7)], ..block(&v0()) }
+                .encode(Version::V1_2)
+                .concat();
+            let at = at % bytes.len();
+            bytes[at] = to;
+            fuzz(&bytes[1..]);
+        }
+    }
+}

@@ -16,7 +16,7 @@ pub mod server;
 pub mod session;
 mod wire;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use behaviour::Behaviour;
 pub use client::Urgency;

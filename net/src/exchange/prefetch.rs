@@ -22,8 +22,8 @@ use std::{
 
 /// Blocks fetched ahead and not yet asked for.
 const MAX_AHEAD: usize = 2048;
-/// Their bytes.
-const AHEAD_BYTES: u64 = 16 << 20;
+/// Their bytes. They are in the store, not in memory: this is what is lost when nobody asks for them after all.
+const AHEAD_BYTES: u64 = 64 << 20;
 /// Nodes whose links are remembered.
 const MAX_NODES: usize = 2048;
 /// Links that are remembered, about 300 bytes each.

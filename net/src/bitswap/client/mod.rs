@@ -119,9 +119,15 @@ pub struct Client {
     sessions: BTreeMap<SessionId, Session>,
     /// Providers that are being connected to, and for whom.
     dialing: BTreeMap<PeerId, BTreeSet<(SessionId, WantId)>>,
+    /// Sessions of wants that were asked round and have been satisfied, by short name, oldest first: peers that are
+    /// far away say only now that they had it, and are likely to have more.
+    satisfied: VecDeque<(u64, BTreeSet<SessionId>)>,
     outputs: VecDeque<Output>,
     next_want: WantId,
 }
+
+/// Satisfied wants that are remembered for the sake of late answers.
+const MAX_SATISFIED: usize = 256;
 
 /// The name of a block in a peer's memory of what it was asked.
 fn short(hash: &Multihash) -> u64 {
@@ -143,6 +149,7 @@ impl Client {
             by_hash: HashMap::new(),
             sessions: BTreeMap::new(),
             dialing: BTreeMap::new(),
+            satisfied: VecDeque::new(),
             outputs: VecDeque::new(),
             next_want: 0,
         }
@@ -385,6 +392,12 @@ impl Client {
             peer.retry_at = None;
         }
         let Some(want) = self.finish(id, Some(from)) else { return Verdict::Duplicate };
+        if want.told.len() > 1 {
+            if self.satisfied.len() >= MAX_SATISFIED {
+                self.satisfied.pop_front();
+            }
+            self.satisfied.push_back((short(hash), want.sessions.clone()));
+        }
         for session in &want.sessions {
             if let Some(state) = self.sessions.get_mut(session) {
                 state.on_block(size, now);
@@ -415,7 +428,12 @@ impl Client {
     }
 
     fn on_presence(&mut self, from: PeerId, cid: &Cid, presence: Presence, now: Instant) {
-        let Some(&id) = self.by_hash.get(cid.hash()) else { return };
+        let Some(&id) = self.by_hash.get(cid.hash()) else {
+            if presence == Presence::Have {
+                self.on_late_have(from, short(cid.hash()));
+            }
+            return;
+        };
         let Some(want) = self.wants.get_mut(&id) else { return };
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if !want.have.contains(&from) && !want.dont_have.contains(&from) && want.told.contains(&from) {
@@ -450,6 +468,19 @@ impl Client {
                 if *misses >= MAX_MISSES {
                     state.peers.remove(&from);
                 }
+            }
+        }
+    }
+
+    /// A peer had a block that others were quicker to send.
+    fn on_late_have(&mut self, from: PeerId, name: u64) {
+        if !self.peers.get(&from).is_some_and(|p| p.stalls < MAX_STALLS && p.known.contains(name)) {
+            return;
+        }
+        let Some((_, sessions)) = self.satisfied.iter().find(|(satisfied, _)| *satisfied == name) else { return };
+        for session in sessions {
+            if let Some(state) = self.sessions.get_mut(session) {
+                state.peers.entry(from).or_insert(0);
             }
         }
     }

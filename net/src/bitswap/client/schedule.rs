@@ -66,8 +66,16 @@ impl Client {
 
     fn schedule(&mut self, session: SessionId, now: Instant) {
         let Some(state) = self.sessions.get(&session) else { return };
-        if state.order == Order::Rarest && state.received > 0 && state.mean >= RAREST_SIZE {
+        let rarest = state.order == Order::Rarest && state.received > 0 && state.mean >= RAREST_SIZE;
+        if rarest {
             self.ask_around(session);
+        }
+        let Some(state) = self.sessions.get(&session) else { return };
+        let size = state.size();
+        if !state.peers.keys().any(|id| self.peers.get(id).is_some_and(|p| p.has_room(size, now))) {
+            return;
+        }
+        if rarest {
             self.schedule_rarest(session, now);
         } else {
             let wants: Vec<WantId> = state.waiting.iter().take(LOOK_AHEAD).copied().collect();
@@ -96,14 +104,13 @@ impl Client {
             .copied()
             .collect();
         let total: f64 = members.iter().filter_map(|id| self.peers.get(id)?.estimator.rate()).sum();
-        let mut left = state.waiting.len() as u64;
+        let left = (state.waiting.len() + state.flying.len()) as u64;
         for id in wants {
             if free.is_empty() {
                 return;
             }
             let Some(best) = self.choose(*id, &free, &members, only_known, size, total, left) else { continue };
             self.ask(*id, best, size, now);
-            left = left.saturating_sub(1);
             if self.peers.get(&best).is_some_and(|p| !p.has_room(size, now)) {
                 free.retain(|p| *p != best);
             }
@@ -203,6 +210,9 @@ impl Client {
         let ids: Vec<WantId> = state.waiting.iter().take(INTEREST).copied().collect();
         let peers = self.audience(session);
         for id in ids {
+            if self.wants.get(&id).is_some_and(|want| want.told.len() >= peers.len()) {
+                continue;
+            }
             for peer in &peers {
                 self.tell(id, *peer);
             }
@@ -210,7 +220,8 @@ impl Client {
     }
 }
 
-/// Earlier wants first.
+/// Earlier wants first, and those that nobody waits for after all others.
 pub(super) fn priority(id: WantId) -> i32 {
-    i32::MAX - i32::try_from(id & 0x3fff_ffff).unwrap_or(0)
+    let base = if id > super::AHEAD { i32::MAX / 2 } else { i32::MAX };
+    base - i32::try_from(id & 0x3fff_ffff).unwrap_or(0)
 }

@@ -1,1 +1,221 @@
-//! Tests.
+//! The client against scripted and simulated peers.
+
+use super::{
+    super::{
+        message::{Presence, WantType},
+        session::Order,
+    },
+    Client, ClientConfig, Output, Urgency, Verdict,
+    simulation::{Conduct, Network, cid, peer},
+};
+use cairn_store::Cid;
+use std::time::{Duration, Instant};
+
+const SIZE: u64 = 256 << 10;
+
+fn list(count: u64) -> Vec<Cid> {
+    (0..count).map(cid).collect()
+}
+
+/// Holders of everything with those uplinks (bytes per second) and round trips (milliseconds), and a reader that has
+/// that many blocks under way.
+fn holders(links: &[(f64, u64)], blocks: u64, ahead: usize) -> (Network, libp2p::PeerId) {
+    let mut network = Network::new(SIZE);
+    let reader = network.add(1000, 1e9, 0, Conduct::Honest);
+    let list = list(blocks);
+    for (n, (rate, rtt)) in links.iter().enumerate() {
+        let id = network.add(n as u64, *rate, rtt / 2, Conduct::Honest);
+        network.nodes.get_mut(&id).expect("a node").store.extend(list.iter().map(|c| *c.hash()));
+    }
+    network.connect_all();
+    network.fetch(reader, &list, Order::Sequential, ahead);
+    (network, reader)
+}
+
+#[test]
+fn eight_holders_give_nine_tenths_of_their_sum() {
+    let blocks = 512;
+    let (mut network, reader) = holders(&[(4e6, 20); 8], blocks, 64);
+    let took = network.run(&[reader], Duration::from_secs(60)).expect("completes").as_secs_f64();
+    let node = &network.nodes[&reader];
+    let (bytes, sum) = ((blocks * SIZE) as f64, 8.0 * 4e6);
+    assert!(bytes / took >= 0.9 * sum, "{:.1} MB/s of {:.1}", bytes / took / 1e6, sum / 1e6);
+    assert!(node.duplicates as f64 <= 0.02 * bytes, "{} duplicate bytes", node.duplicates);
+}
+
+#[test]
+fn bytes_follow_throughput() {
+    let links = [(8e6, 5), (4e6, 20), (2e6, 50), (8e6, 80), (4e6, 120), (2e6, 160), (6e6, 200), (1e6, 10)];
+    let blocks = 1024;
+    let (mut network, reader) = holders(&links, blocks, 256);
+    let took = network.run(&[reader], Duration::from_secs(120)).expect("completes").as_secs_f64();
+    let node = &network.nodes[&reader];
+    let (bytes, sum): (f64, f64) = ((blocks * SIZE) as f64, links.iter().map(|(rate, _)| rate).sum());
+    for (n, (rate, rtt)) in links.iter().enumerate() {
+        let got = node.from.get(&peer(n as u64)).copied().unwrap_or(0);
+        println!("{rate} B/s, {rtt} ms: {:.2} MB/s", got as f64 / took / 1e6);
+    }
+    assert!(bytes / took >= 0.8 * sum, "{:.1} MB/s of {:.1}", bytes / took / 1e6, sum / 1e6);
+    for (n, (rate, rtt)) in links.iter().enumerate() {
+        let share = node.from.get(&peer(n as u64)).copied().unwrap_or(0) as f64 / bytes;
+        let fair = rate / sum;
+        assert!((0.6..1.5).contains(&(share / fair)), "holder at {rate} B/s and {rtt} ms: {share:.3}, fair {fair:.3}");
+    }
+    assert!(node.duplicates as f64 <= 0.02 * bytes, "{} duplicate bytes", node.duplicates);
+}
+
+#[test]
+fn half_of_the_holders_die_and_the_rest_completes() {
+    let (mut network, reader) = holders(&[(4e6, 20); 8], 256, 64);
+    for n in 0..4 {
+        network.die_at(peer(n), Duration::from_millis(300 + 100 * n));
+    }
+    let took = network.run(&[reader], Duration::from_secs(60)).expect("completes").as_secs_f64();
+    assert!(took < 1.5 * (256 * SIZE) as f64 / 16e6, "{took:.1} s");
+}
+
+#[test]
+fn one_honest_holder_among_twenty_completes() {
+    let mut network = Network::new(SIZE);
+    let reader = network.add(1000, 1e9, 0, Conduct::Honest);
+    let blocks = list(128);
+    let honest = network.add(1, 4e6, 10, Conduct::Honest);
+    network.nodes.get_mut(&honest).expect("a node").store.extend(blocks.iter().map(|c| *c.hash()));
+    for n in 2..21 {
+        let conduct = [Conduct::Silent, Conduct::Boasting, Conduct::Garbage][n as usize % 3];
+        network.add(n, 1e8, 1, conduct);
+    }
+    network.connect_all();
+    network.fetch(reader, &blocks, Order::Sequential, 64);
+    let took = network.run(&[reader], Duration::from_secs(120)).expect("completes").as_secs_f64();
+    let alone = (128 * SIZE) as f64 / 4e6;
+    assert!(took < 1.5 * alone + 2.0, "{took:.1} s, alone {alone:.1} s");
+}
+
+/// Time and copies that the seed sent, for so many nodes that want the same 64 MiB at once.
+fn swarm(leechers: u64) -> (f64, f64) {
+    let mut network = Network::new(SIZE);
+    let blocks = list(256);
+    let seed = network.add(0, 10e6, 5, Conduct::Honest);
+    network.nodes.get_mut(&seed).expect("a node").store.extend(blocks.iter().map(|c| *c.hash()));
+    let nodes: Vec<_> = (1..=leechers).map(|n| network.add(n, 10e6, 5, Conduct::Honest)).collect();
+    network.connect_all();
+    for node in &nodes {
+        network.fetch(*node, &blocks, Order::Rarest, 1024);
+    }
+    let took = network.run(&nodes, Duration::from_secs(600)).expect("completes").as_secs_f64();
+    let bytes = (256 * SIZE) as f64;
+    (took / (bytes / 10e6), network.nodes[&seed].sent as f64 / bytes)
+}
+
+#[test]
+fn capacity_grows_with_a_swarm() {
+    for leechers in [2, 4, 8, 16] {
+        let (time, copies) = swarm(leechers);
+        println!("{leechers} nodes: {time:.2} times one copy, the seed sent {copies:.2} copies");
+        assert!(time <= 2.5 && copies <= 2.5, "{leechers} nodes: {time:.2} times, {copies:.2} copies");
+    }
+}
+
+#[test]
+fn discovery_costs_a_tenth_of_a_plain_broadcast() {
+    let mut network = Network::new(SIZE);
+    let reader = network.add(5000, 1e9, 10, Conduct::Honest);
+    for n in 0..853 {
+        network.add(n, 1e8, 10, Conduct::Honest);
+    }
+    let ids: Vec<_> = network.nodes.keys().copied().filter(|id| *id != reader).collect();
+    for id in &ids {
+        network.nodes.get_mut(&reader).expect("a node").client.on_connected(*id, false);
+    }
+    network.fetch(reader, &list(1), Order::Sequential, 1);
+    // Nobody has it: the search for providers begins once those who were asked have said so.
+    assert!(network.run(&[reader], Duration::from_millis(400)).is_none());
+    let messages: u64 = network.nodes.values().map(|n| n.messages).sum();
+    assert!(messages <= 171, "{messages} messages");
+}
+
+fn one_want() -> (Client, Instant) {
+    let mut client = Client::new(ClientConfig::default(), 1);
+    let now = Instant::now();
+    client.open(1, Order::Sequential, now);
+    client.want(1, &cid(1), Urgency::Awaited, now);
+    (client, now)
+}
+
+#[test]
+fn without_peers_providers_are_looked_for_at_once() {
+    let (mut client, now) = one_want();
+    client.poll(now);
+    assert_eq!(client.next_output(), Some(Output::FindProviders { session: 1, cid: cid(1) }));
+    client.on_provider(1, &cid(1), peer(1), Vec::new());
+    assert!(matches!(client.next_output(), Some(Output::Connect { .. })));
+    client.on_connected(peer(1), false);
+    client.poll(now);
+    // A provider is asked for the block itself: there is nothing to find out.
+    let messages = client.take_messages();
+    assert_eq!(messages.len(), 1);
+    assert!(messages[0].1.iter().any(|e| e.cid == cid(1) && e.want == WantType::Block));
+}
+
+#[test]
+fn a_dont_have_is_asked_of_the_next_peer_and_a_dropped_want_is_cancelled() {
+    let (mut client, now) = one_want();
+    for n in 1..=2 {
+        client.on_connected(peer(n), false);
+    }
+    client.poll(now);
+    let haves = client.take_messages();
+    assert!(haves.iter().all(|(_, e)| e[0].want == WantType::Have) && haves.len() == 2);
+    for n in 1..=2 {
+        client.on_message(peer(n), &[], &[(cid(1), Presence::Have)], now);
+    }
+    client.poll(now);
+    let first = client.take_messages();
+    assert_eq!(first.len(), 1, "one peer is asked for the block");
+    client.on_message(first[0].0, &[], &[(cid(1), Presence::DontHave)], now);
+    client.poll(now);
+    let second = client.take_messages();
+    assert!(second.len() == 1 && second[0].0 != first[0].0);
+    client.cancel(1, &cid(1));
+    let cancels = client.take_messages();
+    assert!(cancels.iter().any(|(p, e)| *p == second[0].0 && e[0].cancel));
+    assert!(client.wantlist().is_empty());
+}
+
+#[test]
+fn who_sends_what_nobody_asked_for_is_refused_and_late_blocks_are_no_crime() {
+    let (mut client, now) = one_want();
+    client.on_connected(peer(1), false);
+    client.poll(now);
+    client.take_messages();
+    client.cancel(1, &cid(1));
+    for _ in 0..100 {
+        assert_eq!(client.on_message(peer(1), &[(*cid(1).hash(), SIZE)], &[], now), [Verdict::Duplicate]);
+    }
+    while let Some(output) = client.next_output() {
+        assert!(!matches!(output, Output::Refuse(_)));
+    }
+    for n in 0..100 {
+        client.on_message(peer(1), &[(*cid(100 + n).hash(), 10)], &[], now);
+    }
+    assert_eq!(client.next_output(), Some(Output::Refuse(peer(1))));
+}
+
+#[test]
+fn what_is_awaited_goes_before_what_is_fetched_ahead() {
+    let mut client = Client::new(ClientConfig::default(), 1);
+    let now = Instant::now();
+    client.open(1, Order::Sequential, now);
+    for n in 1..=20 {
+        client.want(1, &cid(n), Urgency::Ahead, now);
+    }
+    client.want(1, &cid(20), Urgency::Awaited, now);
+    client.on_connected(peer(1), false);
+    client.on_provider(1, &cid(1), peer(1), Vec::new());
+    client.poll(now);
+    let entries = client.take_messages().remove(0).1;
+    let blocks: Vec<Cid> = entries.iter().filter(|e| e.want == WantType::Block).map(|e| e.cid).collect();
+    assert!(blocks.len() > 1, "{entries:?}");
+    assert_eq!(blocks[0], cid(20));
+}
