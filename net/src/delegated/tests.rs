@@ -78,7 +78,7 @@ fn client(endpoints: &[&String], filter: Filter) -> Arc<Client> {
 }
 
 fn peers(count: usize) -> Vec<Provider> {
-    let addr = |n: usize| if n % 2 == 0 { "/ip4/1.2.3.4/tcp/1" } else { "/ip4/1.2.3.4/udp/1/quic-v1" };
+    let addr = |n: usize| if n.is_multiple_of(2) { "/ip4/1.2.3.4/tcp/1" } else { "/ip4/1.2.3.4/udp/1/quic-v1" };
     (0..count).map(|n| Provider { peer: PeerId::random(), addrs: vec![addr(n).parse().expect("an address")] }).collect()
 }
 

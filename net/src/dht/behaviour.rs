@@ -6,8 +6,8 @@ use super::{
     diversity,
     handle::{BucketStats, NetStats},
     key::Id,
-    query::lookup::{ALPHA, K},
-    records::Records,
+    message::without_peer,
+    table::{self, ConnectedAddrs, Kad, MAX_PEER_ADDRS, is_diverse, kad_mode, nearest, plain},
     wire,
 };
 use crate::routing::Provider;
@@ -22,8 +22,6 @@ use libp2p::{
 };
 use std::{
     collections::HashSet,
-    num::NonZeroUsize,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -33,16 +31,8 @@ use tokio::sync::{mpsc, oneshot};
 pub(super) const MAX_COMMANDS: usize = 512;
 /// Commands carried out before the rest of the swarm gets its turn.
 const MAX_COMMANDS_PER_POLL: usize = 64;
-/// Addresses of one peer in the routing table; the rest is not taken.
-const MAX_PEER_ADDRS: usize = 8;
-/// Largest message that is answered. The largest that is asked in earnest is an IPNS record of 10 KiB.
-const MAX_INBOUND: usize = 64 * 1024;
 /// How often records are looked through for dead ones.
 const EXPIRE_EVERY: Duration = Duration::from_secs(600);
-/// Time for one of libp2p-kad's own walks, which are refreshes.
-const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
-
-type Kad = kad::Behaviour<Records>;
 
 /// What a [`super::Dht`] asks for.
 pub(super) enum Command {
@@ -99,20 +89,12 @@ pub struct Behaviour {
     connected: ConnectedAddrs,
 }
 
-/// Addresses that peers are connected at, to answer "where is it" for peers that are in no table.
-#[derive(Default)]
-struct ConnectedAddrs(std::collections::HashMap<PeerId, Vec<Multiaddr>>);
-
 impl Behaviour {
     pub(super) fn new(config: &Config, local: PeerId, journal: Journal, commands: mpsc::Receiver<Command>) -> Self {
-        let kad = |net, mode: Option<Mode>| {
-            let mut kad = kad(config, net, local, journal.clone());
-            kad.set_mode(Some(kad_mode(mode?)));
-            Some(kad)
-        };
+        let part = |net, mode: Option<Mode>| Some(table::kad(config, net, local, journal.clone(), mode?));
         let inner = Inner {
-            wan: kad(Net::Wan, config.wan).into(),
-            lan: kad(Net::Lan, config.lan).into(),
+            wan: part(Net::Wan, config.wan).into(),
+            lan: part(Net::Lan, config.lan).into(),
             wire: wire::Behaviour::default(),
         };
         let mut expire = tokio::time::interval(EXPIRE_EVERY);
@@ -151,7 +133,7 @@ impl Behaviour {
                 kad.remove_peer(&peer);
                 continue;
             }
-            let own = info.listen_addrs.iter().filter_map(|a| super::message::without_peer(a.clone(), &peer));
+            let own = info.listen_addrs.iter().filter_map(|a| without_peer(a.clone(), &peer));
             let mut addrs = diversity::usable(net, loopback, own);
             addrs.truncate(MAX_PEER_ADDRS);
             if addrs.is_empty() || !is_diverse(kad, net, &peer, &addrs) {
@@ -251,8 +233,7 @@ impl Behaviour {
         match event {
             kad::Event::InboundRequest { request: kad::InboundRequest::AddProvider { record: Some(record) } } => {
                 // libp2p-kad dropped it if the provider is not the sender.
-                let own =
-                    record.addresses.into_iter().filter_map(|a| super::message::without_peer(a, &record.provider));
+                let own = record.addresses.into_iter().filter_map(|a| without_peer(a, &record.provider));
                 let addrs = diversity::usable(net, loopback, own);
                 let _ = kad.store_mut().provide_from_peer(record.key.as_ref(), record.provider, addrs);
             }
@@ -267,101 +248,6 @@ impl Behaviour {
             }
             _ => {}
         }
-    }
-}
-
-fn kad(config: &Config, net: Net, local: PeerId, journal: Journal) -> Kad {
-    let records = Records::new(
-        net,
-        &local,
-        config.max_provider_records,
-        Arc::clone(&config.validator),
-        Arc::clone(&config.clock),
-        journal,
-    );
-    let mut settings = kad::Config::new(net.protocol());
-    settings
-        .set_replication_factor(NonZeroUsize::new(K).unwrap_or(kad::K_VALUE))
-        .set_parallelism(NonZeroUsize::new(ALPHA).unwrap_or(kad::ALPHA_VALUE))
-        .disjoint_query_paths(true)
-        .set_query_timeout(REFRESH_TIMEOUT)
-        .set_max_packet_size(MAX_INBOUND)
-        .set_record_filtering(kad::StoreInserts::FilterBoth)
-        .set_kbucket_inserts(kad::BucketInserts::Manual)
-        .set_caching(kad::Caching::Disabled)
-        .set_periodic_bootstrap_interval(Some(config.refresh))
-        // Publishers republish; a node that republished for others would keep dead records alive.
-        .set_replication_interval(None)
-        .set_publication_interval(None)
-        .set_provider_publication_interval(None);
-    Kad::with_config(local, records, settings)
-}
-
-fn kad_mode(mode: Mode) -> kad::Mode {
-    match mode {
-        Mode::Client => kad::Mode::Client,
-        Mode::Server => kad::Mode::Server,
-    }
-}
-
-fn is_diverse(kad: &mut Kad, net: Net, peer: &PeerId, addrs: &[Multiaddr]) -> bool {
-    // All of a local network is one group.
-    if net == Net::Lan {
-        return true;
-    }
-    // A bucket holds the distances between two powers of two, so the lower one names it.
-    let Some(here) = kad.kbucket(*peer).map(|b| b.range().0.ilog2()) else { return false };
-    let rows: Vec<(Option<u32>, Vec<Multiaddr>)> = kad
-        .kbuckets()
-        .flat_map(|b| {
-            let at = b.range().0.ilog2();
-            b.iter()
-                .filter(|e| e.node.key.preimage() != peer)
-                .map(|e| (at, e.node.value.iter().cloned().collect::<Vec<_>>()))
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    diversity::admits(rows.iter().map(|(at, addrs)| (*at, addrs.iter().collect())), here, addrs)
-}
-
-fn id<T>(key: &kad::KBucketKey<T>) -> Id {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(key.hashed_bytes());
-    Id(bytes)
-}
-
-fn plain<'a>(addrs: &'a kad::Addresses, peer: &'a PeerId) -> impl Iterator<Item = Multiaddr> + 'a {
-    addrs.iter().filter_map(|addr| super::message::without_peer(addr.clone(), peer))
-}
-
-/// libp2p-kad orders by the hash of a preimage, which a point of the keyspace does not have; a table is small enough to
-/// be sorted.
-fn nearest(kad: &mut Kad, target: &Id, count: usize) -> Vec<Provider> {
-    let mut peers: Vec<(Id, Provider)> = Vec::new();
-    for bucket in kad.kbuckets() {
-        for entry in bucket.iter() {
-            let peer = *entry.node.key.preimage();
-            let contact = Provider { peer, addrs: plain(entry.node.value, &peer).collect() };
-            peers.push((id(entry.node.key).distance(target), contact));
-        }
-    }
-    peers.sort_by_key(|(distance, _)| *distance);
-    peers.into_iter().take(count).map(|(_, contact)| contact).collect()
-}
-
-/// Peers whose addresses are remembered while they are connected; more are not.
-const MAX_CONNECTED: usize = 4096;
-
-impl ConnectedAddrs {
-    fn identified(&mut self, peer: PeerId, addrs: &[Multiaddr]) {
-        if self.0.len() < MAX_CONNECTED || self.0.contains_key(&peer) {
-            let own = addrs.iter().filter_map(|a| super::message::without_peer(a.clone(), &peer));
-            self.0.insert(peer, own.take(MAX_PEER_ADDRS * 2).collect());
-        }
-    }
-
-    fn of(&self, peer: &PeerId) -> Vec<Multiaddr> {
-        self.0.get(peer).cloned().unwrap_or_default()
     }
 }
 
@@ -424,7 +310,7 @@ impl NetworkBehaviour for Behaviour {
                 self.external.remove(e.addr);
             }
             FromSwarm::ConnectionClosed(e) if e.remaining_established == 0 => {
-                self.connected.0.remove(&e.peer_id);
+                self.connected.disconnected(&e.peer_id);
             }
             _ => {}
         }

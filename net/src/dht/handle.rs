@@ -5,7 +5,7 @@ use super::{
     behaviour::Command,
     diversity,
     key::Id,
-    message::{Kind, Message},
+    message::{Kind, Message, MessageError},
     query::{Network, Walk, lookup::K, size::NetworkSize},
     sweep::ProvideTarget,
     wire::{self, WireError},
@@ -169,7 +169,7 @@ impl Dht {
         let all = self.own_addresses().await;
         let mut addrs = match net {
             // A node behind a NAT may know no public address of its own; what it announces is then its relays'.
-            Net::Wan => all.into_iter().filter(|a| is_announced(a)).collect(),
+            Net::Wan => all.into_iter().filter(is_announced).collect(),
             Net::Lan => {
                 let loopback = self.links.iter().any(|l| l.net == Net::Lan && l.loopback);
                 diversity::usable(Net::Lan, loopback, all)
@@ -225,9 +225,9 @@ impl Network for Link {
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
         let answer = self.send(peer, bytes, true).await?;
-        answer.filter(|a| a.kind == message.kind).ok_or_else(|| {
-            WireError::Malformed(super::message::MessageError("the answer is of another kind than the question"))
-        })
+        answer
+            .filter(|a| a.kind == message.kind)
+            .ok_or(WireError::Malformed(MessageError("the answer is of another kind than the question")))
     }
 
     async fn tell(&self, peer: &Provider, messages: &[Message]) -> Result<(), WireError> {

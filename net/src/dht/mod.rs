@@ -18,6 +18,7 @@ pub(crate) mod query;
 mod records;
 pub(crate) mod router;
 pub mod sweep;
+mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 mod validator;

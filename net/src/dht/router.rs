@@ -1,7 +1,6 @@
 //! [`Routing`] over the DHTs: both are asked at once, and the first answers win.
 
 use super::{
-    Net,
     handle::{Dht, Link},
     key::Id,
     message::{Kind, Message},
@@ -256,11 +255,18 @@ impl Dht {
         puts.buffer_unordered(K).filter(|ok| std::future::ready(*ok)).count().await
     }
 
-    /// Announces one key in one DHT, to each of the nearest peers as soon as it is known to be one.
-    pub(super) async fn provide_at(&self, net: Net, network: Arc<dyn Network>, key: Vec<u8>) -> usize {
-        self.keep_provider(net, key.clone()).await;
-        let message = Message::announce(key.clone(), self.own_record(net).await);
-        announce(network, message, PROVIDE_ENOUGH).await
+    /// Announces one key in one DHT, to each of the nearest peers as soon as it is known to be one; how many have it.
+    async fn provide_at(&self, link: &Arc<Link>, key: Vec<u8>) -> Result<usize, RoutingError> {
+        self.keep_provider(link.net, key.clone()).await;
+        let own = self.own_record(link.net).await;
+        if own.addrs.is_empty() {
+            let reason = "this node has no address yet that others could use, so nobody would keep its announcement";
+            return Err(RoutingError::Failed(reason.into()));
+        }
+        match announce(link.network(), Message::announce(key, own), PROVIDE_ENOUGH).await {
+            0 => Err(RoutingError::NoPeers),
+            told => Ok(told),
+        }
     }
 }
 
@@ -375,9 +381,19 @@ impl Routing for Dht {
         if key.len() > super::providers::MAX_KEY {
             return Err(RoutingError::Invalid("keys of the DHT have at most 80 bytes".into()));
         }
-        let provides = join_all(self.links.iter().map(|l| self.provide_at(l.net, l.network(), key.clone())));
+        let provides = join_all(self.links.iter().map(|link| self.provide_at(link, key.clone())));
         tokio::select! {
-            told = provides => if told.into_iter().sum::<usize>() > 0 { Ok(()) } else { Err(RoutingError::NoPeers) },
+            told = provides => {
+                let mut failure = RoutingError::NoPeers;
+                for result in told {
+                    match result {
+                        Ok(_) => return Ok(()),
+                        Err(error @ RoutingError::Failed(_)) => failure = error,
+                        Err(_) => {}
+                    }
+                }
+                Err(failure)
+            }
             () = deadline_of(deadline) => Err(RoutingError::TimedOut),
         }
     }

@@ -19,9 +19,9 @@ use libp2p::{
         upgrade::{DeniedUpgrade, ReadyUpgrade},
     },
     swarm::{
-        ConnectionClosed, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, DialFailure,
-        FromSwarm, NetworkBehaviour, NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm,
+        ConnectionClosed, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, DialError,
+        DialFailure, FromSwarm, NetworkBehaviour, NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler,
+        THandlerInEvent, THandlerOutEvent, ToSwarm,
         behaviour::ConnectionEstablished,
         dial_opts::{DialOpts, PeerCondition},
         handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedOutbound},
@@ -323,12 +323,11 @@ impl NetworkBehaviour for Behaviour {
             FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, remaining_established: 0, .. }) => {
                 self.connected.remove(&peer_id);
             }
-            FromSwarm::DialFailure(DialFailure { peer_id: Some(peer), error, .. }) => {
-                // "Not dialled, for somebody else is dialling": that dial's end decides.
-                if !matches!(error, libp2p::swarm::DialError::DialPeerConditionFalse(_)) {
-                    for request in self.take_waiting(&peer) {
-                        request.fail(WireError::Unreachable);
-                    }
+            // "Not dialled, for somebody else is dialling": that dial's end decides.
+            FromSwarm::DialFailure(DialFailure { error: DialError::DialPeerConditionFalse(_), .. }) => {}
+            FromSwarm::DialFailure(DialFailure { peer_id: Some(peer), .. }) => {
+                for request in self.take_waiting(&peer) {
+                    request.fail(WireError::Unreachable);
                 }
             }
             _ => {}

@@ -46,6 +46,9 @@ pub(crate) struct Walk {
     lookup: Lookup,
     question: Message,
     running: FuturesUnordered<BoxFuture<'static, (Provider, Result<Message, WireError>)>>,
+    /// Peers that failed before anybody answered: perhaps it is this node that is offline.
+    suspects: Vec<PeerId>,
+    online: bool,
 }
 
 impl Walk {
@@ -55,7 +58,7 @@ impl Walk {
         let seeds = network.seeds(&target).await;
         network.count_lookup();
         let lookup = Lookup::new(target, seeds, network.size());
-        Self { network, lookup, question, running: FuturesUnordered::new() }
+        Self { network, lookup, question, running: FuturesUnordered::new(), suspects: Vec::new(), online: false }
     }
 
     /// The next answer; `None` when the walk is over. Answers that failed are not seen here.
@@ -76,16 +79,27 @@ impl Walk {
                 Ok(mut answer) => {
                     let closer = self.network.admit(std::mem::take(&mut answer.closer));
                     self.lookup.answered(&contact.peer, closer);
+                    self.online = true;
+                    self.accuse();
                     return Some((contact, answer));
                 }
                 Err(error) => {
                     tracing::trace!(peer = %contact.peer, %error, "a question of a walk failed");
                     // Too many requests of our own are no fault of the peer's.
                     if !matches!(error, WireError::Busy) {
-                        self.network.unresponsive(&contact.peer);
+                        self.suspects.push(contact.peer);
                     }
+                    self.accuse();
                     self.lookup.failed(&contact.peer);
                 }
+            }
+        }
+    }
+
+    fn accuse(&mut self) {
+        if self.online {
+            for peer in self.suspects.drain(..) {
+                self.network.unresponsive(&peer);
             }
         }
     }

@@ -74,8 +74,8 @@ impl Explorer {
                 self.peers.insert(Id::of_peer(&peer.peer), peer.clone());
             }
         }
-        // Fewer than asked for: there are no others.
-        let (Some(_), Some(farthest)) = (closest.get(K - 1), closest.get(TRUSTED - 1)) else { return };
+        // So few are a whole network.
+        let Some(farthest) = closest.get(TRUSTED - 1) else { return };
         let known = target.common_bits(&Id::of_peer(&farthest.peer)) + 1;
         for len in part.len() + 1..=known {
             self.unknown.push(Prefix::new(target, len).sibling());

@@ -13,6 +13,7 @@
 //! - New keys are announced at once: a root by one lookup of its own, many together by region ([`Sweep::add`]).
 
 mod keystore;
+mod report;
 mod run;
 mod schedule;
 mod serve;
@@ -156,12 +157,13 @@ impl ProvideTarget {
         Self { net, network, own: Own::Fixed(own) }
     }
 
-    /// Who provides, with the addresses of now.
-    pub(crate) async fn own(&self) -> Provider {
-        match &self.own {
+    /// Who provides, with the addresses of now; `None` while there is none, as nobody would keep the record.
+    pub(crate) async fn own(&self) -> Option<Provider> {
+        let own = match &self.own {
             Own::Node(dht) => dht.own_record(self.net).await,
             #[cfg(test)]
             Own::Fixed(own) => own.clone(),
-        }
+        };
+        (!own.addrs.is_empty()).then_some(own)
     }
 }

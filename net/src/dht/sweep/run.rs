@@ -5,13 +5,13 @@ use super::{
     keystore::{Keystore, Rows},
     schedule::{Due, Schedule},
     serve::{ServeError, Server, blocking},
-    stats::{self, Counters, Stats, mean, read},
+    stats::{Counters, Stats, read},
 };
 use crate::dht::{
     Clock, Net,
     key::{Id, Prefix},
     message::{Kind, Message},
-    query::{Walk, lookup::K, region},
+    query::{Walk, region},
 };
 use cairn_store::{Multihash, kv::Kv};
 use parking_lot::Mutex;
@@ -41,25 +41,25 @@ pub struct Sweep {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    config: Config,
-    clock: Arc<dyn Clock>,
-    keys: Arc<Keystore>,
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) keys: Arc<Keystore>,
     source: Arc<dyn KeySource>,
     targets: Vec<Arc<Target>>,
-    started: Instant,
+    pub(super) started: Instant,
     /// Goes up when something is new: keys, or the end.
     news: watch::Sender<u64>,
     /// Goes up when the key source should be read now.
     reread: watch::Sender<u64>,
-    closed: AtomicBool,
+    pub(super) closed: AtomicBool,
 }
 
-struct Target {
-    server: Server,
-    schedule: Mutex<Schedule>,
+pub(super) struct Target {
+    pub(super) server: Server,
+    pub(super) schedule: Mutex<Schedule>,
     /// Since when there is, or is not, somebody to announce to.
-    online: Mutex<(bool, u64)>,
+    pub(super) online: Mutex<(bool, u64)>,
 }
 
 impl Target {
@@ -67,7 +67,7 @@ impl Target {
         self.server.target.net
     }
 
-    fn prefix_len(&self) -> usize {
+    pub(super) fn prefix_len(&self) -> usize {
         region::prefix_len(self.server.target.network.size().unwrap_or(0.0))
     }
 
@@ -171,75 +171,6 @@ impl Sweep {
         let keys = Arc::clone(&self.shared.keys);
         let waiting = tokio::task::spawn_blocking(move || keys.waiting(net, MAX_COUNTED)).await.unwrap_or(0);
         Some(self.shared.stats(&target, waiting as u64))
-    }
-}
-
-impl Shared {
-    fn stats(&self, target: &Target, waiting: u64) -> Stats {
-        let now = self.clock.now();
-        let counters = &target.server.counters;
-        let (len, keys) = (target.prefix_len(), self.keys.len());
-        let (wake_at, cursor, cycle_start) = {
-            let schedule = target.schedule.lock();
-            (schedule.wake_at(), schedule.cursor(), schedule.cycle_start())
-        };
-        let interval = self.config.interval.as_secs().max(1);
-        let overdue = now.saturating_sub(wake_at).min(interval);
-        let regions = 1u64 << len.min(62);
-        let (online, since) = *target.online.lock();
-        let (periodic, burst) = (read(&counters.periodic), read(&counters.burst));
-        let served = read(&counters.regions_served);
-        Stats {
-            closed: self.closed.load(Ordering::Relaxed),
-            connectivity: stats::Connectivity { status: if online { "online" } else { "offline" }.into(), since },
-            queues: stats::Queues {
-                pending_key_provides: waiting,
-                pending_region_provides: waiting.min(regions),
-                pending_region_reprovides: u64::try_from(
-                    u128::from(overdue) * u128::from(regions) / u128::from(interval),
-                )
-                .unwrap_or(u64::MAX),
-            },
-            schedule: stats::Schedule {
-                keys,
-                regions,
-                avg_prefix_length: len as f64,
-                next_reprovide_at: wake_at,
-                next_reprovide_prefix: Prefix::new(&cursor, len).bits(),
-            },
-            workers: stats::Workers {
-                max: self.config.max_workers,
-                active: periodic + burst,
-                active_periodic: periodic,
-                active_burst: burst,
-                dedicated_periodic: self.config.dedicated_periodic,
-                dedicated_burst: self.config.dedicated_burst,
-                max_provide_conns_per_worker: self.config.max_connections_per_worker,
-            },
-            timing: stats::Timing {
-                uptime: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
-                reprovides_interval: u64::try_from(self.config.interval.as_nanos()).unwrap_or(u64::MAX),
-                cycle_start,
-                current_time_offset: now.saturating_sub(cycle_start).saturating_mul(1_000_000_000),
-            },
-            operations: stats::Operations {
-                past: stats::PastOperations {
-                    records_provided: read(&counters.records),
-                    keys_provided: read(&counters.keys),
-                    keys_failed: read(&counters.keys_failed),
-                    reprovide_duration: (mean(read(&counters.reprovide_millis), served) * 1e6) as u64,
-                    avg_keys_per_reprovide: mean(read(&counters.keys_reprovided), served),
-                    regions_reprovided_last_cycle: read(&counters.regions_last_cycle),
-                },
-            },
-            network: stats::Network {
-                peers: read(&counters.region_peers),
-                reachable: read(&counters.region_peers).saturating_sub(read(&counters.unreachable)),
-                avg_region_size: mean(read(&counters.region_peers), read(&counters.regions)),
-                avg_holders: mean(read(&counters.holders), read(&counters.keys)),
-                replication_factor: K,
-            },
-        }
     }
 }
 

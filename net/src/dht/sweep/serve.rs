@@ -33,6 +33,9 @@ pub(crate) enum ServeError {
     /// Nobody answers.
     #[error("no peers to announce to")]
     NoPeers,
+    /// This node can't be reached.
+    #[error("this node has no address yet that others could use")]
+    NoAddress,
     /// The keys can't be read.
     #[error("keys can't be read: {0}")]
     Store(String),
@@ -54,7 +57,7 @@ impl Server {
         if chunk.is_empty() {
             return Ok(0);
         }
-        let own = self.target.own().await;
+        let own = self.target.own().await.ok_or(ServeError::NoAddress)?;
         let peers = if chunk.len() <= FEW {
             Vec::new()
         } else {

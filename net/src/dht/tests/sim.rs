@@ -143,7 +143,7 @@ impl SimNet {
     fn receive(&self, peer: &Provider) -> Result<usize, WireError> {
         let count = self.messages.fetch_add(1, Ordering::Relaxed);
         if let Some((every, rng)) = &mut *self.churn.lock()
-            && count % *every == 0
+            && count.is_multiple_of(*every)
         {
             self.died.lock().insert(rng.random_range(0..self.peers.len()));
         }

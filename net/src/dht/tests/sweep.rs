@@ -31,7 +31,7 @@ async fn calibrate(network: &Arc<dyn Network>, rng: &mut StdRng) {
 
 fn server(net: &Arc<SimNet>, keys: &[Multihash], rng: &mut StdRng) -> Server {
     let network: Arc<dyn Network> = Arc::clone(net) as Arc<dyn Network>;
-    let own = Provider { peer: random_peer(rng), addrs: Vec::new() };
+    let own = Provider { peer: random_peer(rng), addrs: vec!["/ip4/9.9.9.9/tcp/1".parse().expect("an address")] };
     let store = Arc::new(Keystore::new(Arc::new(MemoryKv::default())));
     store.refresh(Box::new(keys.iter().copied().map(Ok)), &[], false).expect("memory");
     Server {
@@ -141,7 +141,7 @@ async fn the_sweep_announces_all_at_first_then_what_is_new_and_goes_on_after_a_r
     let mut rng = StdRng::seed_from_u64(seed);
     let net = Arc::new(SimNet::new(200, Vec::new(), &mut rng));
     let network: Arc<dyn Network> = Arc::clone(&net) as Arc<dyn Network>;
-    let own = Provider { peer: random_peer(&mut rng), addrs: Vec::new() };
+    let own = Provider { peer: random_peer(&mut rng), addrs: vec!["/ip4/9.9.9.9/tcp/1".parse().expect("an address")] };
     let target = || vec![ProvideTarget::fixed(Net::Wan, Arc::clone(&network), own.clone())];
     let keys: Vec<Multihash> = (0..500).map(|_| random_key(&mut rng)).collect();
     let kv = Arc::new(MemoryKv::default());
