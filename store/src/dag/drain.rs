@@ -144,4 +144,3 @@ pub(crate) fn drain<E: From<StoreError>>(
         }
     })
 }
-

@@ -114,7 +114,10 @@ mod tests {
 
     fn name(number: usize) -> Cid {
         let digest = number.to_be_bytes().repeat(1 + number % 16);
-        Cid::new_v1(codec::RAW + (number % 3) as u64, Multihash::wrap(0x12, &digest[..digest.len().min(64)]).expect("short"))
+        Cid::new_v1(
+            codec::RAW + (number % 3) as u64,
+            Multihash::wrap(0x12, &digest[..digest.len().min(64)]).expect("short"),
+        )
     }
 
     #[test]

@@ -146,7 +146,11 @@ impl RocksKv {
             let room = reserve::free(&self.path)?.saturating_sub(RESERVE / 2);
             let share = (room as f64 / 2.0 / total.saturating_sub(garbage).max(1) as f64).min(1.0);
             if share * (REWRITE_STEPS as f64) < 1.0 {
-                tracing::warn!(garbage, room, "there is no room to rewrite files that are partly dead: free some space");
+                tracing::warn!(
+                    garbage,
+                    room,
+                    "there is no room to rewrite files that are partly dead: free some space"
+                );
                 return Ok(());
             }
             set("blob_garbage_collection_age_cutoff", &share.to_string())?;
@@ -227,7 +231,7 @@ impl Kv for RocksKv {
         } else {
             let writing = self.synced.begin();
             let written = self.db.write_opt(rows, &options).map_err(|e| translate(&e));
-            self.synced.end(&writing, written.is_ok() && durability == Durability::Synced);
+            self.synced.end(&writing, written.is_ok(), durability == Durability::Synced);
             written?;
         }
         self.unflushed.fetch_add(bytes, Ordering::Relaxed);

@@ -84,13 +84,7 @@ impl Pins {
     }
 
     /// Notes which of these are missing, and pushes the others to be read, unless they are leaves.
-    fn look_up(
-        &self,
-        cids: &[Cid],
-        seen: &mut Seen,
-        stack: &mut Pile,
-        bad: &mut Vec<BadNode>,
-    ) -> Result<(), PinError> {
+    fn look_up(&self, cids: &[Cid], seen: &mut Seen, stack: &mut Pile, bad: &mut Vec<BadNode>) -> Result<(), PinError> {
         for cid in cids {
             if !self.blocks.has(cid.hash())? {
                 // Leaves are remembered only when they are bad.

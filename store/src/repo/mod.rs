@@ -235,13 +235,7 @@ impl Repo {
         Self::init(location, config)
     }
 
-    fn with(
-        location: Location,
-        config: Config,
-        lock: Lock,
-        open: OpenTables,
-        new: bool,
-    ) -> Result<Self, RepoError> {
+    fn with(location: Location, config: Config, lock: Lock, open: OpenTables, new: bool) -> Result<Self, RepoError> {
         let start = Instant::now();
         let kv = open_kv(&location.dir, open)?;
         let on_read = config.get_bool("Datastore.HashOnRead")?.unwrap_or(false);

@@ -76,11 +76,7 @@ pub(super) fn check(dir: &Path) -> Result<(), StoreError> {
         let length = if number == note.number { note.length } else { found };
         let good = whole_until(BufReader::with_capacity(8 * BLOCK, file), length).map_err(refuse)?;
         if good < length {
-            return Err(StoreError::DamagedLog {
-                file: path.display().to_string(),
-                from: good,
-                to: length,
-            });
+            return Err(StoreError::DamagedLog { file: path.display().to_string(), from: good, to: length });
         }
     }
     Ok(())
@@ -166,6 +162,8 @@ struct State {
     note: Note,
     /// Whether a write was synced that the note does not cover.
     behind: bool,
+    /// Whether a write to the log failed and may have left a part of itself there: no more is said of that log.
+    torn: bool,
 }
 
 /// A write to the log that has begun.
@@ -194,7 +192,9 @@ impl State {
         let newest = logs(dir).ok().and_then(|logs| logs.last().copied()).unwrap_or_default();
         if newest != self.note.number {
             self.log = File::open(dir.join(file_name(newest))).ok();
-            self.note = Note { number: newest, length: 0, ..self.note };
+            let first = if self.torn { newest } else { self.note.first };
+            self.note = Note { first, number: newest, length: 0 };
+            self.torn = false;
         }
     }
 }
@@ -203,7 +203,7 @@ impl SyncedLog {
     /// Begins to take notes. The database was just opened: what older logs held is in the tables.
     pub(super) fn start(dir: &Path) -> Self {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(dir.join(NAME)).ok();
-        let mut state = State { file, log: None, note: Note::default(), behind: false };
+        let mut state = State { file, log: None, note: Note::default(), behind: false, torn: false };
         state.turn(dir);
         state.note.first = state.note.number;
         state.write(0);
@@ -218,28 +218,31 @@ impl SyncedLog {
         Writing { generation, alone, number: state.note.number, length: state.length() }
     }
 
-    /// To be called after it; `synced`: it was asked to be, and it succeeded.
-    pub(super) fn end(&self, writing: &Writing, synced: bool) {
+    /// To be called after it: whether it succeeded, and whether it was synced.
+    pub(super) fn end(&self, writing: &Writing, written: bool, synced: bool) {
         let mut state = self.state.lock();
         let alone = writing.alone && self.begun.load(Ordering::SeqCst) == writing.generation;
         self.running.fetch_sub(1, Ordering::SeqCst);
-        if !synced {
+        state.torn |= !written;
+        if !written || !synced {
             return;
         }
         state.behind = !alone;
         if !alone {
             // IMPORTANT: others wrote meanwhile, and that need not be synced. What was there when this began is.
-            if state.note.number == writing.number {
+            if state.note.number == writing.number && !state.torn {
                 state.write(writing.length);
             }
             return;
         }
-        if state.note.number == writing.number && state.length() == writing.length {
+        if state.torn || (state.note.number == writing.number && state.length() == writing.length) {
             // It went into a new log, and the old one was synced with it.
             state.turn(&self.dir);
         }
-        let length = state.length();
-        state.write(length);
+        if !state.torn {
+            let length = state.length();
+            state.write(length);
+        }
     }
 
     /// Whether the last synced write is not covered, since another one ran beside it.
@@ -251,8 +254,10 @@ impl SyncedLog {
     pub(super) fn all_synced(&self) {
         let mut state = self.state.lock();
         state.turn(&self.dir);
-        let length = state.length();
-        state.write(length);
+        if !state.torn {
+            let length = state.length();
+            state.write(length);
+        }
     }
 }
 

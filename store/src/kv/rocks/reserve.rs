@@ -42,8 +42,7 @@ struct State {
 /// # Errors
 /// When it can't be examined.
 pub(super) fn free(dir: &Path) -> Result<u64, StoreError> {
-    let stat =
-        statvfs(dir).map_err(|e| StoreError::io(format!("cannot examine {}", dir.display()), e.into()))?;
+    let stat = statvfs(dir).map_err(|e| StoreError::io(format!("cannot examine {}", dir.display()), e.into()))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
