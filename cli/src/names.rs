@@ -6,9 +6,10 @@ use cairn_net::{
     dnslink::{DnsConfig, Resolver, TextSource},
     ipns::{Name, Names, NamesConfig},
     keystore::{Keystore, PrivateKey},
+    node::Node,
     routing::Routing,
 };
-use cairn_store::repo::Identity;
+use cairn_store::repo::{Identity, Repo};
 use multibase::Base;
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// When the node can't be asked.
-pub fn routing(_: &Ctx) -> anyhow::Result<Option<Arc<dyn Routing>>> {
-    Ok(None)
+pub fn routing(ctx: &Ctx) -> anyhow::Result<Option<Arc<dyn Routing>>> {
+    Ok(ctx.online().and_then(Node::routing))
 }
 
 /// Names over the repository's own records, the network if there is one, and, unless `--offline` forbids it, DNS.
@@ -25,14 +26,19 @@ pub fn routing(_: &Ctx) -> anyhow::Result<Option<Arc<dyn Routing>>> {
 /// # Errors
 /// When the repository can't be opened, or what its configuration says of names makes no sense.
 pub fn open(ctx: &Ctx) -> anyhow::Result<Names> {
-    let repo = ctx.repo()?;
-    let config = NamesConfig::load(repo.config())?;
-    let dns = if ctx.global.offline {
-        None
-    } else {
-        Some(Arc::new(Resolver::new(DnsConfig::load(repo.config())?)) as Arc<dyn TextSource>)
-    };
-    Ok(Names::new(&config, Arc::clone(repo.kv()), routing(ctx)?, dns))
+    of_repo(ctx.repo()?, ctx.global.offline)
+}
+
+/// Names over a repository's own records, and, unless `offline` forbids it, DNS.
+///
+/// # Errors
+/// When what its configuration says of names makes no sense.
+pub fn of_repo(repo: &Repo, offline: bool) -> anyhow::Result<Names> {
+    let config = repo.config();
+    let names = NamesConfig::load(&config)?;
+    let dns =
+        if offline { None } else { Some(Arc::new(Resolver::new(DnsConfig::load(&config)?)) as Arc<dyn TextSource>) };
+    Ok(Names::new(&names, Arc::clone(repo.kv()), None, dns))
 }
 
 /// The keys of the repository, and the node's own. They are files: no lock is needed for them.

@@ -3,13 +3,13 @@
 //! Whoever holds blocks or asks for them sees [`cairn_store::fetch::Fetch`] and [`cairn_store::names::Names`];
 //! nobody outside of this crate and the program sees libp2p.
 
-pub mod node;
 pub mod bitswap;
-pub mod exchange;
 pub mod delegated;
 pub mod dht;
 pub mod dnslink;
+pub mod exchange;
 pub mod ipns;
 pub mod keystore;
+pub mod node;
 mod protobuf;
 pub mod routing;

@@ -17,7 +17,7 @@ use crate::{
 };
 use bulk::Quota;
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// First byte of every key: the version of the key layouts (`docs/FORMAT.md`).
 pub const KEY_VERSION: u8 = 1;
@@ -197,12 +197,16 @@ fn is_dag_pb_leaf(block: &Block) -> bool {
 /// Called with the name of a block whose bytes failed their check, and why.
 pub type OnCorrupt = Box<dyn Fn(&Cid, &str) + Send + Sync>;
 
+/// Called with blocks that were just stored, those that were here already among them. It must be quick.
+pub type OnStored = Box<dyn Fn(&[Block]) + Send + Sync>;
+
 /// Blocks on ordered tables.
 pub struct KvBlocks {
     kv: Arc<dyn Kv>,
     epochs: Arc<Epochs>,
     unflushed: Unflushed,
     on_corrupt: OnCorrupt,
+    on_stored: OnceLock<OnStored>,
     hash_on_read: bool,
     quota: Quota,
 }
@@ -225,6 +229,7 @@ impl KvBlocks {
             epochs: Epochs::new(last + 1),
             unflushed: Unflushed::default(),
             on_corrupt: Box::new(|cid, why| tracing::error!(%cid, why, "a stored block is corrupt")),
+            on_stored: OnceLock::new(),
             hash_on_read: false,
             quota: Quota::default(),
         })
@@ -250,6 +255,18 @@ impl KvBlocks {
     pub fn on_corrupt(mut self, report: OnCorrupt) -> Self {
         self.on_corrupt = report;
         self
+    }
+
+    /// Says, once, who is told of blocks that were stored.
+    pub fn on_stored(&self, tell: OnStored) {
+        // A second one is not told.
+        let _ = self.on_stored.set(tell);
+    }
+
+    fn tell_stored(&self, blocks: &[Block]) {
+        if let Some(tell) = self.on_stored.get().filter(|_| !blocks.is_empty()) {
+            tell(blocks);
+        }
     }
 
     /// The tables below.
@@ -420,7 +437,9 @@ impl Blockstore for KvBlocks {
         let _adopting = self.epochs.adopt();
         let mut batch = Batch::new();
         let relies = self.stage(blocks, &mut batch)?;
-        self.write_staged(batch, relies, durability)
+        self.write_staged(batch, relies, durability)?;
+        self.tell_stored(blocks);
+        Ok(())
     }
 
     fn touch(&self, hashes: &[Multihash]) -> Result<Vec<bool>, StoreError> {

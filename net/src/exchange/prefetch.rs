@@ -122,7 +122,9 @@ impl Prefetch {
         if let Some(id) = self.known.get(block.cid()) {
             return Some(*id);
         }
-        let links = dag::links(block.cid(), block.data()).ok().filter(|links| links.len() > 1 && links.len() < MAX_LINKS / 4)?;
+        let links = dag::links(block.cid(), block.data())
+            .ok()
+            .filter(|links| links.len() > 1 && links.len() < MAX_LINKS / 4)?;
         self.next += 1;
         let id = self.next;
         let parent = self.by_child.get(block.cid()).map(|(parent, _)| *parent);

@@ -238,13 +238,7 @@ impl Names {
         self.tell(key_of_key(name), key.encode_protobuf().into(), network, deadline).await
     }
 
-    async fn tell(
-        &self,
-        key: Vec<u8>,
-        value: Bytes,
-        network: Network,
-        deadline: Deadline,
-    ) -> Result<(), PublishError> {
+    async fn tell(&self, key: Vec<u8>, value: Bytes, network: Network, deadline: Deadline) -> Result<(), PublishError> {
         let Some(routing) = &self.inner.routing else { return Ok(()) };
         match routing.put_value(key.into(), value, deadline).await {
             Err(error) if network == Network::Optional => {

@@ -18,7 +18,12 @@ fn vectors() -> [(KeyType, &'static [u8], &'static [u8], &'static str); 4] {
     [
         (KeyType::Ed25519, ed25519.0, ed25519.1, "k51qzi5uqu5dgbiwzq7pw7fsi09jk9yctjd2xkn5e0zr67w9jppehc13y0i86k"),
         (KeyType::RSA, rsa.0, rsa.1, "k2k4r8phop4x2pzuzhbh92kyw60nqfzg3f4chrmnd6roiu3e52ce73m3"),
-        (KeyType::Secp256k1, secp256k1.0, secp256k1.1, "kzwfwjn5ji4puonrlpp7mth5jm6ilgo4zbmmuyxpjh02h9ryxcnfr2d9x2r08dm"),
+        (
+            KeyType::Secp256k1,
+            secp256k1.0,
+            secp256k1.1,
+            "kzwfwjn5ji4puonrlpp7mth5jm6ilgo4zbmmuyxpjh02h9ryxcnfr2d9x2r08dm",
+        ),
         (KeyType::Ecdsa, p256.0, p256.1, "k2k4r8mbb4gkd2x4bmnhornhcmjypjpsp887nj41x3o0v031t3navysg"),
     ]
 }
@@ -112,10 +117,8 @@ fn rsa_keys_over_8192_bits_are_refused() {
             der::element(der::NULL, &[]),
         ];
         let bit_string = der::element(der::BIT_STRING, &[&[0][..], &pkcs1].concat());
-        let spki = der::element(
-            der::SEQUENCE,
-            &[der::element(der::SEQUENCE, &algorithm.concat()), bit_string].concat(),
-        );
+        let spki =
+            der::element(der::SEQUENCE, &[der::element(der::SEQUENCE, &algorithm.concat()), bit_string].concat());
         let mut out = Vec::new();
         crate::protobuf::push_number(&mut out, 1, 0);
         crate::protobuf::push_bytes(&mut out, 2, &spki);

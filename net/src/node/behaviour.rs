@@ -5,6 +5,7 @@ use super::{
     connman, identify, limits, peerstore, pinger,
     pubsub::{self, PubSub},
 };
+use crate::{bitswap, dht};
 use libp2p::{
     autonat::v2 as autonat,
     connection_limits, dcutr,
@@ -38,6 +39,8 @@ pub(super) struct Behaviour {
     relay_service: Toggle<relay::Behaviour>,
     dcutr: Toggle<dcutr::Behaviour>,
     mdns: Toggle<mdns::tokio::Behaviour>,
+    pub dht: dht::Behaviour,
+    bitswap: bitswap::Behaviour,
     pubsub: Toggle<pubsub::Behaviour>,
 }
 
@@ -47,6 +50,8 @@ pub(super) struct Parts {
     pub protection: connman::Protection,
     pub book: peerstore::Book,
     pub relay_client: Option<relay::client::Behaviour>,
+    pub dht: dht::Behaviour,
+    pub bitswap: bitswap::Behaviour,
 }
 
 /// What others talk with to the behaviours.
@@ -92,6 +97,8 @@ impl Behaviour {
             relay_client: parts.relay_client.into(),
             relay_service: nat.relay_service.as_ref().map(|s| relay::Behaviour::new(local, relay_config(s))).into(),
             mdns: mdns(config, local).into(),
+            dht: parts.dht,
+            bitswap: parts.bitswap,
             pubsub: pubsub.into(),
         };
         Ok((behaviour, Handles { pinger: pinger_handle, pubsub: pubsub_handle }))

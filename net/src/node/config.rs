@@ -7,6 +7,7 @@ mod tests;
 pub use read::ConfigError;
 
 use super::{addr::Mask, announce::Announce, limits::Limits};
+use crate::{bitswap, dnslink::DnsConfig, ipns::NamesConfig};
 use libp2p::{Multiaddr, PeerId, pnet::PreSharedKey};
 use std::time::Duration;
 
@@ -46,6 +47,14 @@ pub struct Config {
     pub nat: Nat,
     /// Where it looks for content and peers.
     pub routing: RoutingConfig,
+    /// How blocks are asked for and given.
+    pub bitswap: bitswap::Config,
+    /// How names are resolved and published.
+    pub names: NamesConfig,
+    /// Who is asked for domains.
+    pub dns: DnsConfig,
+    /// Whether names are published and followed on PubSub too (`Ipns.UsePubsub`).
+    pub ipns_pubsub: bool,
     /// Topics and messages; `None`: none.
     pub pubsub: Option<PubSubConfig>,
     /// Whether bytes are counted by protocol and by peer (`Swarm.DisableBandwidthMetrics`).
@@ -69,6 +78,10 @@ impl Default for Config {
             mdns: false,
             nat: Nat::default(),
             routing: RoutingConfig::default(),
+            bitswap: bitswap::Config::default(),
+            names: NamesConfig::default(),
+            dns: DnsConfig::default(),
+            ipns_pubsub: false,
             pubsub: None,
             bandwidth: true,
         }

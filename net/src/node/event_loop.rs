@@ -13,7 +13,7 @@ use super::{
     bandwidth::Meters,
     behaviour::Behaviour,
     bootstrap::{self, Bootstrap},
-    config::Config,
+    config::{Config, RoutingKind},
     peering::{self, Peering},
     peerstore::{disk::Changes, unix_now},
     relays::{self, Relays},
@@ -85,6 +85,8 @@ pub(super) struct EventLoop {
     /// Addresses that others reached us at, relayed ones left out.
     confirmed: HashSet<Multiaddr>,
     lan: HashSet<PeerId>,
+    /// Whether the public DHT is served when others can reach this node.
+    serves_by_reachability: bool,
     rng: StdRng,
     ticks: u64,
 }
@@ -109,6 +111,7 @@ impl EventLoop {
             relays: config.nat.relay_client.as_ref().map(|client| Relays::new(&client.static_relays, now)),
             confirmed: HashSet::new(),
             lan: HashSet::new(),
+            serves_by_reachability: matches!(config.routing.kind, RoutingKind::Auto | RoutingKind::Dht),
             rng: StdRng::from_os_rng(),
             ticks: 0,
             setup,

@@ -16,6 +16,7 @@ mod identify;
 mod info;
 mod limits;
 mod metrics;
+mod names_pubsub;
 mod peering;
 mod peerstore;
 mod pinger;
@@ -23,6 +24,7 @@ mod pnet;
 pub mod pubsub;
 mod relays;
 mod security;
+mod services;
 mod transport;
 
 #[cfg(test)]
@@ -41,9 +43,23 @@ pub use pnet::PnetError;
 pub use pubsub::PubSub;
 pub use transport::TransportError;
 
+use crate::{
+    bitswap::{Bitswap, Order},
+    dht::{
+        Dht, SystemClock,
+        sweep::{self, Sweep},
+    },
+    ipns::Names,
+    routing::Routing,
+};
 use bandwidth::Meters;
 use behaviour::{Behaviour, Parts};
-use cairn_store::{StoreError, blockstore::KvBlocks, fetch::Deadline, kv::Kv};
+use cairn_store::{
+    StoreError,
+    blockstore::KvBlocks,
+    fetch::{Deadline, Fetch},
+    kv::Kv,
+};
 use event_loop::{Command, EventLoop, Setup};
 use libp2p::{
     Multiaddr, PeerId, Swarm,
@@ -51,6 +67,7 @@ use libp2p::{
     metrics::{Metrics, Registry},
 };
 use parking_lot::Mutex;
+use services::Services;
 use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -122,6 +139,7 @@ struct Inner {
     reachability: watch::Receiver<Reachability>,
     finished: watch::Receiver<bool>,
     blocks: Arc<KvBlocks>,
+    services: Services,
 }
 
 /// A running node. Clones are the same node; it runs until [`Node::shutdown`], or until the last of them is dropped.
@@ -156,11 +174,16 @@ impl Node {
             .await
             .map_err(|e| StartError::Setup(e.to_string()))??;
         let book = peerstore::Book::new(rows, peerstore::unix_now());
-        let (writer, writing) = peerstore::disk::writer(kv);
+        let (writer, writing) = peerstore::disk::writer(Arc::clone(&kv));
+        let (dht, dht_handle) = services::dht(&config, &keys, Arc::clone(&kv));
+        let (bitswap, bitswap_handle) = services::bitswap(&config, &keys, &blocks, Arc::clone(&kv));
 
         let (transport, relay_client) = transport::build(&config, &keys, &filters, &meters)?;
-        let parts = Parts { filters: filters.clone(), protection: protection.clone(), book, relay_client };
+        let parts =
+            Parts { filters: filters.clone(), protection: protection.clone(), book, relay_client, dht, bitswap };
         let (behaviour, handles) = Behaviour::new(&config, &keys, parts).map_err(StartError::Setup)?;
+        let services = Services::new(&config, (dht_handle, bitswap_handle, &handles.pubsub), &blocks, kv)
+            .map_err(StartError::Setup)?;
         let swarm = Swarm::new(transport, behaviour, keys.public().to_peer_id(), swarm_config());
 
         let (commands, receiver) = mpsc::channel(QUEUE);
@@ -192,6 +215,7 @@ impl Node {
             reachability,
             finished,
             blocks,
+            services,
         })))
     }
 
@@ -330,6 +354,61 @@ impl Node {
         self.0.reachability.clone()
     }
 
+    /// The DHTs.
+    pub fn dht(&self) -> &Dht {
+        &self.0.services.dht
+    }
+
+    /// Whoever can be asked for providers, peers and values; `None` when `Routing.Type` leaves nobody.
+    pub fn routing(&self) -> Option<Arc<dyn Routing>> {
+        self.0.services.routing.clone()
+    }
+
+    /// Bitswap: what is wanted, what was given.
+    pub fn bitswap(&self) -> &Bitswap {
+        self.0.services.exchange.bitswap()
+    }
+
+    /// Blocks from the store, else from the network: each call by itself.
+    pub fn fetch(&self) -> Arc<dyn Fetch> {
+        Arc::new(self.0.services.exchange.clone())
+    }
+
+    /// The same for one piece of work, a command or a request, whose blocks are likely to be at the same peers.
+    pub fn session(&self) -> Arc<dyn Fetch> {
+        self.0.services.exchange.session()
+    }
+
+    /// The same for work that needs its blocks in no particular order.
+    pub fn session_in(&self, order: Order) -> Arc<dyn Fetch> {
+        self.0.services.exchange.session_in(order)
+    }
+
+    /// Mutable names.
+    pub fn names(&self) -> &Names {
+        &self.0.services.names
+    }
+
+    /// Begins to announce what `source` says this node has, and goes on until it stops; what was begun before is
+    /// stopped. `None`, when there is no DHT to announce to.
+    pub fn provide(&self, config: sweep::Config, source: Arc<dyn sweep::KeySource>) -> Option<Sweep> {
+        let targets = self.0.services.dht.provide_targets();
+        if targets.is_empty() {
+            return None;
+        }
+        let kv = Arc::clone(self.0.blocks.kv());
+        let sweep = Sweep::start(config, targets, source, kv, Arc::new(SystemClock));
+        if let Some(old) = self.0.services.sweep.lock().replace(sweep.clone()) {
+            old.close();
+        }
+        Some(sweep)
+    }
+
+    /// What announces, once [`Node::provide`] began it.
+    pub fn sweep(&self) -> Option<Sweep> {
+        self.0.services.sweep.lock().clone()
+    }
+
     /// All metrics as text, in OpenMetrics format.
     pub fn metrics(&self) -> String {
         metrics::text(&self.0.registry.lock())
@@ -343,7 +422,11 @@ impl Node {
     /// Closes all connections, saves what is known of peers, and stops. Takes at most 10 seconds.
     pub async fn shutdown(&self) {
         let mut finished = self.0.finished.clone();
+        if let Some(sweep) = self.sweep() {
+            sweep.close();
+        }
         let stop = async {
+            self.bitswap().flush().await;
             let _ = self.0.commands.send(Command::Shutdown).await;
             let _ = finished.wait_for(|done| *done).await;
         };

@@ -87,6 +87,7 @@ impl Bulk {
             let relies = self.blocks.stage(&self.pending, &mut batch)?;
             batch.append(extra);
             self.blocks.write_staged(batch, relies, Durability::Synced)?;
+            self.blocks.tell_stored(&self.pending);
             self.pending.clear();
             self.bytes = 0;
         }

@@ -27,6 +27,7 @@ use crate::{
     pin::Pins,
 };
 use lock::Lock;
+use parking_lot::Mutex;
 use std::{
     fs,
     io::Write as _,
@@ -103,6 +104,17 @@ impl Location {
         }
     }
 
+    /// Refuses a repository that would have to be migrated.
+    ///
+    /// # Errors
+    /// When it has an older version than this release writes, or can't be read.
+    pub fn refuse_older(&self) -> Result<(), RepoError> {
+        match version::read(&self.dir)? {
+            version::Found::Cairn(found) if found < VERSION => Err(RepoError::Older { dir: self.dir.clone(), found }),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the configuration, whether or not another process has the repository open.
     ///
     /// # Errors
@@ -127,11 +139,19 @@ impl Location {
             return Err(RepoError::Missing(self.dir.clone()).into());
         }
         let _lock = Lock::take(&self.dir)?;
+        self.change_locked(change).map(|(result, _)| result)
+    }
+
+    /// The same, where the caller holds the lock.
+    fn change_locked<T, E: From<RepoError>>(
+        &self,
+        change: impl FnOnce(&mut Config) -> Result<T, E>,
+    ) -> Result<(T, Config), E> {
         let config = |e: ConfigError| E::from(RepoError::from(e));
         let mut changed = Config::load(&self.config).map_err(config)?;
         let result = change(&mut changed)?;
         changed.save(&self.config).map_err(config)?;
-        Ok(result)
+        Ok((result, changed))
     }
 
     /// Copies the configuration to a new file beside it, whose name begins with `config-` and `label`.
@@ -161,7 +181,7 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for Location {
 /// An open repository. One process at a time holds it, and all threads of that process may use it at once.
 pub struct Repo {
     location: Location,
-    config: Config,
+    config: Mutex<Arc<Config>>,
     kv: Arc<dyn Kv>,
     blocks: Arc<KvBlocks>,
     pins: Pins,
@@ -215,7 +235,7 @@ impl Repo {
         version::write(&location.dir, VERSION)?;
         let repo = Self::with(location, config, lock, RocksKv::open, true)?;
         // IMPORTANT: last, because it is what makes the directory a repository.
-        repo.config.save(&repo.location.config)?;
+        repo.config().save(&repo.location.config)?;
         Ok(repo)
     }
 
@@ -243,7 +263,7 @@ impl Repo {
         let blocks = Arc::new(blocks);
         let pins = Pins::new(Arc::clone(&blocks));
         tracing::debug!(dir = %location.dir.display(), took = ?start.elapsed(), "opened the repository");
-        Ok(Self { location, config, kv, blocks, pins, new, _lock: lock })
+        Ok(Self { location, config: Mutex::new(Arc::new(config)), kv, blocks, pins, new, _lock: lock })
     }
 
     /// Its directory.
@@ -251,9 +271,29 @@ impl Repo {
         &self.location.dir
     }
 
-    /// Its configuration as it was when it was opened.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Its configuration: that of the file when it was opened, or after the last [`Repo::change_config`].
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.lock())
+    }
+
+    /// Changes the configuration, in the file and for whoever asks from now on. One change at a time; when `change`
+    /// fails, nothing is changed.
+    ///
+    /// # Errors
+    /// When the file can't be read or written, or `change` fails.
+    pub fn change_config<T, E: From<RepoError>>(
+        &self,
+        change: impl FnOnce(&mut Config) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut config = self.config.lock();
+        let (result, changed) = self.location.change_locked(change)?;
+        *config = Arc::new(changed);
+        Ok(result)
     }
 
     /// Its tables.
@@ -281,7 +321,7 @@ impl Repo {
     /// # Errors
     /// When it is not a size.
     pub fn storage_max(&self) -> Result<u64, RepoError> {
-        Ok(storage_max(&self.config)?)
+        Ok(storage_max(&self.config())?)
     }
 
     /// `Datastore.StorageGCWatermark` of [`Repo::storage_max`], in bytes: from here on a collection is due.
@@ -290,7 +330,7 @@ impl Repo {
     /// When it is not a percentage.
     pub fn gc_watermark(&self) -> Result<u64, RepoError> {
         let key = "Datastore.StorageGCWatermark";
-        let percent = self.config.get_int(key)?.filter(|p| *p != 0).unwrap_or(GC_WATERMARK.into());
+        let percent = self.config().get_int(key)?.filter(|p| *p != 0).unwrap_or(GC_WATERMARK.into());
         if !(1..=100).contains(&percent) {
             let why = format!("must be between 1 and 100 percent, got {percent}");
             return Err(ConfigError::Value { key: key.to_owned(), why }.into());

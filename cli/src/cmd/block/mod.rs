@@ -54,6 +54,6 @@ struct Stat {
 /// The block in which a path ends.
 fn locate(ctx: &Ctx, text: &str) -> anyhow::Result<Cid> {
     let path = Path::parse(text)?;
-    let fetch = ctx.fetch()?;
-    ctx.block_on(async { Ok(resolve::resolve(&fetch, ctx.names()?, &path, None).await?.cid) })
+    let (fetch, names) = (ctx.fetch()?, ctx.names()?);
+    ctx.block_on(async { Ok(resolve::resolve(&fetch, &*names, &path, None).await?.cid) })
 }

@@ -3,10 +3,7 @@
 mod edit;
 mod profile;
 
-use crate::{
-    ctx::Ctx,
-    stdin::{Input, Stdin},
-};
+use crate::ctx::Ctx;
 use anyhow::{Context as _, bail, ensure};
 use cairn_store::{
     config::{Config, MAX_FILE},
@@ -14,7 +11,7 @@ use cairn_store::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use std::{io::Read, path::PathBuf};
+use std::path::PathBuf;
 
 /// Kubo's refusal, which its clients know.
 const NO_KEY: &str = "cannot show or change private key through API";
@@ -89,7 +86,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     match (args.sub, args.key) {
         (Some(Sub::Show), _) => show(ctx, &location),
         (Some(Sub::Edit), _) => edit::edit(&location),
-        (Some(Sub::Replace { file }), _) => edit::replace(ctx, &location, &file),
+        (Some(Sub::Replace { file }), _) => edit::replace(ctx, &file),
         (Some(Sub::Profile(args)), _) => profile::run(ctx, &location, args),
         (None, Some(key)) => {
             if matches!(key.to_lowercase().as_str(), "identity" | "identity.privkey") {
@@ -130,7 +127,7 @@ fn get(ctx: &Ctx, location: &Location, key: String) -> anyhow::Result<()> {
         Err(error) => bail!("failed to get config value: {:?}", error.to_string()),
     };
     value.sort_all_objects();
-    ctx.out.emit(&Field { key, value }, |field| human(ctx, &field.value))
+    ctx.out.emit_once(&Field { key, value }, |field| human(ctx, &field.value))
 }
 
 fn set(ctx: &Ctx, location: &Location, key: String, mut value: Value) -> anyhow::Result<()> {
@@ -142,16 +139,16 @@ fn set(ctx: &Ctx, location: &Location, key: String, mut value: Value) -> anyhow:
         }
         value = Value::from(identity.peer_id());
     }
-    location.change_config(|config| {
+    ctx.change_config(|config| {
         let result = config.set(&key, value.clone());
         result.map_err(|e| anyhow::anyhow!("failed to set config value: {e} (maybe use --json?)"))
     })?;
-    ctx.out.emit(&Field { key, value }, |_| String::new())
+    ctx.out.emit_once(&Field { key, value }, |_| String::new())
 }
 
 fn show(ctx: &Ctx, location: &Location) -> anyhow::Result<()> {
     let shown = public(&location.read_config()?);
-    ctx.out.emit(&shown, |value| human(ctx, value))
+    ctx.out.emit_once(&shown, |value| human(ctx, value))
 }
 
 /// A configuration as it may be shown, its keys sorted as Kubo sorts them.
@@ -175,12 +172,13 @@ fn leads_to_credentials(key: &str) -> bool {
 
 /// Reads a configuration from a file, or from stdin for '-'.
 fn read(ctx: &Ctx, file: &std::path::Path) -> anyhow::Result<Config> {
+    use std::io::Read;
     let name = if file.as_os_str() == "-" { "stdin".into() } else { file.display().to_string() };
     let context = || format!("cannot read {name}");
-    let input: Box<dyn Read> = if file.as_os_str() == "-" {
-        Box::new(Stdin::new(ctx))
+    let input: Box<dyn Read> = if ctx.input.upload().is_none() && file.as_os_str() != "-" {
+        Box::new(ctx.input.open(file).with_context(context)?)
     } else {
-        Box::new(Input::open(ctx, file).with_context(context)?)
+        Box::new(ctx.input.stdin())
     };
     let mut text = Vec::new();
     input.take(MAX_FILE + 1).read_to_end(&mut text).with_context(context)?;

@@ -19,7 +19,7 @@ pub struct Args {
 /// When there is no valid record.
 pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let name = Name::parse(&args.name)?;
-    let names = ctx.names()?;
+    let names = ctx.ipns()?;
     let record = ctx.block_on(async { Ok(names.best(name, ResolveOptions::default()).await?) })?;
     Ok(ctx.out.stdout().write_all(record.bytes())?)
 }

@@ -74,7 +74,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
         network: if args.allow_offline { Network::Optional } else { Network::Required },
         deadline: None,
     };
-    let names = ctx.names()?;
+    let names = ctx.ipns()?;
     let fetch = ctx.fetch()?;
     ctx.block_on(async {
         if args.resolve {

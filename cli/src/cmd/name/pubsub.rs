@@ -66,7 +66,7 @@ struct Canceled {
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::State => {
-            let state = State { enabled: ctx.names()?.pubsub().is_some() };
+            let state = State { enabled: ctx.ipns()?.pubsub().is_some() };
             ctx.out.emit(&state, |state| format!("{}\n", if state.enabled { "enabled" } else { "disabled" }))
         }
         Command::Subs { ipns_base } => {
@@ -83,6 +83,6 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     }
 }
 
-fn follower(ctx: &Ctx) -> anyhow::Result<&Arc<Follower>> {
-    ctx.names()?.pubsub().context("IPNS pubsub subsystem is not enabled")
+fn follower(ctx: &Ctx) -> anyhow::Result<Arc<Follower>> {
+    ctx.ipns()?.pubsub().cloned().context("IPNS pubsub subsystem is not enabled")
 }

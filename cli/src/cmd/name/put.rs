@@ -36,13 +36,13 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let name = Name::parse(&args.name).context("invalid IPNS name")?;
     let bytes = read(ctx, &args.record)?;
     ensure!(!bytes.is_empty(), "record is empty");
-    let names = ctx.names()?;
+    let names = ctx.ipns()?;
     let network = if args.allow_offline { Network::Optional } else { Network::Required };
     ctx.block_on(async {
         if !args.force {
-            check(names, name, &bytes).await?;
+            check(&names, name, &bytes).await?;
         }
-        keep(names, name, bytes.clone(), network).await
+        keep(&names, name, bytes.clone(), network).await
     })?;
     let value = Record::parse(&bytes).and_then(|record| record.value()).map(|path| path.to_string());
     let event = Entry { name: name.to_string(), value: value.unwrap_or_default() };

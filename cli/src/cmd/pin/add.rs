@@ -7,6 +7,7 @@ use cairn_store::{
     Cid,
     pin::{PinMode, Progress, check_name},
 };
+use serde::Serialize;
 use std::sync::Mutex;
 
 const EXAMPLES: &str = "Examples:
@@ -47,22 +48,53 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         if let (Ok(before), Ok(mut now)) = (before.lock(), now.lock()) {
             *now = progress;
             if args.progress {
-                let (nodes, bytes) = (before.nodes + progress.nodes, before.bytes + progress.bytes);
-                eprint!("Fetched/Processed {nodes} nodes ({})\r", decimal(bytes));
+                show(ctx, before.nodes + progress.nodes, before.bytes + progress.bytes);
             }
         }
     };
     let one = |cid: &Cid| {
         ctx.block_on(async { pins.add(fetch.clone(), cid, mode, &args.name, &report).await.context("pin") })?;
+        ctx.announce(vec![*cid]);
         if let (Ok(mut before), Ok(now)) = (before.lock(), now.lock()) {
             before.nodes += now.nodes;
             before.bytes += now.bytes;
         }
-        if args.progress {
-            eprintln!();
-        }
         Ok(())
     };
+    let changed = change(ctx, args.paths, one)?;
+    if args.progress && ctx.out.json() {
+        if let Ok(before) = before.lock() {
+            show(ctx, before.nodes, before.bytes);
+        }
+        return ctx.out.emit(&changed, |_| String::new());
+    }
+    if args.progress {
+        ctx.out.note("\n");
+    }
     let how = if args.recursive { "recursively" } else { "directly" };
-    change(ctx, args.paths, one, |pin| format!("pinned {pin} {how}\n"))
+    changed.print(ctx, |pin| format!("pinned {pin} {how}\n"))
+}
+
+/// Kubo's event while pins are made.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Reached {
+    #[serde(skip_serializing_if = "is_zero")]
+    progress: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    bytes: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Shows how far it is: to people on stderr, to programs as an event.
+fn show(ctx: &Ctx, nodes: u64, bytes: u64) {
+    if ctx.out.json() {
+        // A reader that went away is met again at the next line.
+        let _ = ctx.out.emit(&Reached { progress: nodes, bytes }, |_| String::new());
+    } else {
+        ctx.out.note(&format!("Fetched/Processed {nodes} nodes ({})\r", decimal(bytes)));
+    }
 }

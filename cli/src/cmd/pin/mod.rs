@@ -58,13 +58,8 @@ pub fn pins(ctx: &Ctx) -> anyhow::Result<&Pins> {
     Ok(ctx.repo()?.pins())
 }
 
-/// Does something to what each of the arguments, or else each line of stdin, leads to; then prints a line for each.
-fn change(
-    ctx: &Ctx,
-    given: Vec<String>,
-    mut one: impl FnMut(&Cid) -> anyhow::Result<()>,
-    line: impl Fn(&str) -> String,
-) -> anyhow::Result<()> {
+/// Does something to what each of the arguments, or else each line of stdin, leads to.
+fn change(ctx: &Ctx, given: Vec<String>, mut one: impl FnMut(&Cid) -> anyhow::Result<()>) -> anyhow::Result<Changed> {
     let mut pins = Vec::new();
     for path in arguments(ctx, given)? {
         ctx.cancel.check()?;
@@ -72,7 +67,7 @@ fn change(
         one(&cid)?;
         pins.push(ctx.out.cid(&cid));
     }
-    ctx.out.emit(&Changed { pins }, |event| event.pins.iter().map(|pin| line(pin)).collect())
+    Ok(Changed { pins })
 }
 
 /// Kubo's event for pins that changed.
@@ -80,4 +75,11 @@ fn change(
 struct Changed {
     #[serde(rename = "Pins")]
     pins: Vec<String>,
+}
+
+impl Changed {
+    /// Prints it: as text a line for each.
+    fn print(&self, ctx: &Ctx, line: impl Fn(&str) -> String) -> anyhow::Result<()> {
+        ctx.out.emit_once(self, |event| event.pins.iter().map(|pin| line(pin)).collect())
+    }
 }

@@ -26,5 +26,6 @@ pub struct Args {
 /// When something has no pin to remove.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let pins = pins(ctx)?;
-    change(ctx, args.paths, |cid| Ok(pins.remove(cid, args.recursive)?), |pin| format!("unpinned {pin}\n"))
+    let changed = change(ctx, args.paths, |cid| Ok(pins.remove(cid, args.recursive)?))?;
+    changed.print(ctx, |pin| format!("unpinned {pin}\n"))
 }

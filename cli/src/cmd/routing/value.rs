@@ -69,7 +69,7 @@ fn key(text: &str) -> anyhow::Result<Key> {
 /// When there is no valid value.
 pub fn get(ctx: &Ctx, args: &GetArgs) -> anyhow::Result<()> {
     let key = key(&args.key)?;
-    let names = ctx.names()?;
+    let names = ctx.ipns()?;
     let value = ctx.block_on(async {
         Ok(match key {
             Key::Record(name) => names.best(name, ResolveOptions::default()).await?.bytes().clone(),
@@ -90,11 +90,11 @@ pub fn get(ctx: &Ctx, args: &GetArgs) -> anyhow::Result<()> {
 pub fn put(ctx: &Ctx, args: &PutArgs) -> anyhow::Result<()> {
     let key = key(&args.key)?;
     let value = read(ctx, &args.value)?;
-    let names = ctx.names()?;
+    let names = ctx.ipns()?;
     let network = if args.allow_offline { Network::Optional } else { Network::Required };
     let name = ctx.block_on(async {
         match key {
-            Key::Record(name) => keep(names, name, value, network).await.map(|()| name),
+            Key::Record(name) => keep(&names, name, value, network).await.map(|()| name),
             Key::PublicKey(name) => match names.put_public_key(name, value, network, None).await {
                 Err(PublishError::Offline) => {
                     Err(anyhow!("can't put while offline: pass `--allow-offline` to override"))

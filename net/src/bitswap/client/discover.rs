@@ -5,7 +5,9 @@ use super::{
         message::{Entry, WantType},
         session::{SessionId, WantId},
     },
-    Client, MAX_STALLS, Output, schedule::priority, short,
+    Client, MAX_STALLS, Output,
+    schedule::priority,
+    short,
 };
 use cairn_store::Cid;
 use libp2p::{Multiaddr, PeerId};
@@ -30,8 +32,14 @@ impl Client {
         let idle = now.saturating_duration_since(state.progress);
         let stalled = idle >= state.search_delay;
         let limit = if stalled { MORE_WANTS } else { FIRST_WANTS };
-        let starving: Vec<WantId> =
-            state.waiting.iter().take(super::LOOK_AHEAD).filter(|id| self.starves(session, **id)).take(limit).copied().collect();
+        let starving: Vec<WantId> = state
+            .waiting
+            .iter()
+            .take(super::LOOK_AHEAD)
+            .filter(|id| self.starves(session, **id))
+            .take(limit)
+            .copied()
+            .collect();
         let may_ask = state.next_broadcast.is_none_or(|at| at <= now);
         if !starving.is_empty() && may_ask {
             for id in &starving {
@@ -59,7 +67,9 @@ impl Client {
     fn starves(&self, session: SessionId, id: WantId) -> bool {
         let (Some(want), Some(state)) = (self.wants.get(&id), self.sessions.get(&session)) else { return false };
         let may = |p: &PeerId| {
-            !want.dont_have.contains(p) && !want.asked_of(p) && self.peers.get(p).is_some_and(|s| s.connected && !s.stalled)
+            !want.dont_have.contains(p)
+                && !want.asked_of(p)
+                && self.peers.get(p).is_some_and(|s| s.connected && !s.stalled)
         };
         !state.peers.keys().any(may)
     }
@@ -75,7 +85,9 @@ impl Client {
         let mut peers: Vec<_> = self
             .peers
             .iter()
-            .filter(|(p, s)| s.connected && s.stalls < MAX_STALLS && !want.told.contains(p) && !want.dont_have.contains(p))
+            .filter(|(p, s)| {
+                s.connected && s.stalls < MAX_STALLS && !want.told.contains(p) && !want.dont_have.contains(p)
+            })
             .map(|(p, s)| (!s.friend, std::cmp::Reverse(s.useful), short_peer(p) ^ u64::from(lot), *p))
             .collect();
         peers.sort_unstable();

@@ -201,7 +201,11 @@ impl Client {
             lot,
         });
         want.sessions.insert(session);
-        if want.live_asks().next().is_some() { state.flying.insert(id) } else { state.waiting.insert(id) };
+        if want.live_asks().next().is_some() {
+            state.flying.insert(id)
+        } else {
+            state.waiting.insert(id)
+        };
     }
 
     /// Lets a want that nobody waited for so far go before those that nobody waits for.

@@ -180,8 +180,7 @@ impl Task {
 
     async fn on_message(&mut self, message: Hashed) {
         let Hashed { peer, blocks, presences, permit } = message;
-        let names: Vec<(Multihash, u64)> =
-            blocks.iter().map(|b| (*b.cid().hash(), b.data().len() as u64)).collect();
+        let names: Vec<(Multihash, u64)> = blocks.iter().map(|b| (*b.cid().hash(), b.data().len() as u64)).collect();
         let verdicts = self.client.on_message(peer, &names, &presences, Instant::now());
         let counters = &self.shared.counters;
         let (mut wanted, mut bytes) = (Vec::new(), 0);

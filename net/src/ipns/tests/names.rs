@@ -301,7 +301,8 @@ async fn records_are_published_again_with_the_same_number_and_a_later_end() {
     let name = Name::from(key.peer_id());
     let names = online(&shelf);
     assert!(!names.republish(&key, DEFAULT_LIFETIME).await.expect("nothing to do"));
-    let short = Publish { lifetime: Duration::from_secs(3600), ttl: Duration::from_secs(7), ..publish(Network::Required) };
+    let short =
+        Publish { lifetime: Duration::from_secs(3600), ttl: Duration::from_secs(7), ..publish(Network::Required) };
     let first = names.publish(&key, &path(A), &short).await.expect("published");
     // The store answers on threads, which paused time would not wait for: periods of a millisecond do the same.
     let config = NamesConfig { republish_period: Duration::from_millis(1), ..NamesConfig::default() };
@@ -316,7 +317,10 @@ async fn records_are_published_again_with_the_same_number_and_a_later_end() {
     };
     task.abort();
     validate(&last, name, Names::now()).expect("valid");
-    assert_eq!((last.sequence(), last.ttl(), last.value().map(|p| p.to_string())), (Ok(0), Ok(short.ttl), Ok(A.into())));
+    assert_eq!(
+        (last.sequence(), last.ttl(), last.value().map(|p| p.to_string())),
+        (Ok(0), Ok(short.ttl), Ok(A.into()))
+    );
     assert!(last.eol().expect("an end") > first.eol().expect("an end"));
     let long = Publish { lifetime: DEFAULT_LIFETIME * 10, ..short };
     let long = names.publish(&vectors()[0].key, &path(A), &long).await.expect("published");

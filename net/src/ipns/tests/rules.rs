@@ -112,12 +112,14 @@ fn a_record_over_10_kib_is_refused() {
     let content = |value| Content { value, sequence: 0, eol, ttl: DEFAULT_TTL, v1: false };
     let longest = format!("/ipfs/bafkqaaa/{}", "x".repeat(MAX_RECORD - 200));
     let record = Record::new(&key, &content(&longest)).expect("just fits");
-    let padded = |len: usize| [&record.bytes()[..], &{
-        let mut padding = Vec::new();
-        push_bytes(&mut padding, 100, &vec![0; len]);
-        padding
-    }]
-    .concat();
+    let padded = |len: usize| {
+        [&record.bytes()[..], &{
+            let mut padding = Vec::new();
+            push_bytes(&mut padding, 100, &vec![0; len]);
+            padding
+        }]
+        .concat()
+    };
     // An unknown field takes a tag of two bytes and a length of one.
     let room = MAX_RECORD - record.bytes().len() - 3;
     assert!(room < 100, "the length of the padding takes one byte");
@@ -292,7 +294,8 @@ fn the_higher_sequence_then_the_later_end_then_the_greater_bytes_count() {
 
 #[test]
 fn sequence_numbers_over_63_bits_are_not_written() {
-    let content = Content { value: "/ipfs/bafkqaaa", sequence: 1 << 63, eol: Timestamp::MAX, ttl: DEFAULT_TTL, v1: true };
+    let content =
+        Content { value: "/ipfs/bafkqaaa", sequence: 1 << 63, eol: Timestamp::MAX, ttl: DEFAULT_TTL, v1: true };
     assert!(matches!(Record::new(&both().key, &content), Err(RecordError::Malformed(_))));
 }
 

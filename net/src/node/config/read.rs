@@ -10,6 +10,7 @@ use crate::node::{
     limits::Limits,
     pnet::{self, PnetError},
 };
+use crate::{bitswap, dnslink::DnsConfig, ipns::NamesConfig};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cairn_store::config::{Config as Repo, ConfigError as RepoError};
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
@@ -111,12 +112,31 @@ impl Config {
             mdns: flag(repo, "Discovery.MDNS.Enabled", true)?,
             nat,
             routing: routing(repo, swarm_key.is_some())?,
+            bitswap: bitswap(repo)?,
+            names: NamesConfig::load(repo)?,
+            dns: DnsConfig::load(repo)?,
+            ipns_pubsub: flag(repo, "Ipns.UsePubsub", false)?,
             pubsub: pubsub(repo)?,
             bandwidth: !flag(repo, "Swarm.DisableBandwidthMetrics", false)?,
             swarm_key,
             websocket_tls,
         })
     }
+}
+
+fn bitswap(repo: &Repo) -> Result<bitswap::Config, ConfigError> {
+    let defaults = bitswap::Config::default();
+    let outstanding = "Internal.Bitswap.MaxOutstandingBytesPerPeer";
+    let server = bitswap::server::ServerConfig {
+        max_outstanding: count(repo, outstanding, defaults.server.max_outstanding)?.max(1),
+        ..defaults.server
+    };
+    Ok(bitswap::Config {
+        server,
+        server_enabled: flag(repo, "Bitswap.ServerEnabled", true)?,
+        max_providers: count(repo, "Internal.Bitswap.ProviderSearchMaxResults", defaults.max_providers)?.max(1),
+        ..defaults
+    })
 }
 
 fn agent(repo: &Repo) -> Result<String, ConfigError> {

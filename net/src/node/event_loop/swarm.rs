@@ -1,6 +1,7 @@
 //! What the swarm tells the event loop.
 
 use super::{EventLoop, command::dial_error};
+use crate::dht::Mode;
 use crate::node::{
     Direction, Reachability,
     addr::{Scope, is_relayed, scope},
@@ -128,6 +129,7 @@ impl EventLoop {
         {
             relays.found(peer, &connection.addr, Instant::now());
         }
+        self.setup.swarm.behaviour_mut().dht.identified(peer, &info);
         known.identity = Some(info);
     }
 
@@ -153,7 +155,7 @@ impl EventLoop {
     /// Says whether the node can be reached, when that changed. `failed`: somebody tried and could not.
     fn reckon_reachability(&mut self, failed: bool) {
         let public = self.confirmed.iter().any(|addr| scope(addr) == Scope::Public);
-        self.setup.reachability.send_if_modified(|now| {
+        let changed = self.setup.reachability.send_if_modified(|now| {
             let next = match () {
                 () if public => Reachability::Public,
                 () if failed || *now == Reachability::Public => Reachability::Private,
@@ -161,5 +163,9 @@ impl EventLoop {
             };
             std::mem::replace(now, next) != next
         });
+        if changed && self.serves_by_reachability {
+            let mode = if public { Mode::Server } else { Mode::Client };
+            self.setup.swarm.behaviour_mut().dht.set_mode(mode);
+        }
     }
 }

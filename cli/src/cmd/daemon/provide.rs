@@ -1,0 +1,131 @@
+//! What the daemon announces: `Provide.*`.
+
+use crate::daemon::Daemon;
+use anyhow::Context as _;
+use cairn_net::{
+    dht::sweep::{self, KeySource, Keys, Strategy},
+    node::Node,
+};
+use cairn_store::{
+    Multihash,
+    blockstore::Blockstore as _,
+    config::Config,
+    pin::{Found, PinError, Which},
+    repo::Repo,
+};
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+};
+use tokio::sync::mpsc as queue;
+
+/// Batches of new blocks that wait to be made known.
+const WAITING: usize = 64;
+/// Keys that a walk of the pins is ahead of its reader.
+const AHEAD: usize = 1024;
+
+/// Begins to announce, unless `Provide.Enabled` is false, and to tell those who wait for blocks what was stored.
+///
+/// # Errors
+/// When a key of `Provide` makes no sense.
+pub fn start(daemon: &Daemon, node: &Node, config: &Config) -> anyhow::Result<()> {
+    let enabled = config.get_bool("Provide.Enabled")?.unwrap_or(true);
+    let settings = settings(config)?;
+    let all = settings.strategy == Strategy::All;
+    let sweep = if enabled && !settings.interval.is_zero() {
+        node.provide(settings, Arc::new(Contents(Arc::clone(&daemon.repo))))
+    } else {
+        None
+    };
+    let sweep = sweep.filter(|_| all);
+    let (sender, mut received) = queue::channel::<Vec<(Multihash, u64)>>(WAITING);
+    daemon.repo.blocks().on_stored(Box::new(move |blocks| {
+        let stored = blocks.iter().map(|block| (*block.cid().hash(), block.data().len() as u64)).collect();
+        // When it is full the disk is busy with the import itself. The schedule reads all keys again, and peers ask
+        // again.
+        let _ = sender.try_send(stored);
+    }));
+    let bitswap = node.bitswap().clone();
+    tokio::spawn(async move {
+        while let Some(stored) = received.recv().await {
+            let keys = stored.iter().map(|(hash, _)| *hash).collect();
+            bitswap.notify_new_blocks(stored).await;
+            let Some(sweep) = &sweep else { continue };
+            if let Err(error) = sweep.add(keys).await {
+                tracing::warn!(error, "new blocks are announced with the next round of the schedule");
+            }
+        }
+    });
+    Ok(())
+}
+
+fn settings(config: &Config) -> anyhow::Result<sweep::Config> {
+    let defaults = sweep::Config::default();
+    let strategy = match config.get_str("Provide.Strategy")? {
+        Some(text) => text.parse().context("Provide.Strategy")?,
+        None => defaults.strategy,
+    };
+    let count = |key: &str, default: usize| -> anyhow::Result<usize> {
+        let value = config.get_int(key)?.filter(|n| *n > 0);
+        value.map_or(Ok(default), |n| usize::try_from(n).with_context(|| format!("{key}: {n}")))
+    };
+    Ok(sweep::Config {
+        strategy,
+        interval: config.get_duration("Provide.DHT.Interval")?.unwrap_or(defaults.interval),
+        max_workers: count("Provide.DHT.MaxWorkers", defaults.max_workers)?,
+        dedicated_periodic: count("Provide.DHT.DedicatedPeriodicWorkers", defaults.dedicated_periodic)?,
+        dedicated_burst: count("Provide.DHT.DedicatedBurstWorkers", defaults.dedicated_burst)?,
+        max_connections_per_worker: count("Provide.DHT.MaxProvideConnsPerWorker", defaults.max_connections_per_worker)?,
+        resume: config.get_bool("Provide.DHT.ResumeEnabled")?.unwrap_or(defaults.resume),
+    })
+}
+
+/// What the repository has to announce.
+struct Contents(Arc<Repo>);
+
+impl KeySource for Contents {
+    fn keys(&self, strategy: Strategy) -> Keys<'_> {
+        match strategy {
+            Strategy::All => Box::new(self.0.blocks().list().filter_map(|listed| match listed {
+                // What is damaged can't be given to anybody.
+                Ok((_, entry)) if entry.bad => None,
+                Ok((hash, _)) => Some(Ok(hash)),
+                Err(error) => Some(Err(error.to_string())),
+            })),
+            Strategy::Roots => {
+                Box::new(self.0.pins().iter().map(|pin| pin.map(|p| *p.cid.hash()).map_err(|e| e.to_string())))
+            }
+            Strategy::Pinned | Strategy::PinnedMfs => self.pinned(),
+            // There is no MFS in this release, so nothing is in it.
+            Strategy::Mfs => Box::new(std::iter::empty()),
+        }
+    }
+}
+
+/// Why a walk over the pins ended.
+enum Ended {
+    /// Nobody reads on.
+    Unread,
+    Failed(PinError),
+}
+
+impl From<PinError> for Ended {
+    fn from(error: PinError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Contents {
+    /// Everything that is pinned, from a thread that walks ahead of the reader.
+    fn pinned(&self) -> Keys<'static> {
+        let repo = Arc::clone(&self.0);
+        let (sender, receiver) = mpsc::sync_channel::<Result<Multihash, String>>(AHEAD);
+        thread::spawn(move || {
+            let mut emit = |found: Found| sender.send(Ok(*found.cid.hash())).map_err(|_| Ended::Unread);
+            if let Err(Ended::Failed(error)) = repo.pins().list(Which::All, "", &mut emit) {
+                let _ = sender.send(Err(error.to_string()));
+            }
+        });
+        Box::new(receiver.into_iter())
+    }
+}

@@ -1,0 +1,122 @@
+//! What a daemon holds open for those who ask it.
+
+use crate::exit::Usage;
+use crate::rpc::{log::Log, metrics::Provider};
+use cairn_net::{ipns::Names, node::Node};
+use cairn_store::{
+    Cid,
+    blockstore::KvBlocks,
+    fetch::{Fetch, Offline},
+    repo::Repo,
+};
+use parking_lot::Mutex;
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant, SystemTime},
+};
+use tokio::{runtime::Handle, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// Requests that run at once at most; more are refused with 429. Each has a thread of its own, and needs others to read
+/// blocks.
+pub const MAX_REQUESTS: usize = 192;
+
+/// Roots of one piece of work that get a look-up of their own at once; the others go with their regions.
+const AT_ONCE: usize = 8;
+/// How long that may take for one of them.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A daemon's state, shared by all requests.
+pub struct Daemon {
+    /// The repository.
+    pub repo: Arc<Repo>,
+    /// The runtime of everything that waits.
+    pub runtime: Handle,
+    /// Whether the node shall not use the network.
+    pub offline: bool,
+    /// The node, once it runs.
+    node: OnceLock<Node>,
+    /// Names as they are known without a node.
+    names: Names,
+    /// Requests, running and ended.
+    pub requests: Arc<Log>,
+    /// Room for requests.
+    pub slots: Arc<Semaphore>,
+    /// Ends the daemon.
+    pub stop: CancellationToken,
+    /// When it was started.
+    pub started: SystemTime,
+    /// Metrics of other parts.
+    pub metrics: Mutex<Vec<Provider>>,
+}
+
+impl Daemon {
+    /// Around a repository.
+    ///
+    /// # Errors
+    /// When the configuration says of names what makes no sense.
+    pub fn new(repo: Arc<Repo>, runtime: Handle, offline: bool) -> anyhow::Result<Arc<Self>> {
+        let names = crate::names::of_repo(&repo, offline)?;
+        Ok(Arc::new(Self {
+            repo,
+            runtime,
+            offline,
+            node: OnceLock::new(),
+            names,
+            requests: Arc::default(),
+            slots: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            stop: CancellationToken::new(),
+            started: SystemTime::now(),
+            metrics: Mutex::default(),
+        }))
+    }
+
+    /// From now on there is a node.
+    pub fn online(&self, node: Node) {
+        let metrics = node.clone();
+        self.metrics.lock().push(Arc::new(move |out| out.push_str(&metrics.metrics())));
+        // There was none: a daemon starts one node.
+        let _ = self.node.set(node);
+    }
+
+    /// The node.
+    ///
+    /// # Errors
+    /// When the daemon works offline.
+    pub fn node(&self) -> anyhow::Result<&Node> {
+        self.node.get().ok_or_else(|| {
+            Usage("this command must be run in online mode: start the daemon without --offline".into()).into()
+        })
+    }
+
+    /// Announces what was just added or pinned, in the background: when others ask, this node is found at once, and
+    /// not only after its turn in the schedule.
+    pub fn announce(&self, roots: Vec<Cid>) {
+        let Some((node, routing)) = self.node.get().and_then(|node| Some((node, node.routing()?))) else { return };
+        let Some(sweep) = node.sweep() else { return };
+        self.runtime.spawn(async move {
+            let keys = roots.iter().map(|root| *root.hash()).collect();
+            if let Err(error) = sweep.add(keys).await {
+                tracing::warn!(error, "new roots are announced with the next round of the schedule");
+            }
+            for root in roots.into_iter().take(AT_ONCE) {
+                // Nobody to ask yet is no news: the sweep goes on trying.
+                let _ = routing.provide(*root.hash(), Some(Instant::now() + PATIENCE)).await;
+            }
+        });
+    }
+
+    /// Where a piece of work asks for its blocks.
+    pub fn fetch(&self) -> Arc<dyn Fetch> {
+        if let Some(node) = self.node.get() {
+            return node.session();
+        }
+        let blocks: Arc<KvBlocks> = Arc::clone(self.repo.blocks());
+        Arc::new(Offline::new(blocks))
+    }
+
+    /// Where names are looked up.
+    pub fn names(&self) -> &Names {
+        self.node.get().map_or(&self.names, Node::names)
+    }
+}

@@ -1,0 +1,151 @@
+//! What a node does with its swarm: routing, blocks, names.
+
+use super::{
+    config::{Config, RoutingKind},
+    names_pubsub::Topics,
+    pubsub::PubSub,
+};
+use crate::{
+    bitswap::{self, Bitswap},
+    delegated,
+    dht::{self, Dht, Mode, Validator, Validators, sweep::Sweep},
+    dnslink::{Resolver, TextSource},
+    exchange::Exchange,
+    ipns::{self, Name, Names, Timestamp},
+    routing::{Parallel, Routing},
+};
+use cairn_store::{
+    blockstore::{Blockstore, KvBlocks},
+    kv::Kv,
+};
+use libp2p::identity::Keypair;
+use parking_lot::Mutex;
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+/// The router that stands behind `auto` among `Routing.DelegatedRouters`: Kubo's fallback.
+const PUBLIC_ROUTER: &str = "https://delegated-ipfs.dev";
+/// For one request to an HTTP router: as in Kubo.
+const ROUTER_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Values of `/ipns/…` in the DHT.
+struct IpnsRecords;
+
+/// A value of the DHT as a valid record.
+fn record(key: &[u8], value: &[u8], now: Timestamp) -> Result<ipns::Record, String> {
+    let name = Name::from_routing_key(key).map_err(|e| e.to_string())?;
+    ipns::parse_valid(&bytes::Bytes::copy_from_slice(value), name, now).map_err(|e| e.to_string())
+}
+
+impl Validator for IpnsRecords {
+    fn validate(&self, key: &[u8], value: &[u8], now: u64) -> Result<(), String> {
+        record(key, value, Timestamp::from(UNIX_EPOCH + Duration::from_secs(now))).map(drop)
+    }
+
+    fn is_better(&self, _: &[u8], first: &[u8], second: &[u8]) -> bool {
+        let parse = |value: &[u8]| ipns::Record::parse(&bytes::Bytes::copy_from_slice(value));
+        // Both were found valid before.
+        matches!((parse(first), parse(second)), (Ok(a), Ok(b)) if ipns::compare(&a, &b).is_gt())
+    }
+}
+
+/// What decides which values are taken from others.
+pub(super) fn validator() -> Arc<dyn Validator> {
+    Arc::new(Validators { ipns: Arc::new(IpnsRecords) })
+}
+
+/// In which mode a node begins in the public DHT, and in that of the LAN.
+pub(super) fn modes(kind: RoutingKind) -> (Option<Mode>, Option<Mode>) {
+    match kind {
+        RoutingKind::Delegated | RoutingKind::None => (None, None),
+        RoutingKind::AutoClient | RoutingKind::DhtClient => (Some(Mode::Client), Some(Mode::Client)),
+        // It serves the public one when it turns out that others can reach it.
+        RoutingKind::Auto | RoutingKind::Dht => (Some(Mode::Client), Some(Mode::Server)),
+        RoutingKind::DhtServer => (Some(Mode::Server), Some(Mode::Server)),
+    }
+}
+
+/// The DHT's two halves.
+pub(super) fn dht(config: &Config, keys: &Keypair, kv: Arc<dyn Kv>) -> (dht::Behaviour, Dht) {
+    let (wan, lan) = modes(config.routing.kind);
+    let settings = dht::Config {
+        wan,
+        lan,
+        loopback_on_lan: config.routing.loopback_on_lan,
+        validator: validator(),
+        ..Default::default()
+    };
+    dht::new(settings, keys, kv)
+}
+
+/// Bitswap's two halves.
+pub(super) fn bitswap(
+    config: &Config,
+    keys: &Keypair,
+    blocks: &Arc<KvBlocks>,
+    kv: Arc<dyn Kv>,
+) -> (bitswap::Behaviour, Bitswap) {
+    let mut settings = config.bitswap.clone();
+    settings.friends.extend(config.peering.iter().map(|(peer, _)| *peer));
+    let store: Arc<dyn Blockstore> = Arc::clone(blocks) as Arc<dyn Blockstore>;
+    bitswap::new(settings, keys.public().to_peer_id(), store, Some(kv))
+}
+
+/// What works over the swarm.
+pub(super) struct Services {
+    pub dht: Dht,
+    pub exchange: Exchange,
+    pub routing: Option<Arc<dyn Routing>>,
+    pub names: Names,
+    pub sweep: Mutex<Option<Sweep>>,
+}
+
+impl Services {
+    /// Joins the handles.
+    ///
+    /// # Errors
+    /// A sentence, when an HTTP router can't be asked.
+    pub fn new(
+        config: &Config,
+        (dht, bitswap, pubsub): (Dht, Bitswap, &PubSub),
+        blocks: &Arc<KvBlocks>,
+        kv: Arc<dyn Kv>,
+    ) -> Result<Self, String> {
+        let routing = routing(config, &dht)?;
+        let store: Arc<dyn Blockstore> = Arc::clone(blocks) as Arc<dyn Blockstore>;
+        let exchange = Exchange::new(store, bitswap, routing.clone());
+        let dns: Option<Arc<dyn TextSource>> = Some(Arc::new(Resolver::new(config.dns.clone())));
+        let follower = (config.ipns_pubsub && pubsub.is_enabled()).then(|| Topics::follower(pubsub));
+        let names = Names::with_pubsub(&config.names, kv, routing.clone(), dns, follower);
+        Ok(Self { dht, exchange, routing, names, sweep: Mutex::new(None) })
+    }
+}
+
+/// Everybody who can be asked; `None` when there is nobody.
+fn routing(config: &Config, dht: &Dht) -> Result<Option<Arc<dyn Routing>>, String> {
+    let mut routers: Vec<Arc<dyn Routing>> = Vec::new();
+    if config.routing.kind.has_dht() {
+        routers.push(Arc::new(dht.clone()));
+    }
+    let mut endpoints = config.routing.delegated.clone();
+    if config.routing.delegated_auto {
+        endpoints.push(PUBLIC_ROUTER.to_owned());
+    }
+    if config.routing.kind.has_delegated() && !endpoints.is_empty() {
+        let client = delegated::ClientConfig {
+            endpoints,
+            filter: delegated::Filter::default(),
+            timeout: ROUTER_PATIENCE,
+            user_agent: config.agent.clone(),
+            validator: validator(),
+        };
+        routers.push(Arc::new(delegated::Client::new(client).map_err(|e| e.to_string())?));
+    }
+    Ok(match routers.len() {
+        0 => None,
+        1 => routers.pop(),
+        _ => Some(Arc::new(Parallel::new(routers))),
+    })
+}
