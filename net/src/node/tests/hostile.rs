@@ -176,7 +176,7 @@ async fn a_record_that_another_signed_is_not_believed() {
     let forged = record(&other, vec![addr("/ip4/127.0.0.1/tcp/666")]);
     let own = addr("/ip4/127.0.0.1/tcp/777");
     dial(&node, &liar, message(&liar, std::slice::from_ref(&own), Some(forged), "liar"), Vec::new()).await;
-    assert_eq!(identified(&node).await.listen_addrs, [own.clone()]);
+    assert_eq!(identified(&node).await.listen_addrs, std::slice::from_ref(&own));
     let known = node.known_addresses().await;
     assert!(!known.contains_key(&other.public().to_peer_id()), "{known:?}");
     assert_eq!(known.get(&liar.public().to_peer_id()), Some(&vec![own]));
