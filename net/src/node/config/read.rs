@@ -1,9 +1,9 @@
 //! From the repository's configuration, with Kubo's key names and defaults (Kubo's `docs/config.md`).
 
-use super::{
-    Config, ConnMgr, Nat, PubSubConfig, RelayClient, RelayService, RoutingConfig, RoutingKind, Security, Transports,
-    WebSocketTls,
-};
+mod nat;
+mod tls;
+
+use super::{Config, ConnMgr, PubSubConfig, RoutingConfig, RoutingKind, Security, Transports};
 use crate::node::{
     addr::{Mask, is_quic, split_peer},
     announce::{Announce, Never},
@@ -11,14 +11,11 @@ use crate::node::{
     pnet::{self, PnetError},
 };
 use crate::{bitswap, dnslink::DnsConfig, ipns::NamesConfig};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cairn_store::config::{Config as Repo, ConfigError as RepoError};
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use serde_json::Value;
 use std::{path::Path, str::FromStr, time::Duration};
 
-/// Certificate and key of secure WebSocket listeners, in the repository.
-const TLS_FILE: &str = "swarm-tls.pem";
 /// Stands in lists for what the public network uses.
 const AUTO: &str = "auto";
 /// Where the public network begins, as Kubo falls back to.
@@ -92,12 +89,12 @@ impl Config {
     pub(super) fn read(repo: &Repo, path: &Path, forced: bool) -> Result<Self, ConfigError> {
         let transports = transports(repo)?;
         let swarm_key = pnet::load(path, forced)?;
-        let websocket_tls = websocket_tls(path)?;
+        let websocket_tls = tls::load(path)?;
         let listen = listen(repo, &transports, websocket_tls.is_some())?;
         if swarm_key.is_some() {
             private_only(&listen)?;
         }
-        let nat = nat(repo, &transports)?;
+        let nat = nat::read(repo, &transports)?;
         let connections = conn_mgr(repo)?;
         Ok(Self {
             agent: agent(repo)?,
@@ -166,7 +163,10 @@ fn listen(repo: &Repo, transports: &Transports, tls: bool) -> Result<Vec<Multiad
         let secure = has(|p| matches!(p, Protocol::Wss(_) | Protocol::Tls));
         let websocket = has(|p| matches!(p, Protocol::Ws(_) | Protocol::Wss(_)));
         if secure && websocket && !tls {
-            return Err(refuse(KEY, format!("{addr} needs a certificate and its key in the repository's {TLS_FILE}")));
+            return Err(refuse(
+                KEY,
+                format!("{addr} needs a certificate and its key in the repository's {}", tls::FILE),
+            ));
         }
         let on = match () {
             () if has(|p| matches!(p, Protocol::Memory(_))) => true,
@@ -345,55 +345,6 @@ fn bootstrap(repo: &Repo, private: bool) -> Result<Vec<Multiaddr>, ConfigError> 
     }
 }
 
-fn nat(repo: &Repo, transports: &Transports) -> Result<Nat, ConfigError> {
-    const SERVICE: &str = "AutoNAT.ServiceMode";
-    const PUNCH: &str = "Swarm.EnableHolePunching";
-    let autonat_server = match repo.get_str(SERVICE)?.unwrap_or_default() {
-        "" | "enabled" => true,
-        "disabled" => false,
-        other => return Err(refuse(SERVICE, format!("{other:?} is neither \"enabled\" nor \"disabled\""))),
-    };
-    let wants_client = flag(repo, "Swarm.RelayClient.Enabled", true)?;
-    let static_relays = multiaddrs(repo, "Swarm.RelayClient.StaticRelays")?;
-    if let Some(addr) = static_relays.iter().find(|addr| split_peer(addr).1.is_none()) {
-        return Err(refuse("Swarm.RelayClient.StaticRelays", format!("{addr} does not end with /p2p/ and a peer ID")));
-    }
-    let relay_client = (wants_client && transports.relay).then_some(RelayClient { static_relays });
-    let hole_punching = match repo.get_bool(PUNCH)? {
-        Some(true) if relay_client.is_none() => {
-            return Err(refuse(PUNCH, "needs Swarm.RelayClient.Enabled, which is off"));
-        }
-        wish => wish.unwrap_or(true) && relay_client.is_some(),
-    };
-    let relay_service = match flag(repo, "Swarm.RelayService.Enabled", true)? && transports.relay {
-        true => Some(relay_service(repo)?),
-        false => None,
-    };
-    Ok(Nat {
-        port_map: !flag(repo, "Swarm.DisableNatPortMap", false)?,
-        autonat_server,
-        relay_client,
-        relay_service,
-        hole_punching,
-    })
-}
-
-fn relay_service(repo: &Repo) -> Result<RelayService, ConfigError> {
-    const BYTES: &str = "Swarm.RelayService.ConnectionDataLimit";
-    const PER_IP: &str = "Swarm.RelayService.MaxReservationsPerIP";
-    let default = RelayService::default();
-    let bytes = count(repo, BYTES, usize::try_from(default.bytes).unwrap_or(usize::MAX))?;
-    let per_ip = count(repo, PER_IP, usize::try_from(default.reservations_per_ip).unwrap_or(usize::MAX))?;
-    Ok(RelayService {
-        duration: duration(repo, "Swarm.RelayService.ConnectionDurationLimit", default.duration)?,
-        bytes: bytes as u64,
-        ttl: duration(repo, "Swarm.RelayService.ReservationTTL", default.ttl)?,
-        reservations: count(repo, "Swarm.RelayService.MaxReservations", default.reservations)?,
-        circuits_per_peer: count(repo, "Swarm.RelayService.MaxCircuits", default.circuits_per_peer)?,
-        reservations_per_ip: u32::try_from(per_ip).map_err(|_| refuse(PER_IP, "is too large"))?,
-    })
-}
-
 fn routing(repo: &Repo, private: bool) -> Result<RoutingConfig, ConfigError> {
     const KIND: &str = "Routing.Type";
     const IGNORE: &str = "Routing.IgnoreProviders";
@@ -442,33 +393,4 @@ fn pubsub(repo: &Repo) -> Result<Option<PubSubConfig>, ConfigError> {
     };
     let on = flag(repo, "Pubsub.Enabled", false)? || flag(repo, "Ipns.UsePubsub", false)?;
     Ok(on.then_some(config))
-}
-
-/// Certificate and key for secure WebSocket, if they are there.
-fn websocket_tls(repo: &Path) -> Result<Option<WebSocketTls>, ConfigError> {
-    const KEY: &str = "Addresses.Swarm";
-    let path = repo.join(TLS_FILE);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(refuse(KEY, format!("cannot read {}: {error}", path.display()))),
-    };
-    let bad = |why: &str| refuse(KEY, format!("{}: {why}", path.display()));
-    let chain = pem(&text, "CERTIFICATE").ok_or_else(|| bad("a certificate is not base64"))?;
-    let keys = pem(&text, "PRIVATE KEY").ok_or_else(|| bad("the key is not base64"))?;
-    let key = keys.into_iter().next().ok_or_else(|| bad("it holds no PRIVATE KEY (PKCS#8)"))?;
-    if chain.is_empty() {
-        return Err(bad("it holds no CERTIFICATE"));
-    }
-    Ok(Some(WebSocketTls { key, chain }))
-}
-
-/// The sections of that name in a PEM file, decoded (RFC 7468).
-fn pem(text: &str, label: &str) -> Option<Vec<Vec<u8>>> {
-    let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
-    let sections = text.split(&begin).skip(1).map(|rest| {
-        let body: String = rest.split(&end).next().unwrap_or_default().split_ascii_whitespace().collect();
-        STANDARD.decode(body).ok()
-    });
-    sections.collect()
 }
