@@ -320,7 +320,8 @@ impl ConnectionHandler for Handler {
                 self.add_inbound(protocol);
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
-                protocol: (mut stream, version), ..
+                protocol: (mut stream, version),
+                ..
             }) => {
                 stream.ignore_for_keep_alive();
                 self.outbound = Outbound::Open(Box::new(MessageWriter::new(stream)), version);

@@ -1,9 +1,6 @@
 //! What joins a connection's handler to the engine: a queue of messages to send, and a few facts.
 
-use super::{
-    handler::Report,
-    message::Message,
-};
+use super::{handler::Report, message::Message};
 use libp2p::{PeerId, swarm::ConnectionId};
 use parking_lot::Mutex;
 use std::{
@@ -165,10 +162,7 @@ impl Links {
     pub(super) fn open(&self, peer: PeerId, connection: ConnectionId) -> (Arc<Link>, mpsc::Receiver<Outgoing>) {
         let (sender, receiver) = mpsc::channel(OUTGOING);
         let mut peers = self.peers.lock();
-        let entry = peers.entry(peer).or_insert_with(|| Peer {
-            connections: Vec::new(),
-            needed: Arc::default(),
-        });
+        let entry = peers.entry(peer).or_insert_with(|| Peer { connections: Vec::new(), needed: Arc::default() });
         entry.connections.push((connection, sender));
         let link = Link { peer, needed: Arc::clone(&entry.needed), reports: Mutex::default() };
         (Arc::new(link), receiver)

@@ -411,7 +411,10 @@ mod tests {
             (list(have, true), format!("360a340a300a240155{digest}10ffffffff07200128011001")),
             (list(want, false), format!("2a0a280a260a22{digest}1001")),
             (list(Entry::cancel(v1()), false), format!("2c0a2a0a280a240155{digest}1801")),
-            (Message { pending_bytes: 5, ..block(&v1()) }, "190a001a130a0401551220120b68656c6c6f20776f726c642805".into()),
+            (
+                Message { pending_bytes: 5, ..block(&v1()) },
+                "190a001a130a0401551220120b68656c6c6f20776f726c642805".into(),
+            ),
             (block(&v0()), "170a001a130a0400701220120b68656c6c6f20776f726c64".into()),
             (told(v1(), Presence::Have, 0), format!("2a0a0022260a240155{digest}")),
             (told(v0(), Presence::DontHave, -1), format!("350a0022260a22{digest}100128ffffffffffffffffff01")),

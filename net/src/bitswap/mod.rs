@@ -14,9 +14,9 @@ pub mod link;
 pub mod message;
 pub mod server;
 pub mod session;
-mod wire;
 #[cfg(test)]
 pub(crate) mod tests;
+mod wire;
 
 pub use behaviour::Behaviour;
 pub use client::Urgency;
@@ -112,12 +112,7 @@ pub struct Bitswap {
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub fn new(
-    config: Config,
-    local: PeerId,
-    store: Arc<dyn Blockstore>,
-    kv: Option<Arc<dyn Kv>>,
-) -> (Behaviour, Bitswap) {
+pub fn new(config: Config, local: PeerId, store: Arc<dyn Blockstore>, kv: Option<Arc<dyn Kv>>) -> (Behaviour, Bitswap) {
     let links = Arc::new(link::Links::default());
     let (to_ingress, ingress) = mpsc::channel(INGRESS);
     let (to_peers, peers) = mpsc::channel(behaviour::PEER_EVENTS);

@@ -18,8 +18,8 @@ use cairn_store::{
 };
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, PeerId, Swarm, Transport as _, core::transport::MemoryTransport, core::upgrade, identity::Keypair, noise,
-    swarm, yamux,
+    Multiaddr, PeerId, Swarm, Transport as _, core::transport::MemoryTransport, core::upgrade, identity::Keypair,
+    noise, swarm, yamux,
 };
 use std::{sync::Arc, time::Duration};
 

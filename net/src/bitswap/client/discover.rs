@@ -5,7 +5,9 @@ use super::{
         message::{Entry, WantType},
         session::{SessionId, WantId},
     },
-    Client, MAX_STALLS, Output, schedule::priority, short,
+    Client, MAX_STALLS, Output,
+    schedule::priority,
+    short,
 };
 use cairn_store::Cid;
 use libp2p::{Multiaddr, PeerId};
@@ -30,11 +32,18 @@ impl Client {
         let idle = now.saturating_duration_since(state.progress);
         let stalled = idle >= state.search_delay;
         let limit = if stalled { MORE_WANTS } else { FIRST_WANTS };
-        let starving: Vec<WantId> =
-            state.waiting.iter().take(super::LOOK_AHEAD).filter(|id| self.starves(session, **id)).take(limit).copied().collect();
+        let starving: Vec<WantId> = state
+            .waiting
+            .iter()
+            .take(super::LOOK_AHEAD)
+            .filter(|id| self.starves(session, **id))
+            .take(limit)
+            .copied()
+            .collect();
         let may_ask = state.next_broadcast.is_none_or(|at| at <= now);
         if !starving.is_empty() && may_ask {
             for id in &starving {
+                self.retell(*id, now);
                 self.broadcast(*id);
             }
             if let Some(state) = self.sessions.get_mut(&session) {
@@ -59,7 +68,9 @@ impl Client {
     fn starves(&self, session: SessionId, id: WantId) -> bool {
         let (Some(want), Some(state)) = (self.wants.get(&id), self.sessions.get(&session)) else { return false };
         let may = |p: &PeerId| {
-            !want.dont_have.contains(p) && !want.asked_of(p) && self.peers.get(p).is_some_and(|s| s.connected && !s.stalled)
+            !want.dont_have.contains(p)
+                && !want.asked_of(p)
+                && self.peers.get(p).is_some_and(|s| s.connected && !s.stalled)
         };
         !state.peers.keys().any(may)
     }
@@ -75,13 +86,31 @@ impl Client {
         let mut peers: Vec<_> = self
             .peers
             .iter()
-            .filter(|(p, s)| s.connected && s.stalls < MAX_STALLS && !want.told.contains(p) && !want.dont_have.contains(p))
+            .filter(|(p, s)| {
+                s.connected && s.stalls < MAX_STALLS && !want.told.contains(p) && !want.dont_have.contains(p)
+            })
             .map(|(p, s)| (!s.friend, std::cmp::Reverse(s.useful), short_peer(p) ^ u64::from(lot), *p))
             .collect();
         peers.sort_unstable();
         let friends = peers.iter().take_while(|(other, ..)| !other).count();
         peers.truncate(self.config.broadcast.max(friends));
         for (.., peer) in peers {
+            self.tell(id, peer);
+        }
+    }
+
+    /// Asks those once more who did not answer: the question may have been lost, or not been welcome at that time.
+    fn retell(&mut self, id: WantId, now: Instant) {
+        let Some(want) = self.wants.get_mut(&id).filter(|w| w.retell.0 <= now) else { return };
+        let pause = want.retell.1;
+        want.retell = (now + pause, (2 * pause).min(MAX_SEARCH_DELAY));
+        let silent = |p: &&PeerId| !want.have.contains(p) && !want.dont_have.contains(p);
+        let silent: Vec<PeerId> = want.told.iter().filter(silent).copied().collect();
+        for peer in silent {
+            if let Some(want) = self.wants.get_mut(&id) {
+                want.told.remove(&peer);
+                want.unanswered = want.unanswered.saturating_sub(1);
+            }
             self.tell(id, peer);
         }
     }

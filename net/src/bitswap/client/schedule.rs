@@ -98,11 +98,8 @@ impl Client {
         let Some(state) = self.sessions.get(&session) else { return };
         let size = state.size();
         let members: Vec<PeerId> = state.peers.keys().copied().collect();
-        let mut free: Vec<PeerId> = members
-            .iter()
-            .filter(|id| self.peers.get(id).is_some_and(|p| p.has_room(size, now)))
-            .copied()
-            .collect();
+        let mut free: Vec<PeerId> =
+            members.iter().filter(|id| self.peers.get(id).is_some_and(|p| p.has_room(size, now))).copied().collect();
         let total: f64 = members.iter().filter_map(|id| self.peers.get(id)?.estimator.rate()).sum();
         let left = (state.waiting.len() + state.flying.len()) as u64;
         for id in wants {
@@ -131,9 +128,8 @@ impl Client {
         left: u64,
     ) -> Option<PeerId> {
         let want = self.wants.get(&id)?;
-        let able = |p: &&PeerId| {
-            !want.dont_have.contains(p) && !want.asked_of(p) && (!only_known || want.have.contains(p))
-        };
+        let able =
+            |p: &&PeerId| !want.dont_have.contains(p) && !want.asked_of(p) && (!only_known || want.have.contains(p));
         let time = |p: &PeerId| self.peers.get(p).map(|s| s.estimator.expected(s.in_flight, size));
         let (best, expected) =
             free.iter().filter(able).filter_map(|p| Some((*p, time(p)?))).min_by_key(|(p, t)| (*t, *p))?;

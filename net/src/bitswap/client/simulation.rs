@@ -209,8 +209,10 @@ impl Network {
                 self.push(now + delay, Event::Answer(to, from, Vec::new(), haves));
             }
             Conduct::Garbage => {
-                let wrong = entries.iter().map(|e| (cid(u64::from(e.cid.hash().digest()[0]) + (1 << 50)), size)).collect();
-                let haves = entries.iter().filter(|e| e.want == WantType::Have).map(|e| (e.cid, Presence::Have)).collect();
+                let wrong =
+                    entries.iter().map(|e| (cid(u64::from(e.cid.hash().digest()[0]) + (1 << 50)), size)).collect();
+                let haves =
+                    entries.iter().filter(|e| e.want == WantType::Have).map(|e| (e.cid, Presence::Have)).collect();
                 self.push(now + delay, Event::Answer(to, from, wrong, haves));
             }
             Conduct::Honest => {
@@ -230,7 +232,8 @@ impl Network {
             return;
         }
         let Some(envelope) = node.server.next_envelope(now) else { return };
-        let bytes: u64 = envelope.blocks.iter().map(|(_, s)| s).sum::<u64>() + 60 * envelope.presences.len() as u64 + 20;
+        let bytes: u64 =
+            envelope.blocks.iter().map(|(_, s)| s).sum::<u64>() + 60 * envelope.presences.len() as u64 + 20;
         node.busy = true;
         node.sent += bytes;
         let took = Duration::from_secs_f64(bytes as f64 / node.uplink);

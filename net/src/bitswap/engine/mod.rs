@@ -14,8 +14,8 @@ mod ingest;
 mod server;
 mod writer;
 
-pub(super) use client::{Command, Event as ClientEvent};
 pub(super) use accounts::flush;
+pub(super) use client::{Command, Event as ClientEvent};
 pub(super) use server::Event as ServerEvent;
 
 use super::{

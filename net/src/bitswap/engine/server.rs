@@ -49,8 +49,7 @@ struct Task {
 pub(super) async fn run(shared: Arc<Shared>, mut events: mpsc::Receiver<Event>) {
     let server = Server::new(shared.config.server.clone());
     let sent = Arc::clone(&shared.sent);
-    let mut task =
-        Task { shared, server, meters: HashMap::new(), readers: Arc::new(Semaphore::new(READERS)) };
+    let mut task = Task { shared, server, meters: HashMap::new(), readers: Arc::new(Semaphore::new(READERS)) };
     loop {
         let wakeup = task.server.next_wakeup();
         let sleep = async move {

@@ -86,7 +86,8 @@ impl Wants {
     pub(super) fn insert(&mut self, entry: &Entry, max: usize) -> Inserted {
         let hash = *entry.cid.hash();
         if let Some(want) = self.by_hash.get_mut(&hash) {
-            let more = entry.want > want.kind || (entry.send_dont_have && !want.send_dont_have) || want.cid != entry.cid;
+            let more =
+                entry.want > want.kind || (entry.send_dont_have && !want.send_dont_have) || want.cid != entry.cid;
             // A want for the block is not weakened by a question.
             want.kind = want.kind.max(entry.want);
             want.send_dont_have |= entry.send_dont_have;
