@@ -118,7 +118,7 @@ impl Estimator {
                 self.rttvar = rtt / 2;
             }
             Some(srtt) => {
-                let error = if srtt > rtt { srtt - rtt } else { rtt - srtt };
+                let error = srtt.abs_diff(rtt);
                 self.rttvar = self.rttvar * 3 / 4 + error / 4;
                 self.srtt = Some(srtt * 7 / 8 + rtt / 8);
             }
@@ -166,7 +166,9 @@ impl Estimator {
             _ => INITIAL_WINDOW,
         };
         self.window = if self.startup.is_some() { (self.window + size).max(target) } else { target };
-        self.window = self.window.clamp(MIN_WINDOW.max(2 * size), MAX_WINDOW);
+        // What waits at the peer would be part of the measurement, however little it is.
+        let least = if self.probe.is_some() { 2 * size } else { MIN_WINDOW.max(2 * size) };
+        self.window = self.window.clamp(least, MAX_WINDOW);
     }
 
     /// It was silent for too long: it has to earn its window again.
