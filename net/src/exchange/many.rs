@@ -1,7 +1,7 @@
 //! Many blocks in the order asked, with many of them under way.
 
-use super::session::Inner;
-use crate::bitswap::{Answer, Urgency};
+use super::{prefetch::Run, session::Inner};
+use crate::bitswap::{Answer, Order, Urgency};
 use cairn_store::{
     Block, Cid, StoreError,
     fetch::{Deadline, FetchError},
@@ -33,6 +33,10 @@ pub(super) struct Many {
 
 impl Many {
     pub(super) fn new(inner: Arc<Inner>, cids: Vec<Cid>, deadline: Deadline) -> Self {
+        if inner.order == Order::Rarest && cids.len() > READ_BATCH {
+            // Which blocks are rare shows only among many. They come into the store, whatever their order.
+            inner.start(Some(Run::of(&cids)));
+        }
         Self { inner, deadline, cids: cids.into_iter(), slots: VecDeque::new(), reading: None }
     }
 

@@ -1,9 +1,9 @@
 //! Fetches ahead what a walk will ask for next, so that a tree costs few round trips.
 //!
 //! Nothing is guessed from a block alone: a directory that is opened for one name must not be fetched as a whole. When
-//! the links of a node are asked for one after another, more of its links are fetched, twice as many each time. When
-//! the links of such a child are asked for as well, the walk goes down: then the links of further children are fetched
-//! as those come, and whole sub-trees are under way at once.
+//! the links of a node are asked for one after another, more of its links are fetched, twice as many each time. When a
+//! good part of the links of a child is asked for as well, the walk goes down: then the links of further children are
+//! fetched as those come, as many levels deep as was seen, and whole sub-trees are under way at once.
 //!
 //! | What | Bound | At the bound |
 //! |---|---|---|
@@ -16,7 +16,7 @@ use crate::bitswap::Urgency;
 use cairn_store::{Block, Cid, dag};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::Weak,
 };
 
@@ -31,24 +31,48 @@ const MAX_LINKS: usize = 1 << 16;
 /// Links of a node that are fetched ahead at its first sign, and at most.
 const FIRST_WINDOW: usize = 4;
 const MAX_WINDOW: usize = 1024;
+/// Links of a node half of which are to be asked for before it counts as walked through.
+const DENSE: usize = 16;
+/// Links that may be passed over without being given up.
+const FAR: usize = 128;
+/// Levels that are learned.
+const MAX_DEEP: usize = 16;
 /// Links fetched ahead of a node below which the walk will probably go.
 const CHILD_WINDOW: usize = 64;
 /// Inner nodes of the store that are remembered before anything was missing.
 const MAX_EARLY: usize = 16;
 
+/// Levels that count for the order of nodes; a walk of deeper ones has little to fetch ahead.
+const MAX_PLACE: usize = 64;
+
 type NodeId = u64;
 
 struct Node {
+    /// Where it lies: the place of each link on the way to it. Sorted, it is the order of a walk.
+    place: Vec<u64>,
     links: Vec<Cid>,
-    /// First link that was neither asked for nor fetched ahead.
+    /// Which of the links were asked for, and how many.
+    asked: Vec<bool>,
+    count: usize,
+    /// First link that was not looked at, and the end of those that may be fetched ahead.
     next: usize,
-    /// Links after the last one asked for that may be fetched ahead.
-    taken: usize,
+    end: usize,
     window: usize,
     /// The node that links here.
     parent: Option<NodeId>,
-    /// Whether links of children were asked for.
-    descends: bool,
+    /// Levels below of which all links are probably wanted.
+    deep: usize,
+}
+
+impl Node {
+    /// Whether a good part of its links was asked for: then it is walked through, and not searched for some of them.
+    fn is_dense(&self) -> bool {
+        2 * self.count >= self.links.len().min(DENSE)
+    }
+
+    fn reach(&mut self, end: usize) {
+        self.end = self.end.max(end.min(self.links.len()));
+    }
 }
 
 /// What was seen of a walk.
@@ -58,6 +82,9 @@ pub(super) struct Prefetch {
     by_child: HashMap<Cid, (NodeId, usize)>,
     known: HashMap<Cid, NodeId>,
     ahead: HashSet<Cid>,
+    /// Nodes with links that are to be fetched ahead once there is room, in the order of the walk: what is needed
+    /// last must not take the room of what is needed next.
+    hungry: BTreeSet<(Vec<u64>, NodeId)>,
     links: usize,
     next: NodeId,
     early: VecDeque<Block>,
@@ -70,21 +97,69 @@ impl Prefetch {
     /// A block is asked for.
     pub(super) fn on_request(&mut self, cid: &Cid, mean: u64) -> Option<Run> {
         self.ahead.remove(cid);
-        let (id, index) = *self.by_child.get(cid)?;
+        let Some(&(id, index)) = self.by_child.get(cid) else { return self.fill(&[], mean) };
         let node = self.nodes.get_mut(&id)?;
-        node.taken = node.taken.max(index + 1);
-        node.next = node.next.max(node.taken);
-        node.window = (2 * node.window).clamp(FIRST_WINDOW, MAX_WINDOW);
+        if !std::mem::replace(&mut node.asked[index], true) {
+            node.count += 1;
+        }
+        if index > node.next + FAR {
+            // A jump: what lies before it was not wanted.
+            node.next = index + 1;
+        }
+        if node.is_dense() || index <= node.next {
+            node.window = (2 * node.window).clamp(FIRST_WINDOW, MAX_WINDOW);
+            node.reach(index + 1 + node.window);
+        }
         // What was passed over will not be asked for any more.
-        let passed: Vec<Cid> = node.links[index.saturating_sub(8)..index].to_vec();
-        let parent = node.parent;
-        for cid in passed {
-            self.ahead.remove(&cid);
+        for cid in &node.links[index.saturating_sub(2 * FAR)..index.saturating_sub(FAR)] {
+            self.ahead.remove(cid);
         }
-        if let Some(parent) = parent.and_then(|p| self.nodes.get_mut(&p)) {
-            parent.descends = true;
+        let mut opened = Vec::new();
+        if node.is_dense() {
+            self.learn(id, &mut opened);
         }
-        self.fill(&[id], mean)
+        let run = self.fill(&[id], mean);
+        if opened.is_empty() {
+            return run;
+        }
+        opened.extend(run.into_iter().flat_map(|run| run.0));
+        Some(Run(opened))
+    }
+
+    /// A node is walked through: so will be others that lie as deep below its ancestors. Nodes that have come, and
+    /// were not looked into so far, are `opened`: read again, from the store.
+    fn learn(&mut self, id: NodeId, opened: &mut Vec<Cid>) {
+        let mut at = Some(id);
+        for deep in 1..=MAX_DEEP {
+            let Some(node) = at.and_then(|id| self.nodes.get(&id)) else { return };
+            let parent = node.parent;
+            if let Some(id) = at.filter(|_| node.deep < deep) {
+                self.deepen(id, deep, opened);
+            }
+            at = parent;
+        }
+    }
+
+    fn deepen(&mut self, id: NodeId, deep: usize, opened: &mut Vec<Cid>) {
+        let mut stack = vec![(id, deep)];
+        while let Some((id, deep)) = stack.pop() {
+            let Some(node) = self.nodes.get_mut(&id).filter(|node| node.deep < deep) else { continue };
+            node.deep = deep;
+            if node.parent.is_some() {
+                node.reach(node.next.max(CHILD_WINDOW));
+                self.hungry.insert((node.place.clone(), id));
+            }
+            if deep < 2 {
+                continue;
+            }
+            for cid in node.links[..node.next].iter().filter(|cid| !dag::is_leaf(cid)) {
+                match self.known.get(cid) {
+                    Some(child) => stack.push((*child, deep - 1)),
+                    None if opened.len() < MAX_AHEAD => opened.push(*cid),
+                    None => {}
+                }
+            }
+        }
     }
 
     /// A block was given to whoever asked for it.
@@ -110,7 +185,7 @@ impl Prefetch {
     /// A block that was fetched ahead has come.
     fn on_ahead(&mut self, block: &Block, mean: u64) -> Option<Run> {
         let (parent, _) = *self.by_child.get(block.cid())?;
-        if dag::is_leaf(block.cid()) || !self.nodes.get(&parent)?.descends {
+        if dag::is_leaf(block.cid()) || self.nodes.get(&parent)?.deep < 2 {
             return None;
         }
         let id = self.add(block)?;
@@ -127,17 +202,26 @@ impl Prefetch {
             .filter(|links| links.len() > 1 && links.len() < MAX_LINKS / 4)?;
         self.next += 1;
         let id = self.next;
-        let parent = self.by_child.get(block.cid()).map(|(parent, _)| *parent);
-        let window = match parent.and_then(|p| self.nodes.get(&p)) {
-            Some(parent) if parent.descends => CHILD_WINDOW,
-            _ => 0,
+        let above = self.by_child.get(block.cid()).copied();
+        let parent = above.map(|(parent, _)| parent);
+        let place = match above.and_then(|(p, index)| Some((self.nodes.get(&p)?.place.clone(), index as u64))) {
+            Some((mut place, index)) if place.len() < MAX_PLACE => {
+                place.push(index);
+                place
+            }
+            Some((place, _)) => place,
+            None => vec![id],
         };
+        let deep = parent.and_then(|p| self.nodes.get(&p)).map_or(0, |p| p.deep.saturating_sub(1));
+        let end = if deep > 0 { CHILD_WINDOW.min(links.len()) } else { 0 };
         for (index, cid) in links.iter().enumerate() {
             self.by_child.insert(*cid, (id, index));
         }
         self.links += links.len();
         self.known.insert(*block.cid(), id);
-        self.nodes.insert(id, Node { links, next: 0, taken: 0, window, parent, descends: false });
+        let asked = vec![false; links.len()];
+        let node = Node { place, links, asked, count: 0, next: 0, end, window: 0, parent, deep };
+        self.nodes.insert(id, node);
         while self.nodes.len() > MAX_NODES || self.links > MAX_LINKS {
             self.forget_oldest();
         }
@@ -154,6 +238,7 @@ impl Prefetch {
             }
         }
         self.known.retain(|_, of| *of != id);
+        self.hungry.remove(&(node.place, id));
     }
 
     /// Takes from those nodes what may be fetched ahead now.
@@ -161,17 +246,32 @@ impl Prefetch {
         let most = usize::try_from(AHEAD_BYTES / mean.max(1)).unwrap_or(MAX_AHEAD).clamp(8, MAX_AHEAD);
         let mut cids = Vec::new();
         for id in ids {
-            let Some(node) = self.nodes.get_mut(id) else { continue };
-            let end = (node.taken + node.window).min(node.links.len());
-            while node.next < end && self.ahead.len() < most {
-                let cid = node.links[node.next];
-                node.next += 1;
-                if cid.hash().code() != 0 && self.ahead.insert(cid) {
-                    cids.push(cid);
-                }
+            if let Some(node) = self.nodes.get(id) {
+                self.hungry.insert((node.place.clone(), *id));
+            }
+        }
+        while self.ahead.len() < most
+            && let Some(first) = self.hungry.pop_first()
+        {
+            if self.feed(first.1, most, &mut cids) {
+                self.hungry.insert(first);
             }
         }
         (!cids.is_empty()).then_some(Run(cids))
+    }
+
+    /// Takes from a node what its window allows; `false` when nothing of that is left.
+    fn feed(&mut self, id: NodeId, most: usize, cids: &mut Vec<Cid>) -> bool {
+        let Some(node) = self.nodes.get_mut(&id) else { return false };
+        while node.next < node.end && self.ahead.len() < most {
+            let cid = node.links[node.next];
+            let asked = node.asked[node.next];
+            node.next += 1;
+            if !asked && cid.hash().code() != 0 && self.ahead.insert(cid) {
+                cids.push(cid);
+            }
+        }
+        node.next < node.end
     }
 
     #[cfg(test)]
@@ -188,6 +288,11 @@ impl Run {
 }
 
 impl Run {
+    /// The first of these blocks, as many as are fetched ahead.
+    pub(super) fn of(cids: &[Cid]) -> Self {
+        Self(cids.iter().filter(|cid| cid.hash().code() != 0).take(MAX_AHEAD).copied().collect())
+    }
+
     /// Fetches the blocks into the store, for as long as somebody uses the session.
     pub(super) async fn go(self, inner: Weak<Inner>) {
         let Some(user) = inner.upgrade() else { return };

@@ -30,7 +30,7 @@ pub(super) struct SessionFetch(Arc<Inner>);
 pub(super) struct Inner {
     pub(super) store: Arc<dyn Blockstore>,
     bitswap: Bitswap,
-    order: Order,
+    pub(super) order: Order,
     /// IMPORTANT: keeps what is fetched from a collection that runs meanwhile.
     _guard: Guard,
     /// Opened at the first block that is missing: work on what is here costs nothing.

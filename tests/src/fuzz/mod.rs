@@ -33,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "entity", run: codec::entity },
     Target { name: "car", run: container::car },
     Target { name: "chunker", run: container::chunker },
+    Target { name: "bitswap", run: cairn_net::bitswap::message::fuzz },
     Target { name: "cid_bytes", run: text::cid_bytes },
     Target { name: "cid_text", run: text::cid_text },
     Target { name: "chunker_text", run: text::chunker_text },

@@ -43,6 +43,7 @@ impl Client {
         let may_ask = state.next_broadcast.is_none_or(|at| at <= now);
         if !starving.is_empty() && may_ask {
             for id in &starving {
+                self.retell(*id, now);
                 self.broadcast(*id);
             }
             if let Some(state) = self.sessions.get_mut(&session) {
@@ -94,6 +95,22 @@ impl Client {
         let friends = peers.iter().take_while(|(other, ..)| !other).count();
         peers.truncate(self.config.broadcast.max(friends));
         for (.., peer) in peers {
+            self.tell(id, peer);
+        }
+    }
+
+    /// Asks those once more who did not answer: the question may have been lost, or not been welcome at that time.
+    fn retell(&mut self, id: WantId, now: Instant) {
+        let Some(want) = self.wants.get_mut(&id).filter(|w| w.retell.0 <= now) else { return };
+        let pause = want.retell.1;
+        want.retell = (now + pause, (2 * pause).min(MAX_SEARCH_DELAY));
+        let silent = |p: &&PeerId| !want.have.contains(p) && !want.dont_have.contains(p);
+        let silent: Vec<PeerId> = want.told.iter().filter(silent).copied().collect();
+        for peer in silent {
+            if let Some(want) = self.wants.get_mut(&id) {
+                want.told.remove(&peer);
+                want.unanswered = want.unanswered.saturating_sub(1);
+            }
             self.tell(id, peer);
         }
     }

@@ -134,7 +134,7 @@ impl Client {
         let (best, expected) =
             free.iter().filter(able).filter_map(|p| Some((*p, time(p)?))).min_by_key(|(p, t)| (*t, *p))?;
         let fastest = members.iter().filter(able).filter_map(time).min().unwrap_or(expected);
-        let rest = Duration::from_secs_f64((left * size) as f64 / total.max(1.0).min(1e12));
+        let rest = Duration::from_secs_f64((left * size) as f64 / total.clamp(1.0, 1e12));
         (total == 0.0 || expected <= 2 * (fastest + rest)).then_some(best)
     }
 

@@ -114,6 +114,7 @@ pub(super) async fn run(
         if now.duration_since(flushed) >= FLUSH {
             flushed = now;
             task.client.flush_cancels();
+            task.mark_needed();
         }
         task.client.poll(now);
         task.act();
@@ -143,7 +144,14 @@ impl Task {
                 let _ = self.shared.server.send(ServerEvent::Disconnected(peer)).await;
             }
             PeerEvent::DialFailed(peer) => self.client.on_dial_failed(&peer),
-            PeerEvent::Speaks(peer, version) => self.client.on_version(&peer, version),
+            PeerEvent::Speaks(peer, version) => {
+                // It may have been left out for not speaking it a moment ago.
+                let friend = self.shared.connected.lock().get(&peer).copied();
+                if let Some(friend) = friend.filter(|_| !self.client.knows(&peer) && self.shared.admits(&peer)) {
+                    self.client.on_connected(peer, friend);
+                }
+                self.client.on_version(&peer, version);
+            }
             PeerEvent::Unsupported(peer) => self.client.on_disconnected(&peer),
         }
     }
@@ -227,6 +235,7 @@ impl Task {
         });
         let ended: Vec<SessionId> =
             self.alive.iter().filter(|(_, alive)| alive.strong_count() == 0).map(|(id, _)| *id).collect();
+        let any = !ended.is_empty();
         for session in ended {
             client.close(session);
             self.alive.remove(&session);
@@ -235,6 +244,16 @@ impl Task {
                 waiters.retain(|(of, _)| *of != session);
                 !waiters.is_empty()
             });
+        }
+        if any {
+            self.mark_needed();
+        }
+    }
+
+    /// Says which connections are to be kept.
+    fn mark_needed(&self) {
+        for peer in self.shared.links.peers() {
+            self.shared.links.set_needed(&peer, self.client.needs(&peer));
         }
     }
 

@@ -144,7 +144,7 @@ fn a_saturated_uplink_goes_to_those_who_give() {
     assert!(got[2] > 0 && got[2] as f64 <= 0.26 * got[0] as f64, "{got:?}");
     assert!((got[0] as f64 / got[3] as f64 - 1.0).abs() < 0.2, "friends weigh as much as contributors: {got:?}");
     let alone = shares(&[Some(0.0)]);
-    let whole = (10 << 20) as f64;
+    let whole = f64::from(10 << 20);
     assert!(alone[0] as f64 > 0.95 * whole && (alone[0] as f64) < 1.25 * whole, "{alone:?}");
 }
 

@@ -20,6 +20,8 @@ const MIN_RTT_AGE: Duration = Duration::from_secs(10);
 const PROBE_ROUNDS: u32 = 2;
 /// Bytes asked of a peer at first.
 pub const INITIAL_WINDOW: u64 = 512 << 10;
+/// Bytes that may always be asked of a peer that answers, since what was asked so far may be all that was wanted.
+const MIN_WINDOW: u64 = 64 << 10;
 /// Most bytes asked of a peer at once: a gigabit per second at 120 ms.
 pub const MAX_WINDOW: u64 = 16 << 20;
 /// Rounds without growth of the rate by a quarter after which a window stops doubling.
@@ -116,7 +118,7 @@ impl Estimator {
                 self.rttvar = rtt / 2;
             }
             Some(srtt) => {
-                let error = if srtt > rtt { srtt - rtt } else { rtt - srtt };
+                let error = srtt.abs_diff(rtt);
                 self.rttvar = self.rttvar * 3 / 4 + error / 4;
                 self.srtt = Some(srtt * 7 / 8 + rtt / 8);
             }
@@ -164,7 +166,9 @@ impl Estimator {
             _ => INITIAL_WINDOW,
         };
         self.window = if self.startup.is_some() { (self.window + size).max(target) } else { target };
-        self.window = self.window.clamp(2 * size, MAX_WINDOW);
+        // What waits at the peer would be part of the measurement, however little it is.
+        let least = if self.probe.is_some() { 2 * size } else { MIN_WINDOW.max(2 * size) };
+        self.window = self.window.clamp(least, MAX_WINDOW);
     }
 
     /// It was silent for too long: it has to earn its window again.
@@ -247,7 +251,7 @@ mod tests {
             // Long enough for the shortest response time to be measured several times.
             let (e, got) = run(rate, rtt, size, 60);
             assert!(got > 0.9 * rate, "{rate} {ms}: {got}");
-            let most = 2.5 * (rate * rtt.as_secs_f64() + 2.0 * size as f64);
+            let most = 2.5 * (rate * rtt.as_secs_f64() + 2.0 * size as f64) + MIN_WINDOW as f64;
             assert!((e.window() as f64) < most, "{rate} {ms}: window {} over {most}", e.window());
         }
     }

@@ -52,6 +52,8 @@ pub(super) struct Want {
     pub(super) told: BTreeSet<PeerId>,
     /// Of those, who has not answered yet.
     pub(super) unanswered: usize,
+    /// When those who did not answer are asked once more, and how long that takes the next time.
+    pub(super) retell: (Instant, Duration),
     /// Whether it has been asked of a second peer before the first one was late.
     pub(super) hedged: bool,
     /// Decides between wants that are equally rare, differently in each node.
