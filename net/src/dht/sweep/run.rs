@@ -127,6 +127,16 @@ impl Sweep {
         Ok(())
     }
 
+    /// Takes keys that were just announced one by one ([`crate::routing::Routing::provide`], for roots): they come round
+    /// with the schedule.
+    ///
+    /// # Errors
+    /// When they can't be written down.
+    pub async fn remember(&self, keys: Vec<Multihash>) -> Result<(), String> {
+        let store = Arc::clone(&self.shared.keys);
+        blocking(move || store.add(&keys, &[]).map_err(|e| e.to_string())).await.map_err(|e| e.to_string())
+    }
+
     /// Announces everything again, beginning now (`routing reprovide`).
     pub fn reprovide(&self) {
         let now = self.shared.clock.now();
