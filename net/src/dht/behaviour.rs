@@ -210,7 +210,7 @@ impl Behaviour {
         addrs
     }
 
-    fn stats(&mut self, net: Net) -> Option<NetStats> {
+    pub(super) fn stats(&mut self, net: Net) -> Option<NetStats> {
         let local = Id::of_peer(&self.local);
         let kad = self.inner.kad(net)?;
         let mode = if kad.mode() == kad::Mode::Server { Mode::Server } else { Mode::Client };

@@ -26,7 +26,7 @@ const MAX_DEEPER: usize = 5;
 const TRUSTED: usize = K / 2;
 /// Lookups in one region. At the limit the region is served with the peers found.
 const MAX_LOOKUPS: usize = 48;
-/// Peers of one region. At the limit the rest is left out.
+/// Peers of one region, few enough for numbers of 16 bits. At the limit the rest is left out.
 pub(crate) const MAX_PEERS: usize = 1024;
 /// Attempts to find a key that hashes into a prefix: enough for prefixes of 19 bits, thus networks of 500,000 peers
 /// with [`MAX_DEEPER`] to spare.
@@ -153,12 +153,11 @@ pub(crate) async fn around(network: &Arc<dyn Network>, key: &[u8], seed: u64) ->
     region.peers.into_iter().map(|(_, peer)| peer).collect()
 }
 
-/// The `K` of `peers` nearest to a point, as indices.
-pub(crate) fn nearest(peers: &[(Id, Provider)], point: &Id) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..peers.len()).collect();
-    let distance = |n: &usize| peers[*n].0.distance(point);
+/// The `K` of the `live` among `peers` that are nearest to a point, as numbers.
+pub(crate) fn nearest(peers: &[(Id, Provider)], live: &[u16], point: &Id) -> Vec<u16> {
+    let mut order = live.to_vec();
     if order.len() > K {
-        order.select_nth_unstable_by_key(K - 1, distance);
+        order.select_nth_unstable_by_key(K - 1, |n| peers[usize::from(*n)].0.distance(point));
         order.truncate(K);
     }
     order
@@ -177,12 +176,14 @@ mod tests {
             .map(|peer| (Id::of_peer(&peer), Provider { peer, addrs: Vec::new() }))
             .collect();
         let mut rng = StdRng::seed_from_u64(1);
+        let all: Vec<u16> = (0..2000).collect();
         let prefix = Prefix::new(&Id::of(b"somewhere"), prefix_len(2000.0));
         assert_eq!(prefix.len(), 5);
         let mut explorer = Explorer::new(prefix);
         while let Some(part) = explorer.next() {
             let target = Id::of(&key_in(part, &mut rng).expect("a short prefix"));
-            let mut closest: Vec<_> = nearest(&peers, &target).into_iter().map(|n| peers[n].clone()).collect();
+            let mut closest: Vec<_> =
+                nearest(&peers, &all, &target).into_iter().map(|n| peers[usize::from(n)].clone()).collect();
             closest.sort_by_key(|(id, _)| id.distance(&target));
             let closest: Vec<_> = closest.into_iter().map(|(_, p)| p).collect();
             explorer.found(part, &target, &closest);

@@ -8,8 +8,8 @@
 //!   sweep stands is written down, so a restart goes on from there; after a long stop what is overdue comes first, by a
 //!   bounded number of workers.
 //! - Keys wait on the disk, sorted by their place in the keyspace ([`keystore`]): a region is a range of rows. Memory
-//!   holds one chunk of [`CHUNK`] keys per worker, about 4 MB, whatever the number of keys; the disk about 80 bytes per
-//!   key.
+//!   holds one chunk of [`CHUNK`] keys per busy worker, about 4 MB, whatever the number of keys; the disk about 80 bytes
+//!   per key.
 //! - New keys are announced at once: a root by one lookup of its own, many together by region ([`Sweep::add`]).
 
 mod keystore;
@@ -38,7 +38,7 @@ use crate::routing::Provider;
 use cairn_store::Multihash;
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-/// Keys that one worker holds at a time: some 200 bytes each with whom they were sent to.
+/// Keys that one worker holds at a time: some 250 bytes each, with whom they are sent to.
 pub(crate) const CHUNK: usize = 16_384;
 
 /// What is announced (`Provide.Strategy`).

@@ -127,6 +127,16 @@ impl Sweep {
         Ok(())
     }
 
+    /// Takes keys that were just announced one by one ([`crate::routing::Routing::provide`], for roots): they come round
+    /// with the schedule.
+    ///
+    /// # Errors
+    /// When they can't be written down.
+    pub async fn remember(&self, keys: Vec<Multihash>) -> Result<(), String> {
+        let store = Arc::clone(&self.shared.keys);
+        blocking(move || store.add(&keys, &[]).map_err(|e| e.to_string())).await.map_err(|e| e.to_string())
+    }
+
     /// Announces everything again, beginning now (`routing reprovide`).
     pub fn reprovide(&self) {
         let now = self.shared.clock.now();
@@ -245,6 +255,7 @@ struct Burst {
 async fn work(shared: std::sync::Weak<Shared>, target: Arc<Target>, mut news: watch::Receiver<u64>) {
     let mut jobs: JoinSet<(Job, Result<u64, ServeError>)> = JoinSet::new();
     let mut burst = Burst { from: Some(Id([0; 32])), again: false, paused_until: 0 };
+    let mut calibrated = false;
     loop {
         let Some(strong) = shared.upgrade() else { return };
         if strong.closed.load(Ordering::Relaxed) {
@@ -257,7 +268,9 @@ async fn work(shared: std::sync::Weak<Shared>, target: Arc<Target>, mut news: wa
             tokio::time::sleep(OFFLINE_RETRY).await;
             continue;
         }
-        target.set_online(true, now);
+        if !std::mem::replace(&mut calibrated, true) {
+            target.set_online(true, now);
+        }
         spawn_periodic(&strong, &target, &mut jobs, now);
         spawn_burst(&strong, &target, &mut jobs, &mut burst, now).await;
         let wake_at = target.schedule.lock().wake_at();
@@ -369,7 +382,10 @@ async fn finish(shared: &Shared, target: &Arc<Target>, job: Job, result: Result<
     let counters = &target.server.counters;
     if let Err(error) = &result {
         tracing::debug!(net = target.net().name(), %error, "a region was not announced; trying again");
-        target.set_online(false, now);
+    }
+    // A region without keys says nothing.
+    if !matches!(result, Ok(0)) {
+        target.set_online(result.is_ok(), now);
     }
     match job {
         Job::Periodic(due) => {

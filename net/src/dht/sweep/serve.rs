@@ -24,6 +24,8 @@ use std::{
 const FEW: usize = 2;
 /// Announcements that go over one stream. A stream of Kubo's lives a minute; 256 take far less.
 const MAX_PER_STREAM: usize = 256;
+/// Keys that are assigned to peers before other tasks get their turn: about a millisecond.
+const KEYS_PER_TURN: u32 = 512;
 /// Times that keys move on to the next nearest when peers fail.
 const ROUNDS: usize = 3;
 
@@ -117,25 +119,18 @@ impl Server {
 
     /// Sends each key to the nearest of the peers that take it; how many keys found somebody.
     async fn distribute(&self, peers: &[(Id, Provider)], chunk: &[StoredKey], own: &Provider) -> u64 {
-        let mut live: Vec<(Id, Provider)> = peers.to_vec();
-        // Whom each key was sent to.
-        let mut told: Vec<HashSet<libp2p::PeerId>> = vec![HashSet::with_capacity(K); chunk.len()];
+        let mut live: Vec<u16> = (0..=u16::MAX).take(peers.len()).collect();
+        // Whom each key was sent to. Numbers instead of ids keep a chunk at 4 MB.
+        let mut told: Vec<Vec<u16>> = vec![Vec::with_capacity(K); chunk.len()];
         for _ in 0..ROUNDS {
-            let mut per_peer: Vec<Vec<usize>> = vec![Vec::new(); live.len()];
-            for (at, key) in chunk.iter().enumerate() {
-                for peer in region::nearest(&live, &key.id) {
-                    if !told[at].contains(&live[peer].1.peer) {
-                        per_peer[peer].push(at);
-                    }
-                }
-            }
-            let jobs = per_peer.into_iter().enumerate().filter(|(_, keys)| !keys.is_empty());
-            let contacts = &live;
-            let sent: Vec<(usize, Vec<usize>, bool)> = stream::iter(jobs)
-                .map(|(peer, keys)| async move {
-                    let done = self.send(&contacts[peer].1, chunk, &keys, own).await;
+            let per_peer = assign(peers, &live, chunk, &told).await;
+            let jobs = per_peer.into_iter().zip(0u16..).filter(|(keys, _)| !keys.is_empty());
+            let sent: Vec<(u16, Vec<u32>, bool)> = stream::iter(jobs)
+                .map(|(mut keys, peer)| async move {
+                    let done = self.send(&peers[usize::from(peer)].1, chunk, &keys, own).await;
                     let whole = done == keys.len();
-                    (peer, keys[..done].to_vec(), whole)
+                    keys.truncate(done);
+                    (peer, keys, whole)
                 })
                 .buffer_unordered(self.connections)
                 .collect()
@@ -143,16 +138,16 @@ impl Server {
             let mut dead = HashSet::new();
             for (peer, keys, whole) in sent {
                 for at in keys {
-                    told[at].insert(live[peer].1.peer);
+                    told[at as usize].push(peer);
                 }
                 if !whole {
-                    dead.insert(live[peer].1.peer);
+                    dead.insert(peer);
                 }
             }
             if dead.is_empty() {
                 break;
             }
-            live.retain(|(_, p)| !dead.contains(&p.peer));
+            live.retain(|peer| !dead.contains(peer));
         }
         for holders in &told {
             self.counters.told(1, holders.len());
@@ -161,11 +156,11 @@ impl Server {
     }
 
     /// How many of the keys a peer took, in order.
-    async fn send(&self, peer: &Provider, chunk: &[StoredKey], keys: &[usize], own: &Provider) -> usize {
+    async fn send(&self, peer: &Provider, chunk: &[StoredKey], keys: &[u32], own: &Provider) -> usize {
         let mut done = 0;
         for part in keys.chunks(MAX_PER_STREAM) {
             let messages: Vec<Message> =
-                part.iter().map(|at| Message::announce(chunk[*at].multihash.clone(), own.clone())).collect();
+                part.iter().map(|at| Message::announce(chunk[*at as usize].multihash.clone(), own.clone())).collect();
             if let Err(error) = self.target.network.tell(peer, &messages).await {
                 tracing::debug!(peer = %peer.peer, %error, "announcements were not taken");
                 self.counters.unreachable.fetch_add(1, Ordering::Relaxed);
@@ -176,6 +171,22 @@ impl Server {
         }
         done
     }
+}
+
+/// For each peer the keys of which it is one of the nearest, and which it does not have yet.
+async fn assign(peers: &[(Id, Provider)], live: &[u16], chunk: &[StoredKey], told: &[Vec<u16>]) -> Vec<Vec<u32>> {
+    let mut per_peer: Vec<Vec<u32>> = vec![Vec::new(); peers.len()];
+    for ((key, told), at) in chunk.iter().zip(told).zip(0u32..) {
+        for peer in region::nearest(peers, live, &key.id) {
+            if !told.contains(&peer) {
+                per_peer[usize::from(peer)].push(at);
+            }
+        }
+        if at % KEYS_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    per_peer
 }
 
 /// The next point.

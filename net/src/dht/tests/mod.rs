@@ -5,3 +5,4 @@ mod nodes;
 mod sim;
 pub(crate) mod support;
 mod sweep;
+mod table;

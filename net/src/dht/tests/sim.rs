@@ -326,3 +326,23 @@ async fn an_announcement_reaches_the_nearest_and_returns_before_the_end() {
     assert!(right >= 1980, "seed {seed}: {right} of 2000 announcements are where they belong");
     assert!(stray <= 100, "seed {seed}: {stray} announcements are where they are not looked for");
 }
+
+/// One peer in five lies: it answers every question with its own kind and nobody else.
+#[tokio::test]
+async fn liars_on_the_way_do_not_hide_the_nearest() {
+    let seed = 21;
+    let mut rng = StdRng::seed_from_u64(seed);
+    let liars: Vec<PeerId> = (0..250).map(|_| random_peer(&mut rng)).collect();
+    let net = Arc::new(SimNet::new(1000, liars, &mut rng));
+    let (mut found, mut expected) = (0, 0);
+    for _ in 0..200 {
+        let key = random_key(&mut rng).to_bytes();
+        let honest = |all: HashSet<usize>| -> HashSet<usize> {
+            all.into_iter().filter(|n| net.peers[*n].nature == Nature::Honest).collect()
+        };
+        let nearest = honest(net.nearest(&key));
+        expected += nearest.len();
+        found += honest(closest(&net, key).await).intersection(&nearest).count();
+    }
+    assert!(found as f64 >= expected as f64 * 0.95, "seed {seed}: {found} of {expected}");
+}

@@ -1,0 +1,88 @@
+//! Who enters the routing tables, by what peers say of themselves.
+
+use crate::dht::{self, Behaviour, Config, Mode, Net};
+use cairn_store::kv::MemoryKv;
+use libp2p::{PeerId, StreamProtocol, identify, identity::Keypair};
+use std::{collections::HashMap, sync::Arc};
+
+fn behaviour() -> Behaviour {
+    let config = Config { wan: Some(Mode::Server), lan: Some(Mode::Server), ..Config::default() };
+    dht::new(config, &Keypair::generate_ed25519(), Arc::new(MemoryKv::default())).0
+}
+
+/// A peer that says this, and its id.
+fn said(addrs: &[&str], protocols: &[&'static str]) -> (PeerId, identify::Info) {
+    let public_key = Keypair::generate_ed25519().public();
+    let info = identify::Info {
+        protocol_version: "ipfs/0.1.0".into(),
+        agent_version: "test".into(),
+        listen_addrs: addrs.iter().map(|a| a.parse().expect("an address")).collect(),
+        protocols: protocols.iter().map(|p| StreamProtocol::new(p)).collect(),
+        observed_addr: "/ip4/9.9.9.9/tcp/1".parse().expect("an address"),
+        signed_peer_record: None,
+        public_key,
+    };
+    (info.public_key.to_peer_id(), info)
+}
+
+fn members(behaviour: &mut Behaviour, net: Net) -> Vec<PeerId> {
+    behaviour.stats(net).expect("on").buckets.into_iter().flat_map(|b| b.peers).collect()
+}
+
+const WAN: &str = "/ipfs/kad/1.0.0";
+const LAN: &str = "/ipfs/lan/kad/1.0.0";
+
+#[tokio::test]
+async fn a_table_takes_servers_with_addresses_of_its_kind() {
+    let mut dht = behaviour();
+    let public = "/ip4/1.2.3.4/tcp/4001";
+    let private = "/ip4/192.168.1.2/tcp/4001";
+    let (both, info) = said(&[public, private], &[WAN, LAN]);
+    dht.identified(both, &info);
+    assert_eq!((members(&mut dht, Net::Wan), members(&mut dht, Net::Lan)), (vec![both], vec![both]));
+    for (addrs, protocols) in [
+        (&[private][..], &[WAN][..]),
+        (&[public], &[LAN]),
+        (&[public, private], &["/ipfs/id/1.0.0"]),
+        (&[], &[WAN, LAN]),
+    ] {
+        let (peer, info) = said(addrs, protocols);
+        dht.identified(peer, &info);
+        assert_eq!(members(&mut dht, Net::Wan).len(), 1, "{addrs:?} {protocols:?}");
+        assert_eq!(members(&mut dht, Net::Lan).len(), 1, "{addrs:?} {protocols:?}");
+    }
+    // What somebody says with another's key is not believed.
+    let (_, stolen) = said(&["/ip4/7.7.7.7/tcp/1"], &[WAN]);
+    dht.identified(PeerId::random(), &stolen);
+    assert_eq!(members(&mut dht, Net::Wan), [both]);
+    // A server that became a client leaves.
+    dht.identified(both, &identify::Info { protocols: Vec::new(), ..info });
+    assert_eq!((members(&mut dht, Net::Wan), members(&mut dht, Net::Lan)), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn a_public_table_stays_diverse_and_a_local_one_need_not() {
+    let mut dht = behaviour();
+    let mut crowd = Vec::new();
+    for n in 0..40 {
+        let (peer, info) = said(&[&format!("/ip4/6.6.{n}.1/tcp/1"), &format!("/ip4/10.0.{n}.1/tcp/1")], &[WAN, LAN]);
+        dht.identified(peer, &info);
+        crowd.push(peer);
+    }
+    let stats = dht.stats(Net::Wan).expect("on");
+    let mut per_bucket: HashMap<usize, usize> = HashMap::new();
+    for bucket in &stats.buckets {
+        *per_bucket.entry(bucket.shared_bits).or_default() += bucket.peers.len();
+    }
+    assert_eq!(per_bucket.values().sum::<usize>(), 3, "three of one /16");
+    assert!(per_bucket.values().all(|n| *n <= 2), "two in one bucket: {per_bucket:?}");
+    assert!(members(&mut dht, Net::Lan).len() > 20);
+    for n in 0..10 {
+        let (peer, info) = said(&[&format!("/ip4/{}.1.1.1/tcp/1", 30 + n)], &[WAN]);
+        dht.identified(peer, &info);
+        assert!(members(&mut dht, Net::Wan).contains(&peer), "others still enter");
+    }
+    // The same peer again takes no second place.
+    let again = members(&mut dht, Net::Wan).into_iter().find(|p| crowd.contains(p)).expect("three are in");
+    assert_eq!(members(&mut dht, Net::Wan).iter().filter(|p| **p == again).count(), 1);
+}
