@@ -52,7 +52,10 @@ fn keys_of_kubo_come_in_and_go_out_byte_for_byte() {
         node.ok(["key", "export", "-f", "pem-pkcs8-cleartext", &key]);
         for extension in ["key", "pem"] {
             let file = node.work().join(format!("{key}.{extension}"));
-            assert_eq!(fs::read(&file).expect("exported"), fs::read(vector(&format!("{name}.{extension}"))).expect("there"));
+            assert_eq!(
+                fs::read(&file).expect("exported"),
+                fs::read(vector(&format!("{name}.{extension}"))).expect("there")
+            );
             assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
         }
         let pem = vector(&format!("{name}.pem"));
@@ -63,8 +66,7 @@ fn keys_of_kubo_come_in_and_go_out_byte_for_byte() {
     let named: Vec<&str> = list["Keys"].as_array().expect("a list").iter().filter_map(|k| k["Name"].as_str()).collect();
     assert_eq!(named, ["self", "ed25519-pem", "k-ed25519", "k-rsa", "k-secp256k1", "rsa-pem", "secp256k1-pem"]);
     let ids = node.ok(["key", "ls", "-l", "--ipns-base=b58mh"]);
-    for id in
-        ["12D3KooWABqi1pVjfMwtWhP8o6zULkzH9FCqoYH87hbctZUbS92j", "QmejzUye8XT9vnbqcYWsaBGXj6NUPLskRdGgmGXt82FFy4"]
+    for id in ["12D3KooWABqi1pVjfMwtWhP8o6zULkzH9FCqoYH87hbctZUbS92j", "QmejzUye8XT9vnbqcYWsaBGXj6NUPLskRdGgmGXt82FFy4"]
     {
         assert!(ids.contains(id), "{ids}");
     }
@@ -137,7 +139,8 @@ fn messages_are_signed_and_checked_as_in_kubo() {
     let signed: Value = serde_json::from_str(&node.ok(["key", "sign", "-k", "k-ed25519", hello])).expect("JSON");
     assert_eq!((signed["Key"]["Id"].as_str(), signed["Signature"].as_str()), (Some(ED25519), Some(wanted)));
     let valid = |key: &str, file: &str| {
-        let answer: Value = serde_json::from_str(&node.ok(["key", "verify", "-k", key, "-s", wanted, file])).expect("JSON");
+        let answer: Value =
+            serde_json::from_str(&node.ok(["key", "verify", "-k", key, "-s", wanted, file])).expect("JSON");
         answer["SignatureValid"].as_bool().expect("a boolean")
     };
     assert!(valid("k-ed25519", hello) && valid(ED25519, hello));
@@ -211,7 +214,10 @@ fn a_name_is_published_and_resolved_without_a_network() {
     assert_eq!(node.ok(["cat", &path]), "hello");
     assert_eq!(node.ok(["resolve", "-r", &path]), target);
     assert_eq!(node.ok(["dag", "resolve", &path]), cid);
-    assert_eq!(node.bytes(["dag", "export", "--progress=false", &path]), node.bytes(["dag", "export", "--progress=false", &cid]));
+    assert_eq!(
+        node.bytes(["dag", "export", "--progress=false", &path]),
+        node.bytes(["dag", "export", "--progress=false", &cid])
+    );
     // A name may lead to a name.
     publish(&["--key=k-rsa", &format!("{path}")]);
     assert_eq!(node.ok(["name", "resolve", RSA]), target);
@@ -245,7 +251,7 @@ fn records_move_between_nodes() {
     let (one, two) = (with_keys(), Node::new());
     let publish = |sequence: &str, path: &str| {
         let sequence = format!("--sequence={sequence}");
-        one.ok(["name", "publish", "--allow-offline", "--key=k-rsa", "--ttl=1m", &sequence, path])
+        one.ok(["name", "publish", "--allow-offline", "--resolve=false", "--key=k-rsa", "--ttl=1m", &sequence, path])
     };
     publish("5", "/ipfs/bafkqaaa");
     let key = format!("/ipns/{RSA}");
@@ -262,7 +268,13 @@ fn records_move_between_nodes() {
     assert_eq!(two.ok(["name", "resolve", RSA]), "/ipfs/bafkqaaa");
     assert_eq!(two.ok(["name", "put", "--allow-offline", RSA, file]), RSA, "the same record again is fine");
     let shown = two.ok(["name", "inspect", "--verify", RSA, "--dump=false", file]);
-    for line in ["Value:          \"/ipfs/bafkqaaa\"", "Sequence:       5", "TTL:            1m0s", "Signature Type: V1+V2", " Valid: true"] {
+    for line in [
+        "Value:          \"/ipfs/bafkqaaa\"",
+        "Sequence:       5",
+        "TTL:            1m0s",
+        "Signature Type: V1+V2",
+        " Valid: true",
+    ] {
         assert!(shown.lines().any(|l| l == line), "{line:?} is not in {shown}");
     }
     publish("6", "/ipfs/bafkqaaa/new");

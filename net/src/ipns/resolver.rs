@@ -1,10 +1,7 @@
 //! From a name to what it stands for.
 
 use super::{Name, Names, Record, Timestamp, compare, local::Row, parse_valid};
-use crate::{
-    dnslink,
-    routing::RoutingError,
-};
+use crate::{dnslink, routing::RoutingError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_store::{
@@ -149,11 +146,7 @@ impl Names {
     }
 
     /// Valid records, each better than the one before: first what this node has itself. If there is none, an error.
-    pub async fn records(
-        &self,
-        name: Name,
-        options: ResolveOptions,
-    ) -> BoxStream<'static, Result<Record, NameError>> {
+    pub async fn records(&self, name: Name, options: ResolveOptions) -> BoxStream<'static, Result<Record, NameError>> {
         let now = Self::now();
         let mut failure = match &self.inner.routing {
             Some(_) => NameError::NotFound(name.to_string()),
@@ -175,11 +168,14 @@ impl Names {
         };
         let latest = Instant::now() + MAX_SEARCH;
         let deadline = options.deadline.unwrap_or(latest);
-        let source = self.inner.routing.as_ref().map(|routing| {
-            Arc::clone(routing).search_value(name.routing_key().into(), Some(deadline))
-        });
+        let source = self
+            .inner
+            .routing
+            .as_ref()
+            .map(|routing| Arc::clone(routing).search_value(name.routing_key().into(), Some(deadline)));
         let left = if options.records == 0 { usize::MAX } else { options.records };
-        let search = Search { name, now, deadline, source, first: local.clone(), best: local, left, failure, over: false };
+        let search =
+            Search { name, now, deadline, source, first: local.clone(), best: local, left, failure, over: false };
         stream::unfold(search, |mut search| async move { search.next().await.map(|item| (item, search)) }).boxed()
     }
 

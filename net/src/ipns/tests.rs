@@ -35,11 +35,7 @@ pub(super) fn vectors() -> [Vector; 4] {
             Vector {
                 key: PrivateKey::from_protobuf(include_bytes!(concat!("../../tests/vectors/names/", $key, ".key")))
                     .expect("a key"),
-                record: Bytes::from_static(include_bytes!(concat!(
-                    "../../tests/vectors/names/",
-                    $record,
-                    ".record"
-                ))),
+                record: Bytes::from_static(include_bytes!(concat!("../../tests/vectors/names/", $record, ".record"))),
                 value: $value,
                 sequence: $sequence,
                 eol: $eol,
@@ -59,15 +55,7 @@ pub(super) fn vectors() -> [Vector; 4] {
             60,
             false
         ),
-        vector!(
-            "rsa",
-            "rsa",
-            "/ipfs/bafkqaddimvwgy3zao5xxe3debi",
-            0,
-            "2026-11-23T12:25:34.677681568Z",
-            300,
-            true
-        ),
+        vector!("rsa", "rsa", "/ipfs/bafkqaddimvwgy3zao5xxe3debi", 0, "2026-11-23T12:25:34.677681568Z", 300, true),
         vector!(
             "secp256k1",
             "secp256k1",

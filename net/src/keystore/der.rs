@@ -71,7 +71,10 @@ mod tests {
         for (len, head) in [(0, &[4, 0][..]), (127, &[4, 127]), (128, &[4, 0x81, 128]), (256, &[4, 0x82, 1, 0])] {
             let encoded = element(OCTET_STRING, &vec![7; len]);
             assert!(encoded.starts_with(head), "{len}");
-            assert_eq!(expect(&encoded, OCTET_STRING).map(|(content, rest)| (content.len(), rest.len())), Some((len, 0)));
+            assert_eq!(
+                expect(&encoded, OCTET_STRING).map(|(content, rest)| (content.len(), rest.len())),
+                Some((len, 0))
+            );
         }
     }
 

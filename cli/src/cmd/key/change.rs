@@ -38,8 +38,7 @@ pub fn rename(ctx: &Ctx, args: RenameArgs) -> anyhow::Result<()> {
     ensure!(args.name != SELF, "cannot rename key with name 'self'");
     ensure!(args.new_name != SELF, "cannot overwrite key with name 'self'");
     let (store, _) = names::keys(ctx)?;
-    let (key, overwrite) =
-        store.rename(&args.name, &args.new_name, args.force).map_err(|e| missing(e, &args.name))?;
+    let (key, overwrite) = store.rename(&args.name, &args.new_name, args.force).map_err(|e| missing(e, &args.name))?;
     let id = args.base.ipns_base.encode(key.peer_id());
     let event = Renamed { was: args.name, now: args.new_name, id, overwrite };
     ctx.out.emit(&event, |event| {

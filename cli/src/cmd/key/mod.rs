@@ -18,7 +18,9 @@ use serde::Serialize;
 
 /// Options of `cairn key`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  cairn key gen blog\n  cairn name publish --key=blog /ipfs/bafkqaaa\n  cairn key ls -l")]
+#[command(
+    after_help = "Examples:\n  cairn key gen blog\n  cairn name publish --key=blog /ipfs/bafkqaaa\n  cairn key ls -l"
+)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,

@@ -9,11 +9,13 @@ use std::io::Write as _;
 
 /// Options of `cairn key rotate`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The node has another peer ID from then on. The name of the old key goes on under its name in the
+#[command(
+    after_help = "The node has another peer ID from then on. The name of the old key goes on under its name in the
 keystore. No daemon may be running.
 
 Example:
-  cairn key rotate --oldkey=before-2027")]
+  cairn key rotate --oldkey=before-2027"
+)]
 pub struct Args {
     /// Name under which the old key is kept
     #[arg(short, long, value_name = "NAME")]

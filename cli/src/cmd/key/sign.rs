@@ -13,10 +13,12 @@ use std::path::PathBuf;
 
 /// Options of `cairn key sign`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "What is signed begins with \"libp2p-key signed message:\", so that the signature is worth nothing elsewhere.
+#[command(
+    after_help = "What is signed begins with \"libp2p-key signed message:\", so that the signature is worth nothing elsewhere.
 
 Example:
-  echo hello | cairn key sign --key=blog")]
+  echo hello | cairn key sign --key=blog"
+)]
 pub struct SignArgs {
     /// The data; `-` or none: stdin
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]

@@ -63,9 +63,8 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
         deadline: Instant::now().checked_add(limit),
     };
     let names = ctx.names()?;
-    let emit = |path: &Path| {
-        ctx.out.emit(&Resolved { path: path.to_string() }, |r| format!("{}\n", ctx.out.escape(&r.path)))
-    };
+    let emit =
+        |path: &Path| ctx.out.emit(&Resolved { path: path.to_string() }, |r| format!("{}\n", ctx.out.escape(&r.path)));
     ctx.block_on(async {
         if !args.stream {
             return emit(&names.resolve(&path, &options).await?.path);
@@ -82,8 +81,11 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
 /// A bare name, an `/ipns` path or an `ipns:` URI.
 fn path(text: &str) -> anyhow::Result<Path> {
     let has_scheme = text.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("ipns"));
-    let path =
-        if text.starts_with('/') || has_scheme { Path::parse(text)? } else { Path::parse_strict(&format!("/ipns/{text}"))? };
+    let path = if text.starts_with('/') || has_scheme {
+        Path::parse(text)?
+    } else {
+        Path::parse_strict(&format!("/ipns/{text}"))?
+    };
     anyhow::ensure!(path.namespace() == Namespace::Ipns, "{text:?} is not an IPNS name");
     Ok(path)
 }

@@ -112,12 +112,14 @@ fn a_record_over_10_kib_is_refused() {
     let content = |value| Content { value, sequence: 0, eol, ttl: DEFAULT_TTL, v1: false };
     let longest = format!("/ipfs/bafkqaaa/{}", "x".repeat(MAX_RECORD - 200));
     let record = Record::new(&key, &content(&longest)).expect("just fits");
-    let padded = |len: usize| [&record.bytes()[..], &{
-        let mut padding = Vec::new();
-        push_bytes(&mut padding, 100, &vec![0; len]);
-        padding
-    }]
-    .concat();
+    let padded = |len: usize| {
+        [&record.bytes()[..], &{
+            let mut padding = Vec::new();
+            push_bytes(&mut padding, 100, &vec![0; len]);
+            padding
+        }]
+        .concat()
+    };
     // An unknown field takes a tag of two bytes and a length of one.
     let room = MAX_RECORD - record.bytes().len() - 3;
     assert!(room < 100, "the length of the padding takes one byte");
@@ -292,7 +294,8 @@ fn the_higher_sequence_then_the_later_end_then_the_greater_bytes_count() {
 
 #[test]
 fn sequence_numbers_over_63_bits_are_not_written() {
-    let content = Content { value: "/ipfs/bafkqaaa", sequence: 1 << 63, eol: Timestamp::MAX, ttl: DEFAULT_TTL, v1: true };
+    let content =
+        Content { value: "/ipfs/bafkqaaa", sequence: 1 << 63, eol: Timestamp::MAX, ttl: DEFAULT_TTL, v1: true };
     assert!(matches!(Record::new(&both().key, &content), Err(RecordError::Malformed(_))));
 }
 
@@ -301,4 +304,27 @@ fn data_may_hold_more_than_is_known() {
     let vector = both();
     let record = signed(&vector.key, &data("_more", Some(Ipld::List(vec![Ipld::Bool(true)]))));
     check(&record, vector.name()).expect("unknown fields are kept and signed");
+}
+
+#[test]
+fn routing_keeps_records_and_public_keys_only() {
+    use std::cmp::Ordering;
+    let [both, v2, rsa, _] = vectors();
+    let check = |key: &[u8], value: &Bytes| validate_value(key, value, Vector::now());
+    check(&both.name().routing_key(), &both.record).expect("a record");
+    let hash = rsa.name().peer_id().to_bytes();
+    let (key, public) = ([b"/pk/", &hash[..]].concat(), Bytes::from(rsa.key.public().encode_protobuf()));
+    check(&key, &public).expect("a key");
+    assert_eq!(
+        check(&[b"/pk/", &both.name().peer_id().to_bytes()[..]].concat(), &public),
+        Err(RecordError::KeyMismatch)
+    );
+    assert!(check(&key, &Bytes::from_static(b"x")).is_err());
+    for other in [&b"/foo/x"[..], b"", b"/pk/", b"/ipns/", &hash] {
+        assert!(matches!(check(other, &both.record), Err(RecordError::Name(_))), "{other:?}");
+    }
+    let key = both.name().routing_key();
+    assert_eq!(compare_values(&key, &both.record, &v2.record), Ordering::Greater);
+    assert_eq!(compare_values(&key, &Bytes::new(), &v2.record), Ordering::Less);
+    assert_eq!(compare_values(b"/pk/x", &public, &public), Ordering::Equal);
 }
