@@ -287,7 +287,8 @@ async fn names_lead_to_names_up_to_a_limit() {
     assert_eq!(resolve(&names, "/ipns/s.example/q/").await.expect("found"), format!("{A}/k/y/z/q/"));
     let one = ResolveOptions { depth: 1, ..ResolveOptions::default() };
     let step = names.resolve(&path("/ipns/a.example"), &one).await.expect("one step");
-    assert_eq!((step.path.to_string().as_str(), step.ttl), ("/ipns/b.example/y", Duration::from_secs(60)));
+    assert_eq!(step.path.to_string(), "/ipns/b.example/y");
+    assert!(step.ttl <= Duration::from_secs(60) && !step.ttl.is_zero());
     let whole = names.resolve(&path("/ipns/a.example"), &ResolveOptions::default()).await.expect("found");
     assert!(whole.ttl <= Duration::from_secs(60), "the shortest step counts");
     let endless = resolve(&names, "/ipns/l.example").await.expect_err("a circle").to_string();
