@@ -219,7 +219,7 @@ fn a_name_is_published_and_resolved_without_a_network() {
         node.bytes(["dag", "export", "--progress=false", &cid])
     );
     // A name may lead to a name.
-    publish(&["--key=k-rsa", &format!("{path}")]);
+    publish(&["--key=k-rsa", &path]);
     assert_eq!(node.ok(["name", "resolve", RSA]), target);
     assert_eq!(node.ok(["name", "resolve", "-r=false", RSA]), path);
     assert_eq!(node.ok(["resolve", "-r=false", &format!("/ipns/{RSA}")]), path);
