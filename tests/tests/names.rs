@@ -219,7 +219,7 @@ fn a_name_is_published_and_resolved_without_a_network() {
         node.bytes(["dag", "export", "--progress=false", &cid])
     );
     // A name may lead to a name.
-    publish(&["--key=k-rsa", &format!("{path}")]);
+    publish(&["--key=k-rsa", &path]);
     assert_eq!(node.ok(["name", "resolve", RSA]), target);
     assert_eq!(node.ok(["name", "resolve", "-r=false", RSA]), path);
     assert_eq!(node.ok(["resolve", "-r=false", &format!("/ipns/{RSA}")]), path);
@@ -251,7 +251,7 @@ fn records_move_between_nodes() {
     let (one, two) = (with_keys(), Node::new());
     let publish = |sequence: &str, path: &str| {
         let sequence = format!("--sequence={sequence}");
-        one.ok(["name", "publish", "--allow-offline", "--key=k-rsa", "--ttl=1m", &sequence, path])
+        one.ok(["name", "publish", "--allow-offline", "--resolve=false", "--key=k-rsa", "--ttl=1m", &sequence, path])
     };
     publish("5", "/ipfs/bafkqaaa");
     let key = format!("/ipns/{RSA}");

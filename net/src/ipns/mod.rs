@@ -21,7 +21,10 @@ pub use record::{Content, DEFAULT_LIFETIME, DEFAULT_TTL, MAX_RECORD, Record};
 pub use republish::{Keys, republish_forever};
 pub use resolver::{MAX_SEARCH, ResolveOptions};
 pub use time::{NotATime, Timestamp};
-pub use validate::{RecordError, compare, parse_valid, public_key, select, validate, validate_at_any_time};
+pub use validate::{
+    RecordError, compare, compare_values, parse_valid, public_key, select, validate, validate_at_any_time,
+    validate_value,
+};
 
 use crate::{dnslink::TextSource, routing::Routing};
 use cache::Cache;

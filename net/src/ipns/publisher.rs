@@ -1,10 +1,11 @@
 //! Making a name point somewhere, and keeping records and keys for others.
 
-use super::{Content, Name, Names, Record, RecordError, ResolveOptions, Timestamp, compare, local::Row};
-use crate::{
-    keystore::{PrivateKey, check_public},
-    routing::RoutingError,
+use super::{
+    Content, Name, Names, Record, RecordError, ResolveOptions, Timestamp, compare,
+    local::Row,
+    validate::{PUBLIC_KEY_PREFIX, read_public_key},
 };
+use crate::{keystore::PrivateKey, routing::RoutingError};
 use bytes::Bytes;
 use cairn_store::{StoreError, fetch::Deadline, names::Target, path::Path};
 use libp2p::identity::PublicKey;
@@ -268,21 +269,7 @@ fn next_sequence(last: Option<&Record>, value: &str, wanted: Option<u64>) -> Res
 
 /// The key under which routing keeps a public key.
 fn key_of_key(name: Name) -> Vec<u8> {
-    [b"/pk/", &name.peer_id().to_bytes()[..]].concat()
-}
-
-/// Reads the public key of a name.
-///
-/// # Errors
-/// [`RecordError::Key`] or [`RecordError::KeyMismatch`].
-pub(super) fn read_public_key(name: Name, bytes: &[u8]) -> Result<PublicKey, RecordError> {
-    let refuse = |why: String| RecordError::Key(why);
-    if bytes.len() > super::MAX_RECORD {
-        return Err(RecordError::Size);
-    }
-    let key = PublicKey::try_decode_protobuf(bytes).map_err(|e| refuse(e.to_string()))?;
-    check_public(&key).map_err(|e| refuse(e.to_string()))?;
-    if Name::from(key.to_peer_id()) == name { Ok(key) } else { Err(RecordError::KeyMismatch) }
+    [PUBLIC_KEY_PREFIX, &name.peer_id().to_bytes()].concat()
 }
 
 impl Timestamp {

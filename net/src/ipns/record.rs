@@ -106,8 +106,8 @@ impl Record {
         let sign = |bytes: &[u8]| key.sign(bytes).map(Bytes::from).map_err(|e| RecordError::Key(e.to_string()));
         let signature = sign(&[SIGNATURE_PREFIX, &data].concat())?;
         let v1 = if content.v1 {
-            // Readers of version 1 checked these three, the type as its decimal digit.
-            let signed = [content.value.as_bytes(), validity.as_bytes(), b"0"].concat();
+            // Readers of version 1 check these three, the type by its name.
+            let signed = [content.value.as_bytes(), validity.as_bytes(), b"EOL"].concat();
             V1 {
                 value,
                 signature: sign(&signed)?,

@@ -43,8 +43,9 @@ impl Names {
         let record = {
             let _one = self.inner.publishing.lock().await;
             let Some(bytes) = self.inner.local.get(Row::Record, name).await? else { return Ok(false) };
-            let old = Record::parse(&bytes)?;
-            super::validate_at_any_time(&old, name)?;
+            // What was put here and is not valid is nothing to publish.
+            let old = Record::parse(&bytes).and_then(|old| super::validate_at_any_time(&old, name).map(|()| old));
+            let Ok(old) = old else { return Ok(false) };
             let value = old.value()?.to_string();
             let content = Content {
                 value: &value,

@@ -1,7 +1,7 @@
 //! Which records are valid, and which of several counts (specification: specs.ipfs.tech/ipns/ipns-record,
 //! "record verification").
 
-use super::{Name, Record, Timestamp};
+use super::{MAX_RECORD, Name, Record, Timestamp};
 use crate::keystore::check_public;
 use bytes::Bytes;
 use libp2p::identity::PublicKey;
@@ -100,6 +100,42 @@ pub fn parse_valid(bytes: &Bytes, name: Name, now: Timestamp) -> Result<Record, 
     let record = Record::parse(bytes)?;
     validate(&record, name, now)?;
     Ok(record)
+}
+
+/// What stands before the multihash in a routing key for a public key.
+pub(super) const PUBLIC_KEY_PREFIX: &[u8] = b"/pk/";
+
+/// Checks a value for a routing key, `/ipns/…` or `/pk/…` with the bytes of a multihash: what a DHT may keep.
+///
+/// # Errors
+/// [`RecordError::Name`] for any other key; else the first rule that is broken.
+pub fn validate_value(key: &[u8], value: &Bytes, now: Timestamp) -> Result<(), RecordError> {
+    match key.strip_prefix(PUBLIC_KEY_PREFIX) {
+        Some(hash) => read_public_key(Name::from_bytes(hash)?, value).map(drop),
+        None => parse_valid(value, Name::from_routing_key(key)?, now).map(drop),
+    }
+}
+
+/// Which of two valid values of one routing key counts. `Greater`: the first. All public keys of a name are equal.
+pub fn compare_values(key: &[u8], a: &Bytes, b: &Bytes) -> Ordering {
+    match (key.starts_with(PUBLIC_KEY_PREFIX), Record::parse(a), Record::parse(b)) {
+        (false, Ok(a), Ok(b)) => compare(&a, &b),
+        (false, a, b) => a.is_ok().cmp(&b.is_ok()),
+        (true, ..) => Ordering::Equal,
+    }
+}
+
+/// Reads the public key of a name.
+///
+/// # Errors
+/// [`RecordError::Size`], [`RecordError::Key`] or [`RecordError::KeyMismatch`].
+pub(super) fn read_public_key(name: Name, bytes: &[u8]) -> Result<PublicKey, RecordError> {
+    if bytes.len() > MAX_RECORD {
+        return Err(RecordError::Size);
+    }
+    let key = PublicKey::try_decode_protobuf(bytes).map_err(|e| RecordError::Key(e.to_string()))?;
+    check_public(&key).map_err(|e| RecordError::Key(e.to_string()))?;
+    if Name::from(key.to_peer_id()) == name { Ok(key) } else { Err(RecordError::KeyMismatch) }
 }
 
 /// The fields of version 1 are not signed by what counts, so they must say the same.

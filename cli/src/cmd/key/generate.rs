@@ -12,7 +12,7 @@ pub struct Args {
     /// Name of the new key
     name: String,
     /// Kind of key: ed25519, rsa, secp256k1
-    #[arg(short, long = "type", value_name = "NAME", default_value = "ed25519")]
+    #[arg(short = 't', long = "type", value_name = "NAME", default_value = "ed25519")]
     kind: String,
     /// Bits of an RSA key: 2048 to 8192 [default: 2048]
     #[arg(short, long, value_name = "N")]

@@ -20,7 +20,11 @@ use futures::{
 };
 use libp2p::PeerId;
 use parking_lot::Mutex;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Keeps values; gives what is put under a key in the order in which it was put.
 #[derive(Default)]
@@ -207,8 +211,8 @@ async fn a_search_without_an_answer_ends_and_says_so() {
     let key = key();
     let name = Name::from(key.peer_id());
     let silent = online(&Arc::new(Shelf { silent: true, ..Shelf::default() }));
-    tokio::time::pause();
-    let error = silent.best(name, ResolveOptions::default()).await.expect_err("silence");
+    let soon = ResolveOptions { deadline: Some(Instant::now()), ..ResolveOptions::default() };
+    let error = silent.best(name, soon).await.expect_err("silence");
     assert!(matches!(error, NameError::TimedOut(_)), "{error}");
     let empty = online(&Arc::new(Shelf::default()));
     let error = empty.best(name, ResolveOptions::default()).await.expect_err("nothing");
@@ -283,7 +287,8 @@ async fn names_lead_to_names_up_to_a_limit() {
     assert_eq!(resolve(&names, "/ipns/s.example/q/").await.expect("found"), format!("{A}/k/y/z/q/"));
     let one = ResolveOptions { depth: 1, ..ResolveOptions::default() };
     let step = names.resolve(&path("/ipns/a.example"), &one).await.expect("one step");
-    assert_eq!((step.path.to_string().as_str(), step.ttl), ("/ipns/b.example/y", Duration::from_secs(60)));
+    assert_eq!(step.path.to_string(), "/ipns/b.example/y");
+    assert!(step.ttl <= Duration::from_secs(60) && !step.ttl.is_zero());
     let whole = names.resolve(&path("/ipns/a.example"), &ResolveOptions::default()).await.expect("found");
     assert!(whole.ttl <= Duration::from_secs(60), "the shortest step counts");
     let endless = resolve(&names, "/ipns/l.example").await.expect_err("a circle").to_string();

@@ -305,3 +305,26 @@ fn data_may_hold_more_than_is_known() {
     let record = signed(&vector.key, &data("_more", Some(Ipld::List(vec![Ipld::Bool(true)]))));
     check(&record, vector.name()).expect("unknown fields are kept and signed");
 }
+
+#[test]
+fn routing_keeps_records_and_public_keys_only() {
+    use std::cmp::Ordering;
+    let [both, v2, rsa, _] = vectors();
+    let check = |key: &[u8], value: &Bytes| validate_value(key, value, Vector::now());
+    check(&both.name().routing_key(), &both.record).expect("a record");
+    let hash = rsa.name().peer_id().to_bytes();
+    let (key, public) = ([b"/pk/", &hash[..]].concat(), Bytes::from(rsa.key.public().encode_protobuf()));
+    check(&key, &public).expect("a key");
+    assert_eq!(
+        check(&[b"/pk/", &both.name().peer_id().to_bytes()[..]].concat(), &public),
+        Err(RecordError::KeyMismatch)
+    );
+    assert!(check(&key, &Bytes::from_static(b"x")).is_err());
+    for other in [&b"/foo/x"[..], b"", b"/pk/", b"/ipns/", &hash] {
+        assert!(matches!(check(other, &both.record), Err(RecordError::Name(_))), "{other:?}");
+    }
+    let key = both.name().routing_key();
+    assert_eq!(compare_values(&key, &both.record, &v2.record), Ordering::Greater);
+    assert_eq!(compare_values(&key, &Bytes::new(), &v2.record), Ordering::Less);
+    assert_eq!(compare_values(b"/pk/x", &public, &public), Ordering::Equal);
+}
