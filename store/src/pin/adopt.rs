@@ -201,7 +201,7 @@ pub(super) async fn fetch_all(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(), PinError> {
     let watch = StopOnDrop(Arc::clone(&walk.watch));
-    walk = blocking(blocks, walk, progress, |walk, blocks| walk.begin(blocks)).await?;
+    walk = blocking(blocks, walk, progress, Adoption::begin).await?;
     while !walk.missing.is_empty() {
         let some = walk.missing.take(FETCH_BATCH)?;
         let fetched: Vec<Block> = fetch.fetch_many(some, None).try_collect().await?;
