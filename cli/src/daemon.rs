@@ -95,13 +95,17 @@ impl Daemon {
         let Some((node, routing)) = self.node.get().and_then(|node| Some((node, node.routing()?))) else { return };
         let Some(sweep) = node.sweep() else { return };
         self.runtime.spawn(async move {
-            let keys = roots.iter().map(|root| *root.hash()).collect();
-            if let Err(error) = sweep.add(keys).await {
-                tracing::warn!(error, "new roots are announced with the next round of the schedule");
-            }
-            for root in roots.into_iter().take(AT_ONCE) {
+            let keys: Vec<_> = roots.iter().map(|root| *root.hash()).collect();
+            let mut announced = Vec::new();
+            for key in keys.iter().take(AT_ONCE) {
                 // Nobody to ask yet is no news: the sweep goes on trying.
-                let _ = routing.provide(*root.hash(), Some(Instant::now() + PATIENCE)).await;
+                if routing.provide(*key, Some(Instant::now() + PATIENCE)).await.is_ok() {
+                    announced.push(*key);
+                }
+            }
+            let rest = keys.into_iter().filter(|key| !announced.contains(key)).collect();
+            if let Err(error) = sweep.remember(announced).await.and(sweep.add(rest).await) {
+                tracing::warn!(error, "new roots are announced with the next round of the schedule");
             }
         });
     }

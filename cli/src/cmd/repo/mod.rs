@@ -8,7 +8,11 @@ mod stat;
 mod verify;
 mod version;
 
-use crate::{ctx::Ctx, exit::Interrupted, progress::{Bar, End}};
+use crate::{
+    ctx::Ctx,
+    exit::Interrupted,
+    progress::{Bar, End},
+};
 use clap::Subcommand;
 use serde::Serialize;
 
