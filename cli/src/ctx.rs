@@ -169,9 +169,10 @@ impl Ctx {
     pub fn daemon(&self) -> anyhow::Result<&Arc<Daemon>> {
         match &self.host {
             Host::Daemon(daemon) => Ok(daemon),
-            Host::Command { .. } => {
-                Err(Usage("this command works on a running daemon, and there is none: start it with `cairn daemon`".into()).into())
-            }
+            Host::Command { .. } => Err(Usage(
+                "this command works on a running daemon, and there is none: start it with `cairn daemon`".into(),
+            )
+            .into()),
         }
     }
 

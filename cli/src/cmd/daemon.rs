@@ -143,7 +143,8 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
         servers.spawn(listener.serve(daemon, &names)?);
         first.get_or_insert(address.for_clients());
     }
-    let _api = first.map(|address| files::Announced::new(daemon.repo.path(), "api", &address.to_string())).transpose()?;
+    let _api =
+        first.map(|address| files::Announced::new(daemon.repo.path(), "api", &address.to_string())).transpose()?;
     if args.enable_gc {
         servers.spawn(collect::regularly(Arc::clone(daemon)));
     }

@@ -1,10 +1,6 @@
 //! `cairn log`: what the daemon logs.
 
-use crate::{
-    ctx::Ctx,
-    log,
-    output::Kind,
-};
+use crate::{ctx::Ctx, log, output::Kind};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use std::{collections::BTreeMap, io::Write as _, sync::mpsc::RecvTimeoutError, time::Duration};
@@ -84,7 +80,8 @@ fn name(level: Level) -> String {
 }
 
 fn parse(text: &str) -> anyhow::Result<Level> {
-    log::parse_level(text).with_context(|| format!("unrecognized level: {text:?}: there are trace, debug, info, warn and error"))
+    log::parse_level(text)
+        .with_context(|| format!("unrecognized level: {text:?}: there are trace, debug, info, warn and error"))
 }
 
 fn level(ctx: &Ctx, part: Option<&str>, level: Option<&str>) -> anyhow::Result<()> {
@@ -113,7 +110,10 @@ fn level(ctx: &Ctx, part: Option<&str>, level: Option<&str>) -> anyhow::Result<(
     }
     ctx.out.emit_once(&Levels { levels, message: String::new() }, |l| {
         let one = l.levels.len() == 1;
-        l.levels.iter().map(|(part, level)| if one { format!("{level}\n") } else { format!("{part}: {level}\n") }).collect()
+        l.levels
+            .iter()
+            .map(|(part, level)| if one { format!("{level}\n") } else { format!("{part}: {level}\n") })
+            .collect()
     })
 }
 

@@ -31,7 +31,9 @@ impl Address {
             return Ok(Self::Unix(PathBuf::from(format!("/{path}"))));
         }
         if text.starts_with("https://") || text.ends_with("/https") || text.contains("/tls") {
-            bail!("{text:?}: cairn speaks to daemons over plain HTTP only; use a tunnel, such as ssh -L, for another machine");
+            bail!(
+                "{text:?}: cairn speaks to daemons over plain HTTP only; use a tunnel, such as ssh -L, for another machine"
+            );
         }
         if !text.starts_with('/') {
             let rest = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');

@@ -78,7 +78,8 @@ pub fn parse(path: &str, query: &str) -> Result<Asked, Refusal> {
         // A file that is required comes in the body.
         names.extend(positionals.iter().filter(|a| is_file(a) && a.is_required_set()).map(|_| "-".to_owned()));
     } else if positionals.iter().all(|a| is_file(a)) {
-        let taken = if positionals.is_empty() { "the command takes no arguments" } else { "files are sent in the body" };
+        let taken =
+            if positionals.is_empty() { "the command takes no arguments" } else { "files are sent in the body" };
         return Err(Refusal::Bad(format!("unexpected argument {:?}: {taken}", arguments[0])));
     }
     names.extend(arguments.iter().cloned());
@@ -152,7 +153,8 @@ fn is_named(arg: &Arg, key: &str) -> bool {
     let letter = letters.next().filter(|_| letters.next().is_none());
     arg.get_long() == Some(key)
         || arg.get_all_aliases().is_some_and(|all| all.contains(&key))
-        || letter.is_some_and(|c| arg.get_short() == Some(c) || arg.get_all_short_aliases().is_some_and(|a| a.contains(&c)))
+        || letter
+            .is_some_and(|c| arg.get_short() == Some(c) || arg.get_all_short_aliases().is_some_and(|a| a.contains(&c)))
 }
 
 /// An option as it stands on a command line; nothing for a flag that is off.
@@ -211,7 +213,8 @@ mod tests {
 
     #[test]
     fn names_options_and_arguments_are_those_of_the_command_line() {
-        let asked = parse("pin/ls", "arg=a+b&arg=c%2fd&type=direct&q&stream=true&names=0&nonsense=1").expect("a command");
+        let asked =
+            parse("pin/ls", "arg=a+b&arg=c%2fd&type=direct&q&stream=true&names=0&nonsense=1").expect("a command");
         assert_eq!(asked.name, "pin/ls");
         assert_eq!(asked.arguments, ["a b", "c/d"]);
         assert_eq!(asked.cli.global.enc, Enc::Json, "JSON unless something else is asked for");
@@ -245,7 +248,9 @@ mod tests {
 
     #[test]
     fn what_is_no_command_is_not_found() {
-        for path in ["", "nope", "pin/nope", "pin/ls/x/y", "pin//ls", "../version", "init", "daemon", "config/edit", "help"] {
+        for path in
+            ["", "nope", "pin/nope", "pin/ls/x/y", "pin//ls", "../version", "init", "daemon", "config/edit", "help"]
+        {
             assert_eq!(refusal(path, ""), Refusal::NotFound, "{path:?}");
         }
         assert_eq!(refusal("pin", ""), Refusal::NotCallable);

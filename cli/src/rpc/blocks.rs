@@ -50,7 +50,8 @@ const FAILED: u8 = 3;
 /// Answers the request.
 pub fn serve<B: Body>(shared: &Arc<Shared>, request: Request<B>) -> Answer {
     let query = request.uri().query().unwrap_or_default();
-    let asked = query.split('&').filter_map(|p| p.strip_prefix("arg=")).map(|text| cid::parse(&decode_percent(text, true)));
+    let asked =
+        query.split('&').filter_map(|p| p.strip_prefix("arg=")).map(|text| cid::parse(&decode_percent(text, true)));
     let cids: Vec<Cid> = match asked.take(MAX_ASKED + 1).collect() {
         Ok(cids) => cids,
         Err(error) => return plain(StatusCode::BAD_REQUEST, error.to_string()),
@@ -97,8 +98,13 @@ pub struct Remote(pub Client);
 
 impl Remote {
     /// The answer to one request.
-    fn ask(&self, cids: Vec<Cid>, deadline: Deadline) -> impl Future<Output = Vec<Result<Block, FetchError>>> + Send + use<> {
-        let mut query: Vec<String> = cids.iter().map(|c| format!("arg={}", encode_percent(c.to_string().as_bytes()))).collect();
+    fn ask(
+        &self,
+        cids: Vec<Cid>,
+        deadline: Deadline,
+    ) -> impl Future<Output = Vec<Result<Block, FetchError>>> + Send + use<> {
+        let mut query: Vec<String> =
+            cids.iter().map(|c| format!("arg={}", encode_percent(c.to_string().as_bytes()))).collect();
         if let Some(deadline) = deadline {
             query.push(format!("milliseconds={}", deadline.saturating_duration_since(Instant::now()).as_millis()));
         }
@@ -122,7 +128,10 @@ async fn receive(
 ) -> io::Result<()> {
     let mut answer = client.post(PATH, query).await.map_err(io::Error::other)?;
     if answer.status() != StatusCode::OK {
-        return Err(io::Error::other(format!("it answers {}: is it another program, or an older one?", answer.status())));
+        return Err(io::Error::other(format!(
+            "it answers {}: is it another program, or an older one?",
+            answer.status()
+        )));
     }
     let mut buffer = BytesMut::new();
     for cid in cids {
@@ -146,9 +155,8 @@ async fn receive(
         buffer.advance(HEAD);
         let content = buffer.split_to(len).freeze();
         out.push(match kind {
-            FOUND => Block::verify(*cid, content).map_err(|error| {
-                FetchError::Store(StoreError::io("a block from the daemon", io::Error::other(error)))
-            }),
+            FOUND => Block::verify(*cid, content)
+                .map_err(|error| FetchError::Store(StoreError::io("a block from the daemon", io::Error::other(error)))),
             NOT_FOUND => Err(FetchError::NotFound(Box::new(*cid))),
             TIMED_OUT => Err(FetchError::TimedOut(Box::new(*cid))),
             _ => {

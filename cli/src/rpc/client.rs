@@ -48,9 +48,9 @@ impl Client {
     pub fn new(address: Address, secret: Option<&str>) -> anyhow::Result<Self> {
         let authorization = match secret {
             None => None,
-            Some(secret) => {
-                Some(auth::header(secret).context("--api-auth must be bearer:TOKEN, basic:USER:PASSWORD or a bare token")?)
-            }
+            Some(secret) => Some(
+                auth::header(secret).context("--api-auth must be bearer:TOKEN, basic:USER:PASSWORD or a bare token")?,
+            ),
         };
         Ok(Self(Arc::new(Inner { address, authorization, idle: Mutex::default() })))
     }

@@ -48,9 +48,10 @@ pub fn to_daemon(ctx: &mut Ctx, matches: &ArgMatches, command: &Command) -> anyh
     };
     let Some(address) = address else {
         return match place {
-            Place::Daemon => {
-                Err(Usage("this command works on a running daemon, and there is none: start it with `cairn daemon`".into()).into())
-            }
+            Place::Daemon => Err(Usage(
+                "this command works on a running daemon, and there is none: start it with `cairn daemon`".into(),
+            )
+            .into()),
             _ => Ok(None),
         };
     };

@@ -164,10 +164,9 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     match arguments::parse(command, request.uri().query().unwrap_or_default()) {
         Ok(asked) => run(shared, asked, request).await,
         Err(Refusal::NotFound) => plain(StatusCode::NOT_FOUND, "404 page not found"),
-        Err(Refusal::NotCallable) => error(
-            StatusCode::BAD_REQUEST,
-            "this command can't be called directly; try one of its subcommands",
-        ),
+        Err(Refusal::NotCallable) => {
+            error(StatusCode::BAD_REQUEST, "this command can't be called directly; try one of its subcommands")
+        }
         Err(Refusal::Bad(why)) => plain(StatusCode::BAD_REQUEST, why),
     }
 }
@@ -244,7 +243,8 @@ fn perform(daemon: Arc<Daemon>, request: Run, command: cmd::Command) -> Outcome 
         Err(error) => return Outcome { usage: true, ..Outcome::failed(format!("{error:#}")) },
     };
     let result = catch_unwind(AssertUnwindSafe(|| cmd::run(&ctx, command)));
-    let result = result.unwrap_or_else(|_| Err(anyhow::anyhow!("the command failed in a way it should not: see the daemon's log")));
+    let result = result
+        .unwrap_or_else(|_| Err(anyhow::anyhow!("the command failed in a way it should not: see the daemon's log")));
     exit::outcome(&ctx, result)
 }
 
@@ -277,7 +277,8 @@ fn finish(pipe: &Pipe, framed: bool, outcome: Outcome) {
 
 /// A message as the value of a header.
 fn one_line(message: &str) -> HeaderValue {
-    let clean: Vec<u8> = message.bytes().map(|b| if b < b' ' || b == 0x7f { b' ' } else { b }).take(MAX_TRAILER).collect();
+    let clean: Vec<u8> =
+        message.bytes().map(|b| if b < b' ' || b == 0x7f { b' ' } else { b }).take(MAX_TRAILER).collect();
     HeaderValue::from_bytes(&clean).unwrap_or_else(|_| HeaderValue::from_static("failed"))
 }
 

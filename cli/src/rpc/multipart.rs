@@ -75,7 +75,8 @@ pub fn boundary(content_type: &str) -> Result<Option<String>, String> {
         return Ok(None);
     }
     let headers = Headers(vec![("content-type".into(), content_type.into())]);
-    let boundary = headers.parameter("content-type", "boundary").ok_or("no multipart boundary param in Content-Type")?;
+    let boundary =
+        headers.parameter("content-type", "boundary").ok_or("no multipart boundary param in Content-Type")?;
     let fine = |b: u8| b.is_ascii_graphic() || b == b' ';
     if boundary.is_empty() || boundary.len() > MAX_BOUNDARY || !boundary.bytes().all(fine) || boundary.ends_with(' ') {
         return Err("the boundary in Content-Type is not one".into());
@@ -156,7 +157,11 @@ impl Multipart {
             self.at = At::End;
             return Ok(None);
         }
-        self.line(MAX_NOISE)?.iter().all(u8::is_ascii_whitespace).then_some(()).ok_or_else(|| malformed("a boundary"))?;
+        self.line(MAX_NOISE)?
+            .iter()
+            .all(u8::is_ascii_whitespace)
+            .then_some(())
+            .ok_or_else(|| malformed("a boundary"))?;
         let headers = self.headers()?;
         self.at = At::Content;
         self.clear = 0;
@@ -330,7 +335,8 @@ mod tests {
         assert_eq!(of("multipart/form-data; boundary=b0"), Ok(Some("b0".into())));
         assert_eq!(of("Multipart/Form-Data; charset=x; boundary=\"b 0\""), Ok(Some("b 0".into())));
         assert_eq!(of("application/octet-stream"), Ok(None));
-        for bad in ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"a\r\nb\""] {
+        for bad in ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"a\r\nb\""]
+        {
             assert!(of(bad).is_err(), "{bad:?}");
         }
         assert!(of(&format!("multipart/form-data; boundary={}", "x".repeat(71))).is_err());

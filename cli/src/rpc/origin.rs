@@ -137,7 +137,10 @@ impl Rules {
         let method = text(header::ACCESS_CONTROL_REQUEST_METHOD).to_ascii_uppercase();
         let wanted = text(header::ACCESS_CONTROL_REQUEST_HEADERS);
         let mut names = wanted.split(',').map(|n| n.trim().to_ascii_lowercase()).filter(|n| !n.is_empty());
-        if !self.knows(text(ORIGIN)) || !self.methods.contains(&method) || !names.all(|n| MAY_SEND.contains(&n.as_str())) {
+        if !self.knows(text(ORIGIN))
+            || !self.methods.contains(&method)
+            || !names.all(|n| MAY_SEND.contains(&n.as_str()))
+        {
             return;
         }
         self.decorate(request, answer);
@@ -166,7 +169,11 @@ fn host_of_origin(origin: &str) -> Option<String> {
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         // The colons of an IPv6 address stand in brackets.
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) => name,
+        Some((name, port))
+            if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
+        {
+            name
+        }
         _ => host,
     }
 }
@@ -181,7 +188,8 @@ mod tests {
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        let pair = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().expect("a value"));
+        let pair =
+            |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().expect("a value"));
         pairs.iter().map(pair).collect()
     }
 

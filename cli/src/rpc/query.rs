@@ -86,7 +86,11 @@ mod tests {
         let asked = of(&Cli::command(), &matches, "text");
         let here = Cli::from_arg_matches(&matches).expect("a command line");
         let there = arguments::parse(&asked.path.join("/"), &asked.query).expect("a request");
-        (asked, format!("{:?} {:?}", here.command, here.global), format!("{:?} {:?}", there.cli.command, there.cli.global))
+        (
+            asked,
+            format!("{:?} {:?}", here.command, here.global),
+            format!("{:?} {:?}", there.cli.command, there.cli.global),
+        )
     }
 
     #[test]

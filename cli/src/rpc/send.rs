@@ -94,7 +94,9 @@ impl Screen<'_> {
             Frame::Stdout(bytes) => {
                 let print = || self.ctx.out.begin(Kind::Events, None).write_all(&bytes);
                 match &self.bar {
-                    Some(bar) => bar.suspend(|| print().and_then(|()| self.ctx.out.begin(Kind::Events, None).flush()))?,
+                    Some(bar) => {
+                        bar.suspend(|| print().and_then(|()| self.ctx.out.begin(Kind::Events, None).flush()))?
+                    }
                     None if bytes.len() >= PIECE / 16 => self.ctx.out.begin(Kind::Events, None).whole(bytes)?,
                     None => print()?,
                 }

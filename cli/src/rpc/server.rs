@@ -68,7 +68,9 @@ impl Listener {
         let refuse = || format!("cannot listen on {address}");
         match address {
             Address::Ip(ip) => Self::tcp(TcpListener::bind(ip).await.with_context(refuse)?),
-            Address::Name(name, port) => Self::tcp(TcpListener::bind((name.as_str(), *port)).await.with_context(refuse)?),
+            Address::Name(name, port) => {
+                Self::tcp(TcpListener::bind((name.as_str(), *port)).await.with_context(refuse)?)
+            }
             Address::Unix(path) => {
                 let stale = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket())
                     && std::os::unix::net::UnixStream::connect(path).is_err();
@@ -90,7 +92,11 @@ impl Listener {
     ///
     /// # Errors
     /// When the configuration makes no sense.
-    pub fn serve(self, daemon: &Arc<Daemon>, names: &[String]) -> anyhow::Result<impl Future<Output = ()> + Send + use<>> {
+    pub fn serve(
+        self,
+        daemon: &Arc<Daemon>,
+        names: &[String],
+    ) -> anyhow::Result<impl Future<Output = ()> + Send + use<>> {
         let config = daemon.repo.config();
         let port = match &self.address {
             Address::Ip(ip) => Some(ip.port()),

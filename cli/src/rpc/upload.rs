@@ -4,8 +4,7 @@
 //! (`application/x-directory`) or are known from the paths of what is in them. Source: boxo's `files` package.
 
 use super::{
-    SENDER_FAILED, decode_percent, decode_percent_bytes,
-    frames,
+    SENDER_FAILED, decode_percent, decode_percent_bytes, frames,
     multipart::{Headers, Multipart, Pieces},
     pipe::Pipe,
     reply::Terminal,
@@ -96,7 +95,7 @@ impl Upload {
         let path = String::from_utf8_lossy(&path_of(&headers).join(&b'/')).into_owned();
         let name = if path.is_empty() { "stdin".to_owned() } else { path };
         match kind_of(&headers) {
-            PartKind::File => Ok(Some(Named { name, reader: Box::new(self.reader()), size: None })),
+            PartKind::File => Ok(Some(Named { name, reader: Box::new(self.reader()) })),
             PartKind::Folder => bail!("{name} is a directory: a file is wanted"),
             PartKind::Symlink => bail!("{name} is a symlink: a file is wanted"),
         }
@@ -385,7 +384,8 @@ fn wait<T>(future: impl Future<Output = T>, cancel: &AtomicBool) -> io::Result<T
 /// # Errors
 /// When the boundary is missing or wrong.
 pub fn multipart(content_type: &str, body: Incoming, cancel: Arc<AtomicBool>) -> anyhow::Result<Option<Multipart>> {
-    let boundary = super::multipart::boundary(content_type).map_err(anyhow::Error::msg).context("cannot read the body")?;
+    let boundary =
+        super::multipart::boundary(content_type).map_err(anyhow::Error::msg).context("cannot read the body")?;
     Ok(boundary.map(|boundary| Multipart::new(Box::new(BodyPieces::new(body, cancel)), &boundary)))
 }
 

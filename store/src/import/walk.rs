@@ -108,10 +108,7 @@ impl<'a> Walk<'a> {
     fn meta(&self, metadata: &Metadata) -> FileMeta {
         self.kept(FileMeta {
             mode: Some(metadata.mode() & 0o7777),
-            mtime: Some(Mtime {
-                seconds: metadata.mtime(),
-                nanos: u32::try_from(metadata.mtime_nsec()).unwrap_or(0),
-            }),
+            mtime: Some(Mtime { seconds: metadata.mtime(), nanos: u32::try_from(metadata.mtime_nsec()).unwrap_or(0) }),
         })
     }
 

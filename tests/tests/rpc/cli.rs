@@ -8,7 +8,8 @@ use std::{io::Cursor, os::unix::fs::PermissionsExt as _, path::Path};
 fn files(node: &Node) {
     let work = node.work();
     std::fs::create_dir_all(work.join("tree/sub/empty")).expect("folders");
-    for (name, len) in [("tree/a", 0), ("tree/b", 300_000), ("tree/sub/c", 5), ("tree/.hidden", 3), ("lone", 1_000_000)] {
+    for (name, len) in [("tree/a", 0), ("tree/b", 300_000), ("tree/sub/c", 5), ("tree/.hidden", 3), ("lone", 1_000_000)]
+    {
         let bytes: Vec<u8> = (0..len).map(|i: u32| (i % 251) as u8).collect();
         std::fs::write(work.join(name), bytes).expect("a file");
     }

@@ -43,7 +43,12 @@ fn bodies_that_are_no_multipart_are_refused() {
         let head = format!("POST /api/v0/add HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n");
         daemon.raw(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()))
     };
-    for kind in ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"\u{1}\"", "text/plain"] {
+    for kind in [
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=\"\u{1}\"",
+        "text/plain",
+    ] {
         assert_eq!(ask(kind, "--b0--\r\n").status, 400, "{kind:?}");
     }
     let kind = "multipart/form-data; boundary=b0";
@@ -122,7 +127,11 @@ fn paths_do_not_lead_out() {
         let answer = daemon.upload("add?wrap-with-directory=true", &[("file", name, "application/octet-stream", b"x")]);
         assert!(answer.status == 500 || answer.trailers.contains_key("x-stream-error"), "{name}: {answer:?}");
     }
-    assert_eq!(daemon.post("add?arg=/etc/passwd").status, 400, "files of the daemon's machine are not named by clients");
+    assert_eq!(
+        daemon.post("add?arg=/etc/passwd").status,
+        400,
+        "files of the daemon's machine are not named by clients"
+    );
     for path in ["..%2fversion", "%2e%2e/version", "pin/%2e%2e/version", "version%00", "pin%5cls"] {
         assert_eq!(daemon.post(path).status, 404, "{path}");
     }
@@ -145,7 +154,8 @@ fn two_requests_in_one_piece_are_two_requests() {
     }
     assert_eq!(Answer::read(&mut reader).expect("an answer").status, 200);
     // A second request hidden in the body of the first is never seen.
-    let hidden = format!("POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{one}", one.len());
+    let hidden =
+        format!("POST /api/v0/version HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{one}", one.len());
     let mut stream = daemon.connect();
     stream.write_all(hidden.as_bytes()).expect("sends");
     let mut reader = BufReader::new(stream);

@@ -38,7 +38,8 @@ fn pages_of_strangers_are_refused() {
 fn a_page_whose_name_was_made_to_lead_here_is_refused() {
     let node = Node::new();
     let daemon = Daemon::start(&node);
-    let ask = |host: &str| daemon.raw(format!("POST /api/v0/version HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n"));
+    let ask =
+        |host: &str| daemon.raw(format!("POST /api/v0/version HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n"));
     for host in ["evil.example:5001", "127.0.0.1.evil.example", ""] {
         assert_eq!(ask(host).status, 403, "{host:?}");
     }
@@ -73,10 +74,14 @@ fn listed_pages_may_ask_and_read() {
 fn what_is_no_command_is_not_found_and_bad_arguments_are_refused() {
     let node = Node::new();
     let daemon = Daemon::start(&node);
-    for path in ["nope", "pin/nope", "init", "daemon", "config/edit", "repo/migrate", "commands/man", "pin/../version", "", "/"] {
+    for path in
+        ["nope", "pin/nope", "init", "daemon", "config/edit", "repo/migrate", "commands/man", "pin/../version", "", "/"]
+    {
         assert_eq!(daemon.post(path).status, 404, "{path}");
     }
-    for path in ["pin", "cat", "pin/ls?type=a&type=b", "pin/ls?stream=perhaps", "config", "block/stat", "add", "version?arg=x"] {
+    for path in
+        ["pin", "cat", "pin/ls?type=a&type=b", "pin/ls?stream=perhaps", "config", "block/stat", "add", "version?arg=x"]
+    {
         assert_eq!(daemon.post(path).status, 400, "{path}: {}", daemon.post(path).text());
     }
     let answer = daemon.post("pin");
@@ -107,7 +112,11 @@ fn errors_are_json_or_come_behind_the_body() {
     assert_eq!(daemon.post(&format!("block/rm?arg={last}")).status, 200);
     let answer = daemon.post(&format!("cat?arg={root}"));
     assert_eq!((answer.status, answer.header("trailer")), (200, Some("X-Stream-Error")));
-    assert!(answer.trailers.get("x-stream-error").is_some_and(|m| m.contains("could not find")), "{:?}", answer.trailers);
+    assert!(
+        answer.trailers.get("x-stream-error").is_some_and(|m| m.contains("could not find")),
+        "{:?}",
+        answer.trailers
+    );
     assert!(answer.body.len() >= 1_000_000 && answer.body.iter().all(|&b| b == b'b'));
 }
 

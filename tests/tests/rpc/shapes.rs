@@ -27,7 +27,8 @@ fn answers_say_what_they_are() {
     ] {
         let answer = daemon.post(&path);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-        let headers = ["content-type", "x-chunked-output", "x-stream-output", "x-content-length"].map(|h| answer.header(h));
+        let headers =
+            ["content-type", "x-chunked-output", "x-stream-output", "x-content-length"].map(|h| answer.header(h));
         assert_eq!(headers, [Some(media), chunked, stream, length], "{path}");
     }
 }
@@ -88,7 +89,10 @@ fn modes_and_times_are_kept_when_asked_for() {
     let daemon = Daemon::start(&node);
     let part = [("file?mode=0751&mtime=1700000000&mtime-nsecs=5", "x", FILE, &b"x"[..])];
     let answer = daemon.upload("add?preserve-mode=true&preserve-mtime=true", &part).json();
-    assert_eq!((&answer["Mode"], &answer["Mtime"], &answer["MtimeNsecs"]), (&json!("0751"), &json!(1_700_000_000), &json!(5)));
+    assert_eq!(
+        (&answer["Mode"], &answer["Mtime"], &answer["MtimeNsecs"]),
+        (&json!("0751"), &json!(1_700_000_000), &json!(5))
+    );
     assert_eq!(daemon.upload("add", &part).json()["Mode"], json!(null));
 }
 
@@ -152,12 +156,23 @@ fn what_runs_is_listed() {
 fn every_command_can_be_reached() {
     let node = Node::new();
     let daemon = Daemon::start(&node);
-    let local = ["cairn", "cairn init", "cairn daemon", "cairn completions", "cairn commands completion", "cairn commands man", "cairn config edit", "cairn repo migrate"];
+    let local = [
+        "cairn",
+        "cairn init",
+        "cairn daemon",
+        "cairn completions",
+        "cairn commands completion",
+        "cairn commands man",
+        "cairn config edit",
+        "cairn repo migrate",
+    ];
     let mut reached = 0;
     for line in node.ok(["commands"]).lines() {
         let path = line.split_whitespace().skip(1).collect::<Vec<_>>().join("/");
         // Those that would end the daemon, or never end.
-        if matches!(path.as_str(), "shutdown" | "log/tail") || local.iter().any(|l| line == *l || line.starts_with("cairn commands completion")) {
+        if matches!(path.as_str(), "shutdown" | "log/tail")
+            || local.iter().any(|l| line == *l || line.starts_with("cairn commands completion"))
+        {
             continue;
         }
         let status = daemon.post(&path).status;

@@ -3,7 +3,12 @@
 mod profile;
 mod progress;
 
-use crate::{args::octal_or_decimal, ctx::Ctx, exit::{Interrupted, Usage}, rpc::upload::Upload};
+use crate::{
+    args::octal_or_decimal,
+    ctx::Ctx,
+    exit::{Interrupted, Usage},
+    rpc::upload::Upload,
+};
 use anyhow::Context as _;
 use cairn_store::{
     import::{self, Added, Committer, ImportError, Source},
@@ -261,7 +266,9 @@ impl Args {
         let paths = ordered(self.paths.clone(), self.dereference_args || self.dereference_symlinks);
         let paths = if paths.is_empty() { vec![PathBuf::from("-")] } else { paths };
         let source = |path: PathBuf| match path.as_os_str() == "-" {
-            true => Source::Stream { name: name.clone(), reader: stdin.take().unwrap_or_else(|| Box::new(io::empty())) },
+            true => {
+                Source::Stream { name: name.clone(), reader: stdin.take().unwrap_or_else(|| Box::new(io::empty())) }
+            }
             false => Source::Path(path),
         };
         paths.into_iter().map(source).collect()

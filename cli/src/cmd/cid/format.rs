@@ -1,7 +1,11 @@
 //! `cairn cid format` and `cairn cid base32`.
 
 use super::{base_of, lists::base_name, parse};
-use crate::{ctx::Ctx, exit::{AlreadyReported, Usage}, output::parse_base};
+use crate::{
+    ctx::Ctx,
+    exit::{AlreadyReported, Usage},
+    output::parse_base,
+};
 use anyhow::{Context as _, bail, ensure};
 use cairn_store::{Cid, cid::codec, multicodec};
 use cid::Version;

@@ -10,7 +10,10 @@ use std::{
 
 /// Options of `cairn diag cmds`.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = "Examples:\n  cairn diag cmds -v\n  cairn diag cmds clear")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  cairn diag cmds -v\n  cairn diag cmds clear"
+)]
 pub struct Args {
     #[command(subcommand)]
     sub: Option<Sub>,
@@ -82,7 +85,11 @@ fn shown(entry: Entry) -> Shown {
 }
 
 fn text(all: &[Shown], verbose: bool) -> String {
-    let head = if verbose { vec!["ID", "Command", "Arguments", "Options", "Active", "StartTime", "RunTime"] } else { vec!["Command", "Active", "StartTime", "RunTime"] };
+    let head = if verbose {
+        vec!["ID", "Command", "Arguments", "Options", "Active", "StartTime", "RunTime"]
+    } else {
+        vec!["Command", "Active", "StartTime", "RunTime"]
+    };
     let mut rows: Vec<Vec<String>> = vec![head.into_iter().map(str::to_owned).collect()];
     for entry in all {
         let mut row = vec![entry.command.clone()];

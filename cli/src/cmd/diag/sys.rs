@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 pub fn run(ctx: &Ctx) -> anyhow::Result<()> {
     let path = ctx.repo_path()?;
     let disk = rustix::fs::statvfs(&path).ok();
-    let bytes = |blocks: Option<u64>| blocks.zip(disk.as_ref().map(|d| d.f_frsize)).map(|(n, size)| n.saturating_mul(size));
+    let bytes =
+        |blocks: Option<u64>| blocks.zip(disk.as_ref().map(|d| d.f_frsize)).map(|(n, size)| n.saturating_mul(size));
     let online = ctx.daemon().is_ok_and(|daemon| !daemon.offline);
     let info = json!({
         "diskinfo": {
