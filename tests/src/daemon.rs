@@ -3,7 +3,7 @@
 use crate::{harness::Node, process};
 use std::{
     collections::BTreeMap,
-    io::{self, BufRead as _, BufReader, Read, Write},
+    io::{self, BufRead as _, BufReader, Write},
     net::{SocketAddr, TcpStream},
     process::{Child, ExitStatus, Stdio},
     thread,

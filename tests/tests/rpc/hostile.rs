@@ -106,7 +106,7 @@ fn a_client_that_does_not_read_takes_no_memory() {
     let daemon = Daemon::start(&node);
     let before = daemon.resident();
     let mut streams = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..4 {
         let mut stream = daemon.connect();
         let head = format!("POST /api/v0/cat?arg={root} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
         stream.write_all(head.as_bytes()).expect("sends");

@@ -125,7 +125,8 @@ fn it_collects_when_it_is_told_to() {
     node.ok(["config", "Datastore.StorageMax", "20MB"]);
     node.ok(["config", "--json", "Datastore.StorageGCWatermark", "1"]);
     let daemon = Daemon::with(&node, &["--enable-gc"]);
-    let file = node.file("x", vec![7; 3 << 20]);
+    let bytes: Vec<u8> = (0..3_u32 << 20).map(|i| (i.wrapping_mul(i) >> 7) as u8 ^ (i >> 10) as u8).collect();
+    let file = node.file("x", bytes);
     let root = node.add(&["--pin=false", "--chunker=size-1000"], &file);
     soon("it is collected", || daemon.post(&format!("block/stat?arg={root}")).status == 500);
 }

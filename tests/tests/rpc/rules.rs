@@ -1,17 +1,24 @@
 //! Who may ask, and how.
 
 use crate::node;
-use cairn_tests::{daemon::Daemon, harness::Node};
+use cairn_tests::{
+    daemon::{Answer, Daemon},
+    harness::Node,
+};
+use std::io::{BufReader, Write as _};
 
 #[test]
 fn only_post_is_answered() {
     let node = Node::new();
     let daemon = Daemon::start(&node);
-    for method in ["GET", "PUT", "DELETE", "HEAD", "PATCH"] {
+    for method in ["GET", "PUT", "DELETE", "PATCH"] {
         let answer = daemon.raw(format!("{method} /api/v0/version HTTP/1.0\r\nHost: localhost\r\n\r\n"));
         assert_eq!(answer.status, 405, "{method}");
         assert_eq!(answer.header("allow"), Some("OPTIONS, POST"));
     }
+    let mut stream = daemon.connect();
+    stream.write_all(b"HEAD /api/v0/version HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("sends");
+    assert_eq!(Answer::read_head(&mut BufReader::new(stream)).expect("a head").status, 405);
     assert_eq!(daemon.post("version").status, 200);
 }
 
