@@ -29,8 +29,6 @@ pub struct Named {
     pub name: String,
     /// Its bytes.
     pub reader: Box<dyn Read + Send>,
-    /// Its length in bytes, where it is known.
-    pub size: Option<u64>,
 }
 
 /// Where input comes from.
@@ -116,7 +114,7 @@ impl Iterator for Files<'_> {
 
 fn open(input: &Input, path: &std::path::Path) -> anyhow::Result<Named> {
     if path.as_os_str() == "-" {
-        return Ok(Named { name: "stdin".to_owned(), reader: input.stdin(), size: None });
+        return Ok(Named { name: "stdin".to_owned(), reader: input.stdin() });
     }
     let name = path.display().to_string();
     let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
@@ -124,8 +122,7 @@ fn open(input: &Input, path: &std::path::Path) -> anyhow::Result<Named> {
     if meta.is_dir() {
         bail!("{name} is a directory: a file is wanted");
     }
-    let size = meta.is_file().then_some(meta.len());
-    Ok(Named { name, reader: Box::new(file), size })
+    Ok(Named { name, reader: Box::new(file) })
 }
 
 /// Something that may keep a reader waiting, until Ctrl-C.

@@ -3,6 +3,7 @@
 //! | Module | Gives |
 //! |---|---|
 //! | [`bench`] | measuring commands against the machine and against Kubo |
+//! | [`daemon`] | a daemon of a node, and a plain HTTP client to ask it |
 //! | [`durability`] | killing the program and cutting its power |
 //! | [`fuzz`] | a target for each parser of bytes that strangers write |
 //! | [`harness`] | a node: the program under test with a repository of its own |
@@ -12,6 +13,7 @@
 
 pub mod arguments;
 pub mod bench;
+pub mod daemon;
 pub mod durability;
 pub mod fuzz;
 pub mod harness;

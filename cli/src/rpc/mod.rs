@@ -33,6 +33,8 @@ pub const PREFIX: &str = "/api/v0/";
 pub const TERMINAL: &str = "x-cairn-terminal";
 /// Header of a part of a body after which nothing follows, since the sender failed; the message, percent-encoded.
 pub const SENDER_FAILED: &str = "x-cairn-failed";
+/// The same, when it failed in the middle of the part before, which is void.
+pub const PART_FAILED: &str = "x-cairn-part-failed";
 /// Media type of an answer in frames.
 pub const FRAMES: &str = "application/vnd.cairn.frames";
 

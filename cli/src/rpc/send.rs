@@ -1,7 +1,7 @@
 //! A command that the daemon carries out: sends what it reads, shows what it says.
 
 use super::{
-    FRAMES, SENDER_FAILED, TERMINAL,
+    FRAMES, PART_FAILED, SENDER_FAILED, TERMINAL,
     client::{Client, refusal},
     encode_percent,
     frames::{Decoder, Frame},
@@ -46,7 +46,7 @@ pub fn run(ctx: &Ctx, client: &Client, asked: Asked, command: &Command) -> anyho
     let (sender, receiver) = mpsc::channel::<Result<Bytes, io::Error>>(WAITING);
     let (want, wanted) = sync_channel(1);
     let boundary = format!("cairn-{:032x}", rand::random::<u128>());
-    let parts = Parts { sender, boundary: boundary.clone() };
+    let parts = Parts { sender, boundary: boundary.clone(), void: false };
     let paths = asked.files.clone().unwrap_or_default();
     send(ctx, parts, &asked, command, wanted)?;
     let terminal = Terminal {
@@ -178,6 +178,8 @@ fn send(ctx: &Ctx, mut parts: Parts, asked: &Asked, command: &Command, wanted: R
 struct Parts {
     sender: mpsc::Sender<Result<Bytes, io::Error>>,
     boundary: String,
+    /// Whether the last part was not sent to its end.
+    void: bool,
 }
 
 impl Parts {
@@ -193,7 +195,8 @@ impl Parts {
     fn finish(&mut self, send: impl FnOnce(&mut Self) -> anyhow::Result<()>) {
         let result = send(self).or_else(|error| {
             let message = encode_percent(format!("{error:#}").as_bytes());
-            self.push(format!("--{}\r\n{SENDER_FAILED}: {message}\r\n\r\n\r\n", self.boundary))
+            let header = if self.void { PART_FAILED } else { SENDER_FAILED };
+            self.push(format!("--{}\r\n{header}: {message}\r\n\r\n\r\n", self.boundary))
         });
         let _ = result.and_then(|()| self.end());
     }
@@ -221,6 +224,7 @@ impl Parts {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 // What was sent of the file is void: the part that tells of the error comes next.
                 Err(error) => {
+                    self.void = true;
                     self.push("\r\n")?;
                     return Err(error).with_context(|| format!("cannot read {}", String::from_utf8_lossy(path)));
                 }

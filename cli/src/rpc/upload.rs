@@ -4,7 +4,7 @@
 //! (`application/x-directory`) or are known from the paths of what is in them. Source: boxo's `files` package.
 
 use super::{
-    SENDER_FAILED, decode_percent, decode_percent_bytes, frames,
+    PART_FAILED, SENDER_FAILED, decode_percent, decode_percent_bytes, frames,
     multipart::{Headers, Multipart, Pieces},
     pipe::Pipe,
     reply::Terminal,
@@ -33,6 +33,7 @@ use std::{
     thread::{self, Thread},
     time::Duration,
 };
+use tokio::sync::mpsc;
 
 /// Deepest nesting of folders that is taken.
 const MAX_DEPTH: usize = 4096;
@@ -95,7 +96,7 @@ impl Upload {
         let path = String::from_utf8_lossy(&path_of(&headers).join(&b'/')).into_owned();
         let name = if path.is_empty() { "stdin".to_owned() } else { path };
         match kind_of(&headers) {
-            PartKind::File => Ok(Some(Named { name, reader: Box::new(self.reader()), size: None })),
+            PartKind::File => Ok(Some(Named { name, reader: Box::new(self.reader()) })),
             PartKind::Folder => bail!("{name} is a directory: a file is wanted"),
             PartKind::Symlink => bail!("{name} is a symlink: a file is wanted"),
         }
@@ -126,7 +127,7 @@ impl Upload {
 
 /// An error if the sender failed.
 fn checked(headers: Headers) -> io::Result<Headers> {
-    match headers.get(SENDER_FAILED) {
+    match headers.get(SENDER_FAILED).or(headers.get(PART_FAILED)) {
         Some(message) => Err(io::Error::other(SenderError(decode_percent(message, false)))),
         None => Ok(headers),
     }
@@ -174,7 +175,9 @@ impl Read for PartReader {
                 Some(piece) => self.piece = piece,
                 None => {
                     self.ended = true;
-                    state.next = multipart.next_part()?.map(checked).transpose()?;
+                    let next = multipart.next_part()?;
+                    let void = next.as_ref().is_some_and(|headers| headers.get(PART_FAILED).is_some());
+                    state.next = if void { next.map(checked).transpose()? } else { next };
                     return Ok(0);
                 }
             }
@@ -328,28 +331,48 @@ fn failed(error: io::Error) -> ImportError {
     }
 }
 
+/// Pieces of a body that were received and not yet read, at most. The client waits then.
+const WAITING: usize = 2;
+
 /// The body of a request, for threads that wait for it.
+///
+/// It is received by a task, whether or not somebody reads it: that is how the end of a connection is noticed.
 pub struct BodyPieces {
-    body: Incoming,
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
     cancel: Arc<AtomicBool>,
 }
 
 impl BodyPieces {
-    /// Reads a body until `cancel` is set.
-    pub fn new(body: Incoming, cancel: Arc<AtomicBool>) -> Self {
-        Self { body, cancel }
+    /// Receives a body until `cancel` is set, and sets it when the connection breaks off. Must be called within a
+    /// runtime.
+    pub fn new(mut body: Incoming, cancel: Arc<AtomicBool>) -> Self {
+        let (sender, pieces) = mpsc::channel(WAITING);
+        let broken = Arc::clone(&cancel);
+        tokio::spawn(async move {
+            while let Some(frame) = body.frame().await {
+                let piece = match frame {
+                    // Trailers say nothing here.
+                    Ok(frame) => Ok(frame.into_data().unwrap_or_default()),
+                    Err(error) => {
+                        broken.store(true, Ordering::Relaxed);
+                        Err(io::Error::other(error))
+                    }
+                };
+                if sender.send(piece).await.is_err() {
+                    break;
+                }
+            }
+        });
+        Self { pieces, cancel }
     }
 }
 
 impl Pieces for BodyPieces {
     fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
-            let Some(frame) = wait(self.body.frame(), &self.cancel)? else { return Ok(None) };
-            // Trailers say nothing here.
-            if let Ok(data) = frame.map_err(io::Error::other)?.into_data()
-                && !data.is_empty()
-            {
-                return Ok(Some(data));
+            match wait(self.pieces.recv(), &self.cancel)? {
+                Some(Ok(piece)) if piece.is_empty() => {}
+                other => return other.transpose(),
             }
         }
     }
@@ -478,9 +501,22 @@ mod tests {
 
     #[test]
     fn a_sender_that_fails_spoils_the_file_that_it_was_sending() {
-        let fail = "--b\r\nX-Cairn-Failed: cannot%20read%20x\r\n\r\n\r\n".to_owned();
-        let error = steps(&[part("f", "x", FILE, "half"), fail.clone()]).expect_err("an error");
-        assert_eq!(error.to_string(), "cannot read x");
-        assert_eq!(steps(&[fail]).expect_err("an error").to_string(), "cannot read x");
+        let failed = |header| format!("--b\r\n{header}: cannot%20read%20x\r\n\r\n\r\n");
+        let read = |parts: &[String]| {
+            let body = parts.concat() + "--b--\r\n";
+            let pieces = Box::new(Once(Some(body.into())));
+            let mut trees = Upload::of_program(Some(Multipart::new(pieces, "b"))).expect("files").steps();
+            let Some(Step::File { mut reader, .. }) = trees.next().expect("a file") else { panic!("no file") };
+            let content = reader.read_to_end(&mut Vec::new()).map_err(super::failed);
+            (
+                content.is_ok(),
+                content.map(drop).and_then(|()| trees.next().map(drop)).expect_err("an error").to_string(),
+            )
+        };
+        for (header, whole) in [(PART_FAILED, false), (SENDER_FAILED, true)] {
+            let got = read(&[part("f", "x", FILE, "half"), failed(header)]);
+            assert_eq!(got, (whole, "cannot read x".to_owned()), "{header}");
+        }
+        assert_eq!(steps(&[failed(SENDER_FAILED)]).expect_err("an error").to_string(), "cannot read x");
     }
 }

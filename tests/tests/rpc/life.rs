@@ -1,0 +1,144 @@
+//! The life of a daemon.
+
+use crate::{HELLO, HELLO_CID, node};
+use cairn_tests::{daemon::Daemon, harness::Node};
+use rustix::process::Signal;
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::net::UnixDatagram,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Waits for something that has to become true.
+fn soon(what: &str, mut is: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !is() {
+        assert!(Instant::now() < until, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_daemon_says_what_kubos_clients_wait_for() {
+    let node = Node::new();
+    let daemon = Daemon::start(&node);
+    assert_eq!(daemon.printed[0], "Initializing daemon...");
+    assert!(daemon.printed[1].starts_with("Cairn version: "), "{:?}", daemon.printed);
+    let api = format!("RPC API server listening on /ip4/127.0.0.1/tcp/{}", daemon.address.port());
+    assert_eq!(daemon.printed[daemon.printed.len() - 2..], [api, "Daemon is ready".to_owned()]);
+}
+
+#[test]
+fn signals_and_shutdown_end_it_cleanly() {
+    let node = node();
+    for signal in [Signal::TERM, Signal::INT] {
+        let daemon = Daemon::start(&node);
+        daemon.signal(signal);
+        assert_eq!(daemon.wait().code(), Some(0), "{signal:?}");
+        assert!(!node.repo().join("api").exists());
+    }
+    let daemon = Daemon::start(&node);
+    node.ok(["shutdown"]);
+    assert_eq!(daemon.wait().code(), Some(0));
+    let daemon = Daemon::start(&node);
+    assert_eq!(daemon.post("shutdown").status, 200);
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert_eq!(node.bytes(["cat", HELLO_CID]), HELLO, "the repository is free again");
+}
+
+#[test]
+fn requests_that_never_end_do_not_keep_it() {
+    let node = Node::new();
+    let daemon = Daemon::start(&node);
+    let mut stream = daemon.connect();
+    stream.write_all(b"POST /api/v0/log/tail HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").expect("sends");
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line).expect("an answer begins");
+    assert!(line.contains("200"), "{line}");
+    // Sends no end of its body.
+    let mut upload = daemon.connect();
+    upload.write_all(daemon.upload_head("add", 1 << 30).as_bytes()).expect("sends");
+    soon("both run", || daemon.post("diag/cmds").text().matches("\"Active\":true").count() >= 3);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_client_that_goes_away_ends_its_command() {
+    let node = Node::new();
+    let daemon = Daemon::start(&node);
+    let mut stream = daemon.connect();
+    stream.write_all(b"POST /api/v0/log/tail HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").expect("sends");
+    let running = || daemon.post("diag/cmds").text().contains("\"Active\":true,\"Command\":\"log/tail\"");
+    soon("it runs", running);
+    drop(stream);
+    soon("it ends", || !running());
+    let mut child = node.command(["log", "tail"]).spawn().expect("the program can be started");
+    soon("it runs", running);
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    soon("it ends", || !running());
+}
+
+#[test]
+fn the_time_of_a_request_can_be_limited() {
+    let node = Node::new();
+    let daemon = Daemon::start(&node);
+    let answer = daemon.post("log/tail?timeout=50ms");
+    assert!(answer.trailers.get("x-stream-error").is_some_and(|e| e.contains("--timeout")), "{answer:?}");
+    let run = node.run(["log", "tail", "--timeout=50ms"]);
+    assert!(run.status.code() == Some(1) && run.errors().contains("--timeout"), "{}", run.errors());
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_a_service_manager_told() {
+    let node = Node::new();
+    let socket = UnixDatagram::bind(node.work().join("notify")).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time");
+    let api = format!("--api=/unix{}", node.work().join("api.sock").display());
+    let mut first = node
+        .command(["daemon", "--offline", &api])
+        .env("NOTIFY_SOCKET", node.work().join("notify"))
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("the program can be started");
+    let mut buffer = [0; 64];
+    let told = |socket: &UnixDatagram, buffer: &mut [u8]| {
+        let len = socket.recv(buffer).expect("a message");
+        String::from_utf8_lossy(&buffer[..len]).into_owned()
+    };
+    assert_eq!(told(&socket, &mut buffer), "READY=1");
+    assert!(node.ok(["repo", "stat"]).contains("RepoSize"), "over a Unix socket");
+    let second = node.run(["daemon", "--offline", "--api=/ip4/127.0.0.1/tcp/0"]);
+    assert!(!second.status.success() && second.errors().contains("in use"), "{}", second.errors());
+    node.ok(["shutdown"]);
+    assert_eq!(told(&socket, &mut buffer), "STOPPING=1");
+    assert!(first.wait().expect("it ends").success());
+    assert!(!node.work().join("api.sock").exists());
+}
+
+#[test]
+fn it_collects_when_it_is_told_to() {
+    let node = Node::new();
+    node.ok(["config", "Datastore.GCPeriod", "1s"]);
+    node.ok(["config", "Datastore.StorageMax", "20MB"]);
+    node.ok(["config", "--json", "Datastore.StorageGCWatermark", "1"]);
+    let daemon = Daemon::with(&node, &["--enable-gc"]);
+    let bytes: Vec<u8> = (0..3_u32 << 20).map(|i| (i.wrapping_mul(i) >> 7) as u8 ^ (i >> 10) as u8).collect();
+    let file = node.file("x", bytes);
+    let root = node.add(&["--pin=false", "--chunker=size-1000"], &file);
+    soon("it is collected", || daemon.post(&format!("block/stat?arg={root}")).status == 500);
+}
+
+#[test]
+fn what_is_logged_can_be_set_and_followed() {
+    let node = Node::new();
+    let _daemon = Daemon::start(&node);
+    assert_eq!(node.ok(["log", "level"]), "warn");
+    assert_eq!(node.ok(["log", "level", "store", "debug"]), "Changed log level of 'store' to 'debug'");
+    assert_eq!(node.ok(["log", "level", "store"]), "debug");
+    assert_eq!(node.ok(["log", "level", "rpc"]), "warn");
+    assert!(node.ok(["log", "ls"]).lines().any(|l| l == "store"));
+    assert!(!node.run(["log", "level", "nope", "debug"]).status.success());
+}
