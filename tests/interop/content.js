@@ -11,11 +11,12 @@ export function entry (number) {
   return { name: `entry-${String(number).padStart(5, '0')}-of-a-directory-that-is-sharded.txt`, text: `${number}\n` }
 }
 
-export function writeDirectory (folder) {
+// A directory of such entries, each with something before its text.
+export function writeDirectory (folder, before = '') {
   mkdirSync(folder, { recursive: true })
   for (let number = 0; number < ENTRIES; number++) {
     const { name, text } = entry(number)
-    writeFileSync(join(folder, name), text)
+    writeFileSync(join(folder, name), before + text)
   }
   return folder
 }
