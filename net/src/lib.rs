@@ -3,4 +3,5 @@
 //! Whoever holds blocks or asks for them sees [`cairn_store::fetch::Fetch`] and [`cairn_store::names::Names`];
 //! nobody outside of this crate and the program sees libp2p.
 
+pub mod node;
 pub mod routing;

@@ -1,0 +1,94 @@
+//! Who gets in: limits on connections, filters of addresses and peers, and pauses after failed dials.
+
+mod backoff;
+mod filters;
+mod gate;
+
+pub use backoff::Backoff;
+pub use filters::{Filters, Gated};
+pub use gate::{Behaviour, Refused};
+
+use super::addr::Mask;
+use libp2p::{PeerId, connection_limits::ConnectionLimits};
+
+/// Connections of one peer.
+const PER_PEER: u32 = 8;
+/// Connections from one IPv4 address, or one /56 of IPv6, as go-libp2p has it.
+const PER_IP: u32 = 8;
+/// Connections that others are opening.
+const PENDING_IN: u32 = 256;
+/// Connections that we are opening.
+const PENDING_OUT: u32 = 512;
+/// Least number of inbound connections that are taken, as in Kubo.
+const MIN_INBOUND: u32 = 800;
+
+/// How many connections a node takes (`Swarm.ResourceMgr`). At a limit a new connection is refused; open ones stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of one peer.
+    pub per_peer: u32,
+    /// Inbound connections, being opened or open, from one IPv4 address or one /56 of IPv6.
+    pub per_ip: u32,
+    /// Whether the limit by address holds for loopback too.
+    pub count_loopback: bool,
+    /// Connections that others are opening.
+    pub pending_inbound: u32,
+    /// Connections that we are opening.
+    pub pending_outbound: u32,
+    /// Open connections that others opened.
+    pub inbound: u32,
+    /// All open connections.
+    pub total: u32,
+    /// Resident memory of the process, in bytes, above which no connection is taken. `None`: half of the machine's.
+    pub memory: Option<usize>,
+    /// Peers that the limits by peer and in total do not hold for.
+    pub trusted_peers: Vec<PeerId>,
+    /// Networks that the limit by address does not hold for.
+    pub trusted_networks: Vec<Mask>,
+}
+
+impl Limits {
+    /// Fit for a connection manager that trims above `high` connections: twice that, and at least 800, come in.
+    pub fn for_high_water(high: usize) -> Self {
+        let inbound = u32::try_from(high).unwrap_or(u32::MAX).saturating_mul(2).max(MIN_INBOUND);
+        Self {
+            per_peer: PER_PEER,
+            per_ip: PER_IP,
+            count_loopback: false,
+            pending_inbound: PENDING_IN,
+            pending_outbound: PENDING_OUT,
+            inbound,
+            total: inbound.saturating_mul(2),
+            memory: None,
+            trusted_peers: Vec::new(),
+            trusted_networks: Vec::new(),
+        }
+    }
+
+    /// No limits, except on what is being opened (`Swarm.ResourceMgr.Enabled: false`).
+    pub fn none() -> Self {
+        Self {
+            per_peer: u32::MAX,
+            per_ip: u32::MAX,
+            inbound: u32::MAX,
+            total: u32::MAX,
+            memory: Some(usize::MAX),
+            ..Self::for_high_water(0)
+        }
+    }
+
+    pub(super) fn connection_limits(&self) -> ConnectionLimits {
+        ConnectionLimits::default()
+            .with_max_pending_incoming(Some(self.pending_inbound))
+            .with_max_pending_outgoing(Some(self.pending_outbound))
+            .with_max_established_incoming(Some(self.inbound))
+            .with_max_established(Some(self.total))
+            .with_max_established_per_peer(Some(self.per_peer))
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::for_high_water(96)
+    }
+}
