@@ -4,4 +4,6 @@
 //! nobody outside of this crate and the program sees libp2p.
 
 pub mod node;
+pub mod bitswap;
+pub mod exchange;
 pub mod routing;

@@ -1,0 +1,515 @@
+//! Gets blocks from peers: which ones are wanted, who has them, who is asked for what. No I/O, and time is passed in.
+//!
+//! Wants of all sessions are kept together, so that a block that two of them want is asked for once; which peers are
+//! likely to have more of what a session wants is known for each session. How much is asked of a peer at once follows
+//! from what it has delivered, over all sessions.
+//!
+//! | What | Bound | At the bound |
+//! |---|---|---|
+//! | wants asked of one peer | [`MAX_ASKED`], and its window in bytes | others are asked, or the want waits |
+//! | peers asked who has a block | [`BROADCAST`] at a time | the others are asked when nobody had it |
+//! | wants looked at when room turns up | [`LOOK_AHEAD`] | those behind them wait |
+//! | wants, sessions | what callers ask for; see [`crate::exchange`] | |
+
+mod discover;
+mod schedule;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    message::{Entry, Presence, Version},
+    session::{Ask, Order, Peer, Session, SessionId, Want, WantId},
+};
+use cairn_store::{Cid, Multihash};
+use libp2p::{Multiaddr, PeerId};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+/// Wants asked of one peer at once: half of what servers keep for a peer.
+pub const MAX_ASKED: usize = 512;
+/// Peers asked at a time who has a block, those that were of use first.
+pub const BROADCAST: usize = 32;
+/// Waiting wants of a session that are looked at in one go.
+pub const LOOK_AHEAD: usize = 1024;
+/// Times in a row that a peer may lack what a session wants before it counts as having no more of it.
+const MAX_MISSES: u32 = 16;
+/// Silences in a row after which what a peer says it has is not believed any more.
+const MAX_STALLS: u32 = 3;
+/// Time after which a block that a peer did not deliver may be asked of it once more.
+const LAPSED: Duration = Duration::from_secs(15);
+/// Bytes that nobody had asked for, beyond which a peer is refused; plus a tenth of what it was good for.
+const MAX_GARBAGE: u64 = 1 << 20;
+/// What a block that nobody asked for counts at least, in bytes: many small ones are as bad as a few large ones.
+const MIN_GARBAGE: u64 = 32 << 10;
+/// How often the state is looked at while something is wanted and comes in, and while nothing does.
+const TICK: Duration = Duration::from_millis(20);
+const SLOW_TICK: Duration = Duration::from_millis(250);
+
+/// What the client is set up with.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// Time without progress after which providers are looked for (`Internal.Bitswap.ProviderSearchDelay`).
+    pub search_delay: Duration,
+    /// Most peers that are asked who has a block, 0 for none (`…BroadcastControl.MaxPeers`).
+    pub broadcast: usize,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self { search_delay: Duration::from_secs(1), broadcast: BROADCAST }
+    }
+}
+
+/// What the client asks for, besides messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Find out who has a block, and say so by [`Client::on_provider`], then [`Client::on_search_end`].
+    FindProviders {
+        /// For whom.
+        session: SessionId,
+        /// The block.
+        cid: Cid,
+    },
+    /// Connect to a peer.
+    Connect {
+        /// The peer.
+        peer: PeerId,
+        /// Where it may be found.
+        addrs: Vec<Multiaddr>,
+    },
+    /// Have nothing to do with that peer any more.
+    Refuse(PeerId),
+}
+
+/// Whether somebody waits for a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// Yes.
+    Awaited,
+    /// Not yet: it is fetched ahead, after all that is awaited.
+    Ahead,
+}
+
+/// Ids of wants that nobody waits for begin here: they come after all others.
+const AHEAD: WantId = 1 << 40;
+
+/// What a block is to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Somebody waits for it.
+    Wanted,
+    /// It was asked of that peer, and has come from somewhere by now.
+    Duplicate,
+    /// It was never asked of that peer.
+    Garbage,
+}
+
+/// The client.
+pub struct Client {
+    config: ClientConfig,
+    rng: StdRng,
+    peers: BTreeMap<PeerId, Peer>,
+    wants: BTreeMap<WantId, Want>,
+    by_hash: HashMap<Multihash, WantId>,
+    sessions: BTreeMap<SessionId, Session>,
+    /// Providers that are being connected to, and for whom.
+    dialing: BTreeMap<PeerId, BTreeSet<(SessionId, WantId)>>,
+    outputs: VecDeque<Output>,
+    next_want: WantId,
+}
+
+/// The name of a block in a peer's memory of what it was asked.
+fn short(hash: &Multihash) -> u64 {
+    let digest = hash.digest();
+    let mut bytes = [0; 8];
+    let len = digest.len().min(8);
+    bytes[..len].copy_from_slice(&digest[digest.len() - len..]);
+    u64::from_le_bytes(bytes)
+}
+
+impl Client {
+    /// A client without peers. The seed decides between what is equally good.
+    pub fn new(config: ClientConfig, seed: u64) -> Self {
+        Self {
+            config,
+            rng: StdRng::seed_from_u64(seed),
+            peers: BTreeMap::new(),
+            wants: BTreeMap::new(),
+            by_hash: HashMap::new(),
+            sessions: BTreeMap::new(),
+            dialing: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            next_want: 0,
+        }
+    }
+
+    /// Begins a session.
+    pub fn open(&mut self, session: SessionId, order: Order, now: Instant) {
+        self.sessions.entry(session).or_insert_with(|| Session::new(order, now, self.config.search_delay));
+    }
+
+    /// Ends a session, and gives up what only it wants.
+    pub fn close(&mut self, session: SessionId) {
+        let Some(ended) = self.sessions.get(&session) else { return };
+        let ids: Vec<WantId> = ended.waiting.iter().chain(&ended.flying).copied().collect();
+        for id in ids {
+            self.unwant(session, id);
+        }
+        self.sessions.remove(&session);
+        for targets in self.dialing.values_mut() {
+            targets.retain(|(of, _)| *of != session);
+        }
+    }
+
+    /// Wants a block for a session that was opened.
+    pub fn want(&mut self, session: SessionId, cid: &Cid, urgency: Urgency, now: Instant) {
+        if urgency == Urgency::Awaited {
+            self.promote(cid.hash());
+        }
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        if state.is_idle() {
+            state.progress = now;
+            state.next_broadcast = None;
+            state.next_search = None;
+        }
+        let id = *self.by_hash.entry(*cid.hash()).or_insert_with(|| {
+            self.next_want += 1;
+            self.next_want + if urgency == Urgency::Ahead { AHEAD } else { 0 }
+        });
+        let lot = self.rng.random();
+        let want = self.wants.entry(id).or_insert_with(|| Want {
+            cid: *cid,
+            sessions: BTreeSet::new(),
+            asks: Vec::new(),
+            have: BTreeSet::new(),
+            dont_have: BTreeSet::new(),
+            told: BTreeSet::new(),
+            unanswered: 0,
+            hedged: false,
+            lot,
+        });
+        want.sessions.insert(session);
+        if want.live_asks().next().is_some() { state.flying.insert(id) } else { state.waiting.insert(id) };
+    }
+
+    /// Lets a want that nobody waited for so far go before those that nobody waits for.
+    fn promote(&mut self, hash: &Multihash) {
+        let Some(&old) = self.by_hash.get(hash).filter(|id| **id > AHEAD) else { return };
+        let Some(want) = self.wants.get(&old).filter(|w| w.asks.is_empty()) else { return };
+        self.next_want += 1;
+        let new = self.next_want;
+        for session in &want.sessions {
+            if let Some(state) = self.sessions.get_mut(session)
+                && state.waiting.remove(&old)
+            {
+                state.waiting.insert(new);
+            }
+        }
+        for targets in self.dialing.values_mut() {
+            *targets = targets.iter().map(|(s, id)| (*s, if *id == old { new } else { *id })).collect();
+        }
+        if let Some(want) = self.wants.remove(&old) {
+            self.wants.insert(new, want);
+            self.by_hash.insert(*hash, new);
+        }
+    }
+
+    /// A session does not want a block any more.
+    pub fn cancel(&mut self, session: SessionId, cid: &Cid) {
+        if let Some(&id) = self.by_hash.get(cid.hash()) {
+            self.unwant(session, id);
+        }
+    }
+
+    fn unwant(&mut self, session: SessionId, id: WantId) {
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.waiting.remove(&id);
+            state.flying.remove(&id);
+        }
+        let Some(want) = self.wants.get_mut(&id) else { return };
+        want.sessions.remove(&session);
+        if want.sessions.is_empty() {
+            self.finish(id, None);
+        }
+    }
+
+    /// Forgets a want and tells everybody who was asked, but for the one who delivered.
+    fn finish(&mut self, id: WantId, from: Option<PeerId>) -> Option<Want> {
+        let want = self.wants.remove(&id)?;
+        self.by_hash.remove(want.cid.hash());
+        for session in &want.sessions {
+            if let Some(state) = self.sessions.get_mut(session) {
+                state.waiting.remove(&id);
+                state.flying.remove(&id);
+            }
+        }
+        for ask in &want.asks {
+            if !ask.lapsed {
+                self.release(ask, id);
+            }
+            if Some(ask.peer) != from
+                && let Some(peer) = self.peers.get_mut(&ask.peer)
+            {
+                peer.outbox.insert(want.cid, Entry::cancel(want.cid));
+            }
+        }
+        for peer in &want.told {
+            // Who was asked for the block too has been told above; who delivered it knows.
+            if Some(*peer) != from
+                && !want.asked_of(peer)
+                && let Some(peer) = self.peers.get_mut(peer)
+            {
+                // A want that was not sent yet needs no cancel.
+                if peer.outbox.remove(&want.cid).is_none() {
+                    peer.later.push_back(want.cid);
+                }
+            }
+        }
+        Some(want)
+    }
+
+    /// Gives an ask's bytes back to its peer's window.
+    fn release(&mut self, ask: &Ask, id: WantId) {
+        if let Some(peer) = self.peers.get_mut(&ask.peer)
+            && peer.asked.remove(&id)
+        {
+            peer.in_flight = peer.in_flight.saturating_sub(ask.size);
+        }
+    }
+
+    /// A peer is connected. Friends are always asked who has a block.
+    pub fn on_connected(&mut self, peer: PeerId, friend: bool) {
+        let state = self.peers.entry(peer).or_default();
+        state.connected = true;
+        state.friend = friend;
+        for (session, id) in self.dialing.remove(&peer).unwrap_or_default() {
+            self.has(peer, session, id);
+        }
+        self.ask_newcomer(peer);
+    }
+
+    /// A peer said, or is said, to have a block.
+    fn has(&mut self, peer: PeerId, session: SessionId, id: WantId) {
+        if let Some(want) = self.wants.get_mut(&id) {
+            want.have.insert(peer);
+            want.dont_have.remove(&peer);
+        }
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.peers.insert(peer, 0);
+        }
+    }
+
+    /// The last connection to a peer ended: what was asked of it is asked of others.
+    pub fn on_disconnected(&mut self, peer: &PeerId) {
+        let Some(state) = self.peers.remove(peer) else { return };
+        for id in state.asked {
+            if let Some(want) = self.wants.get_mut(&id) {
+                want.asks.retain(|ask| ask.peer != *peer);
+            }
+            self.settle(id);
+        }
+        for want in self.wants.values_mut() {
+            want.asks.retain(|ask| ask.peer != *peer);
+            want.have.remove(peer);
+            want.dont_have.remove(peer);
+            want.told.remove(peer);
+        }
+        for session in self.sessions.values_mut() {
+            session.peers.remove(peer);
+        }
+    }
+
+    /// Puts a want among those that wait or those that fly, by what is asked.
+    fn settle(&mut self, id: WantId) {
+        let Some(want) = self.wants.get(&id) else { return };
+        let flies = want.live_asks().next().is_some();
+        for session in &want.sessions {
+            if let Some(state) = self.sessions.get_mut(session) {
+                let (from, to) = if flies {
+                    (&mut state.waiting, &mut state.flying)
+                } else {
+                    (&mut state.flying, &mut state.waiting)
+                };
+                from.remove(&id);
+                to.insert(id);
+            }
+        }
+    }
+
+    /// What a peer speaks.
+    pub fn on_version(&mut self, peer: &PeerId, version: Version) {
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.old = version < Version::V1_2;
+        }
+    }
+
+    /// A message came, with blocks (hash and length) and presences. Says what each block is.
+    pub fn on_message(
+        &mut self,
+        from: PeerId,
+        blocks: &[(Multihash, u64)],
+        presences: &[(Cid, Presence)],
+        now: Instant,
+    ) -> Vec<Verdict> {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            // A peer that has only ever said what it has does not count as heard of.
+            if !blocks.is_empty() || peer.stalls == 0 {
+                peer.heard = Some(now);
+            }
+        }
+        for (cid, presence) in presences {
+            self.on_presence(from, cid, *presence, now);
+        }
+        blocks.iter().map(|(hash, size)| self.on_block(from, hash, *size, now)).collect()
+    }
+
+    fn on_block(&mut self, from: PeerId, hash: &Multihash, size: u64, now: Instant) -> Verdict {
+        let Some(&id) = self.by_hash.get(hash) else { return self.unwanted(from, hash, size) };
+        let asked = self.peers.get(&from).is_some_and(|p| p.known.contains(short(hash)));
+        if !asked {
+            return self.unwanted(from, hash, size);
+        }
+        let ask = self.wants.get(&id).and_then(|w| w.asks.iter().find(|a| a.peer == from).copied());
+        if let Some(peer) = self.peers.get_mut(&from) {
+            if let Some(ask) = &ask {
+                peer.estimator.on_block(now, &ask.mark, size);
+            }
+            peer.useful += 1;
+            peer.stalled = false;
+            peer.stalls = 0;
+            peer.retry_at = None;
+        }
+        let Some(want) = self.finish(id, Some(from)) else { return Verdict::Duplicate };
+        for session in &want.sessions {
+            if let Some(state) = self.sessions.get_mut(session) {
+                state.on_block(size, now);
+                state.peers.insert(from, 0);
+                state.search_delay = self.config.search_delay;
+            }
+        }
+        Verdict::Wanted
+    }
+
+    fn unwanted(&mut self, from: PeerId, hash: &Multihash, size: u64) -> Verdict {
+        let Some(peer) = self.peers.get_mut(&from) else { return Verdict::Garbage };
+        if peer.known.contains(short(hash)) {
+            return Verdict::Duplicate;
+        }
+        self.on_garbage(from, size);
+        Verdict::Garbage
+    }
+
+    /// A peer sent bytes that nobody had asked for, or that are not what they are said to be.
+    pub fn on_garbage(&mut self, from: PeerId, size: u64) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        peer.garbage += size.max(MIN_GARBAGE);
+        if peer.garbage > MAX_GARBAGE + peer.estimator.delivered() / 10 {
+            self.outputs.push_back(Output::Refuse(from));
+            self.on_disconnected(&from);
+        }
+    }
+
+    fn on_presence(&mut self, from: PeerId, cid: &Cid, presence: Presence, now: Instant) {
+        let Some(&id) = self.by_hash.get(cid.hash()) else { return };
+        let Some(want) = self.wants.get_mut(&id) else { return };
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if !want.have.contains(&from) && !want.dont_have.contains(&from) && want.told.contains(&from) {
+            want.unanswered = want.unanswered.saturating_sub(1);
+        }
+        if presence == Presence::Have {
+            if peer.stalls < MAX_STALLS && peer.known.contains(short(cid.hash())) {
+                for session in want.sessions.clone() {
+                    self.has(from, session, id);
+                }
+            }
+            return;
+        }
+        want.dont_have.insert(from);
+        want.have.remove(&from);
+        let Some(at) = want.asks.iter().position(|ask| ask.peer == from) else { return };
+        let ask = want.asks.remove(at);
+        let sessions = want.sessions.clone();
+        peer.estimator.on_response(now, &ask.mark);
+        peer.heard = Some(now);
+        peer.stalled = false;
+        peer.retry_at = None;
+        if !ask.lapsed {
+            self.release(&ask, id);
+        }
+        self.settle(id);
+        for session in sessions {
+            if let Some(state) = self.sessions.get_mut(&session)
+                && let Some(misses) = state.peers.get_mut(&from)
+            {
+                *misses += 1;
+                if *misses >= MAX_MISSES {
+                    state.peers.remove(&from);
+                }
+            }
+        }
+    }
+
+    /// What is to be sent to each peer now. The caller puts back what it can't send: see [`Client::put_back`].
+    pub fn take_messages(&mut self) -> Vec<(PeerId, Vec<Entry>)> {
+        let mut messages = Vec::new();
+        for (id, peer) in self.peers.iter_mut().filter(|(_, p)| p.connected && !p.outbox.is_empty()) {
+            let mut entries: Vec<Entry> = std::mem::take(&mut peer.outbox).into_values().collect();
+            entries.extend(peer.later.drain(..).map(Entry::cancel));
+            entries.sort_by_key(|entry| (!entry.cancel, -i64::from(entry.priority)));
+            messages.push((*id, entries));
+        }
+        messages
+    }
+
+    /// Entries that could not be sent yet.
+    pub fn put_back(&mut self, peer: &PeerId, entries: Vec<Entry>) {
+        if let Some(state) = self.peers.get_mut(peer) {
+            for entry in entries {
+                // What was decided meanwhile is newer.
+                state.outbox.entry(entry.cid).or_insert(entry);
+            }
+        }
+    }
+
+    /// Cancels that could wait so far: they are sent with the next [`Client::take_messages`].
+    pub fn flush_cancels(&mut self) {
+        for peer in self.peers.values_mut() {
+            for cid in peer.later.drain(..) {
+                peer.outbox.entry(cid).or_insert_with(|| Entry::cancel(cid));
+            }
+        }
+    }
+
+    /// The next thing to be done.
+    pub fn next_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Client::poll`] is to be called next; `None` while nothing is wanted.
+    pub fn next_wakeup(&self, now: Instant) -> Option<Instant> {
+        let busy = self.sessions.values().filter(|s| !s.is_idle()).map(|s| s.progress).max()?;
+        let tick = if now.saturating_duration_since(busy) < 4 * SLOW_TICK { TICK } else { SLOW_TICK };
+        Some(now + tick)
+    }
+
+    /// Everything that is wanted.
+    pub fn wantlist(&self) -> Vec<Cid> {
+        self.wants.values().map(|want| want.cid).collect()
+    }
+
+    /// Whether anything is wanted of a peer.
+    pub fn needs(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|p| !p.asked.is_empty())
+            || self.sessions.values().any(|s| !s.is_idle() && s.peers.contains_key(peer))
+    }
+
+    /// Measurements of a peer: smoothed response time, and bytes per second.
+    pub fn speed(&self, peer: &PeerId) -> Option<(Option<Duration>, Option<f64>)> {
+        self.peers.get(peer).map(|p| (p.estimator.rtt(), p.estimator.rate()))
+    }
+}

@@ -1,0 +1,323 @@
+//! The task that owns the client: feeds it what happens, and does what it says.
+
+use super::{
+    super::{
+        behaviour::Dial,
+        client::{Client, Output, Urgency, Verdict},
+        link::{Outgoing, SendError},
+        message::{Entry, Message},
+        session::{Order, SessionId},
+    },
+    PeerEvent, ServerEvent, Shared, count,
+    ingest::Hashed,
+    unix_now,
+    writer::{Arrived, Waiter},
+};
+use crate::routing::Routing;
+use cairn_store::{Block, Cid, Multihash, StoreError};
+use futures::StreamExt as _;
+use libp2p::{Multiaddr, PeerId};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// How long a search for providers may take.
+const SEARCH_TIME: Duration = Duration::from_secs(60);
+/// How often wants that nobody waits for any more are given up.
+const SWEEP: Duration = Duration::from_millis(50);
+/// How often cancels that can wait are sent.
+const FLUSH: Duration = Duration::from_secs(1);
+/// Events handled before messages go out: what comes in a burst is answered together.
+const BURST: usize = 64;
+
+/// What callers ask for.
+#[derive(Debug)]
+pub(in super::super) enum Command {
+    /// A session begins. It ends when `alive` is gone.
+    Open { session: SessionId, order: Order, alive: Weak<()> },
+    /// Blocks are wanted, each until its receiver is dropped.
+    Want { session: SessionId, urgency: Urgency, cids: Vec<(Cid, oneshot::Sender<Result<Block, StoreError>>)> },
+    /// What is wanted.
+    Wantlist(oneshot::Sender<Vec<Cid>>),
+    /// Measurements of a peer.
+    Speed(PeerId, oneshot::Sender<Option<(Option<Duration>, Option<f64>)>>),
+}
+
+/// What happens to the client.
+#[derive(Debug)]
+pub(in super::super) enum Event {
+    /// A message came.
+    Message(Hashed),
+    /// A search found a provider.
+    Provider { session: SessionId, cid: Cid, peer: PeerId, addrs: Vec<Multiaddr> },
+    /// A search ended.
+    SearchEnd(SessionId),
+}
+
+struct Task {
+    shared: Arc<Shared>,
+    client: Client,
+    waiters: HashMap<Multihash, Vec<(SessionId, Waiter)>>,
+    alive: HashMap<SessionId, Weak<()>>,
+    writer: mpsc::Sender<Arrived>,
+}
+
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    mut events: mpsc::Receiver<Event>,
+    mut commands: mpsc::Receiver<Command>,
+    mut peers: mpsc::Receiver<PeerEvent>,
+    writer: mpsc::Sender<Arrived>,
+) {
+    let client = Client::new(shared.config.client.clone(), rand::random());
+    let mut task = Task { shared, client, waiters: HashMap::new(), alive: HashMap::new(), writer };
+    let (mut swept, mut flushed) = (Instant::now(), Instant::now());
+    let mut peers_open = true;
+    loop {
+        let wakeup = task.client.next_wakeup(Instant::now()).or(task.next_chore());
+        let sleep = async move {
+            match wakeup {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            event = peers.recv(), if peers_open => match event {
+                Some(event) => task.on_peer(event).await,
+                None => peers_open = false,
+            },
+            event = events.recv() => if let Some(event) = event { task.on_event(event).await },
+            command = commands.recv() => match command {
+                Some(command) => task.on_command(command),
+                None => break,
+            },
+            () = sleep => {}
+        }
+        for _ in 0..BURST {
+            if let Ok(event) = events.try_recv() {
+                task.on_event(event).await;
+            } else if let Ok(command) = commands.try_recv() {
+                task.on_command(command);
+            } else {
+                break;
+            }
+        }
+        let now = Instant::now();
+        if now.duration_since(swept) >= SWEEP {
+            swept = now;
+            task.sweep();
+        }
+        if now.duration_since(flushed) >= FLUSH {
+            flushed = now;
+            task.client.flush_cancels();
+        }
+        task.client.poll(now);
+        task.act();
+        task.send();
+    }
+    let _ = task.shared.server.send(ServerEvent::Stop).await;
+}
+
+impl Task {
+    /// Waiters and sessions that may have ended are looked after even while the client has nothing to do.
+    fn next_chore(&self) -> Option<Instant> {
+        (!self.alive.is_empty()).then(|| Instant::now() + FLUSH)
+    }
+
+    async fn on_peer(&mut self, event: PeerEvent) {
+        match event {
+            PeerEvent::Connected { peer, addr } => {
+                let friend = self.shared.is_friend(&peer, &addr);
+                self.shared.connected.lock().insert(peer, friend);
+                if self.shared.admits(&peer) {
+                    self.client.on_connected(peer, friend);
+                }
+            }
+            PeerEvent::Disconnected(peer) => {
+                self.shared.connected.lock().remove(&peer);
+                self.client.on_disconnected(&peer);
+                let _ = self.shared.server.send(ServerEvent::Disconnected(peer)).await;
+            }
+            PeerEvent::DialFailed(peer) => self.client.on_dial_failed(&peer),
+            PeerEvent::Speaks(peer, version) => self.client.on_version(&peer, version),
+            PeerEvent::Unsupported(peer) => self.client.on_disconnected(&peer),
+        }
+    }
+
+    async fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Message(message) => self.on_message(message).await,
+            Event::Provider { session, cid, peer, addrs } => self.client.on_provider(session, &cid, peer, addrs),
+            Event::SearchEnd(session) => self.client.on_search_end(session, Instant::now()),
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::Open { session, order, alive } => {
+                self.alive.insert(session, alive);
+                self.client.open(session, order, now);
+            }
+            Command::Want { session, urgency, cids } => {
+                for (cid, to) in cids {
+                    self.client.want(session, &cid, urgency, now);
+                    self.waiters.entry(*cid.hash()).or_default().push((session, Waiter { cid, to }));
+                }
+            }
+            Command::Wantlist(reply) => {
+                let _ = reply.send(self.client.wantlist());
+            }
+            Command::Speed(peer, reply) => {
+                let _ = reply.send(self.client.speed(&peer));
+            }
+        }
+    }
+
+    async fn on_message(&mut self, message: Hashed) {
+        let Hashed { peer, blocks, presences, permit } = message;
+        let names: Vec<(Multihash, u64)> =
+            blocks.iter().map(|b| (*b.cid().hash(), b.data().len() as u64)).collect();
+        let verdicts = self.client.on_message(peer, &names, &presences, Instant::now());
+        let counters = &self.shared.counters;
+        let (mut wanted, mut bytes) = (Vec::new(), 0);
+        for (block, verdict) in blocks.into_iter().zip(verdicts) {
+            let size = block.data().len() as u64;
+            count(&counters.blocks_received, 1);
+            count(&counters.data_received, size);
+            if verdict == Verdict::Wanted {
+                bytes += size;
+                let waiters = self.waiters.remove(block.cid().hash()).unwrap_or_default();
+                wanted.push((block, waiters.into_iter().map(|(_, waiter)| waiter).collect()));
+            } else {
+                count(&counters.dup_blocks, 1);
+                count(&counters.dup_data, size);
+            }
+        }
+        if wanted.is_empty() {
+            return;
+        }
+        self.shared.ledger.lock().on_received(peer, bytes, unix_now());
+        // IMPORTANT: wants go out before this may have to wait for the disk.
+        self.client.poll(Instant::now());
+        self.send();
+        let _ = self.writer.send(Arrived { blocks: wanted, permit }).await;
+    }
+
+    /// Gives up what nobody waits for any more.
+    fn sweep(&mut self) {
+        let client = &mut self.client;
+        self.waiters.retain(|_, waiters| {
+            let mut index = 0;
+            while let Some((session, waiter)) = waiters.get(index) {
+                if !waiter.to.is_closed() {
+                    index += 1;
+                    continue;
+                }
+                let (session, cid) = (*session, waiter.cid);
+                waiters.swap_remove(index);
+                if !waiters.iter().any(|(other, _)| *other == session) {
+                    client.cancel(session, &cid);
+                }
+            }
+            !waiters.is_empty()
+        });
+        let ended: Vec<SessionId> =
+            self.alive.iter().filter(|(_, alive)| alive.strong_count() == 0).map(|(id, _)| *id).collect();
+        for session in ended {
+            client.close(session);
+            self.alive.remove(&session);
+            // Whoever still waits learns that there will be no answer.
+            self.waiters.retain(|_, waiters| {
+                waiters.retain(|(of, _)| *of != session);
+                !waiters.is_empty()
+            });
+        }
+    }
+
+    /// Does what the client asks for besides messages.
+    fn act(&mut self) {
+        while let Some(output) = self.client.next_output() {
+            match output {
+                Output::FindProviders { session, cid } => self.search(session, cid),
+                Output::Connect { peer, addrs } => self.connect(peer, addrs),
+                Output::Refuse(peer) => {
+                    self.shared.refuse(peer);
+                    let _ = self.shared.server.try_send(ServerEvent::Disconnected(peer));
+                }
+            }
+        }
+    }
+
+    fn search(&mut self, session: SessionId, cid: Cid) {
+        let Some(routing) = self.shared.routing.read().clone() else {
+            return self.client.on_search_end(session, Instant::now());
+        };
+        let alive = self.alive.get(&session).cloned().unwrap_or_default();
+        let (events, most) = (self.shared.client.clone(), self.shared.config.max_providers);
+        tokio::spawn(async move {
+            let deadline = Some(Instant::now() + SEARCH_TIME);
+            let mut found = routing.find_providers(*cid.hash(), most, deadline);
+            while alive.strong_count() > 0
+                && let Some(provider) = found.next().await
+            {
+                let Ok(provider) = provider else { continue };
+                let event = Event::Provider { session, cid, peer: provider.peer, addrs: provider.addrs };
+                if events.send(event).await.is_err() {
+                    return;
+                }
+            }
+            let _ = events.send(Event::SearchEnd(session)).await;
+        });
+    }
+
+    fn connect(&mut self, peer: PeerId, addrs: Vec<Multiaddr>) {
+        if !self.shared.admits(&peer) {
+            return self.client.on_dial_failed(&peer);
+        }
+        let routing: Option<Arc<dyn Routing>> = self.shared.routing.read().clone();
+        match routing {
+            Some(routing) if addrs.is_empty() => {
+                let dials = self.shared.dials.clone();
+                tokio::spawn(async move {
+                    let deadline = Some(Instant::now() + SEARCH_TIME);
+                    // Without an address the swarm may still know one.
+                    let addrs = routing.find_peer(peer, deadline).await.map_or_else(|_| Vec::new(), |p| p.addrs);
+                    let _ = dials.send(Dial { peer, addrs }).await;
+                });
+            }
+            _ => {
+                if self.shared.dials.try_send(Dial { peer, addrs }).is_err() {
+                    self.client.on_dial_failed(&peer);
+                }
+            }
+        }
+    }
+
+    /// Sends wants and cancels. What a peer's queue has no room for is kept.
+    fn send(&mut self) {
+        for (peer, mut wants) in self.client.take_messages() {
+            self.shared.links.set_needed(&peer, self.client.needs(&peer));
+            while !wants.is_empty() {
+                let rest = wants.split_off(wants.len().min(MAX_SENT));
+                let message = Message { wants, ..Message::default() };
+                if let Err((error, outgoing)) = self.shared.links.send(&peer, Outgoing { message, receipt: None }) {
+                    if matches!(error, SendError::Full) {
+                        let mut back: Vec<Entry> = outgoing.message.wants;
+                        back.extend(rest);
+                        self.client.put_back(&peer, back);
+                    }
+                    break;
+                }
+                wants = rest;
+            }
+        }
+    }
+}
+
+/// Entries in one message.
+const MAX_SENT: usize = 1024;

@@ -1,0 +1,65 @@
+//! Stores blocks that were wanted, then hands them to whoever waits, then tells the server.
+
+use super::{ServerEvent, Shared};
+use cairn_store::{Block, Cid, Multihash, StoreError, kv::Durability};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+/// Batches that wait to be stored; the client waits when there are more.
+pub(super) const BATCHES: usize = 32;
+/// Bytes that are stored in one batch.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Who waits for a block, and under which name.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) cid: Cid,
+    pub(super) to: oneshot::Sender<Result<Block, StoreError>>,
+}
+
+/// Blocks of one message, each with those who wait for it.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) blocks: Vec<(Block, Vec<Waiter>)>,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+pub(super) async fn run(shared: Arc<Shared>, mut arrived: mpsc::Receiver<Arrived>) {
+    while let Some(first) = arrived.recv().await {
+        let mut permits = vec![first.permit];
+        let mut waiters = first.blocks;
+        let mut bytes: usize = waiters.iter().map(|(b, _)| b.data().len()).sum();
+        while bytes < BATCH_BYTES {
+            let Ok(next) = arrived.try_recv() else { break };
+            bytes += next.blocks.iter().map(|(b, _)| b.data().len()).sum::<usize>();
+            waiters.extend(next.blocks);
+            permits.push(next.permit);
+        }
+        let blocks: Vec<Block> = waiters.iter().map(|(block, _)| block.clone()).collect();
+        let store = Arc::clone(&shared.store);
+        // Rule 2 of the house: what is cached from the network is not acknowledged, and a pin settles it.
+        let stored = tokio::task::spawn_blocking(move || store.put_many(&blocks, Durability::Buffered)).await;
+        let stored = stored.unwrap_or_else(|e| Err(StoreError::Backend(format!("a writing thread died: {e}"))));
+        let new: Vec<(Multihash, u64)> =
+            waiters.iter().map(|(b, _)| (*b.cid().hash(), b.data().len() as u64)).collect();
+        for (block, waiters) in waiters {
+            deliver(&block, waiters, &stored);
+        }
+        drop(permits);
+        if stored.is_ok() && shared.server.send(ServerEvent::NewBlocks(new)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn deliver(block: &Block, waiters: Vec<Waiter>, stored: &Result<(), StoreError>) {
+    for waiter in waiters {
+        let answer = match stored {
+            Ok(()) if waiter.cid == *block.cid() => Ok(block.clone()),
+            // It was asked for under another name of the same bytes, which is rare: they are hashed once more.
+            Ok(()) => Block::verify(waiter.cid, block.data().clone()).map_err(|e| StoreError::Invalid(e.to_string())),
+            Err(error) => Err(error.clone()),
+        };
+        let _ = waiter.to.send(answer);
+    }
+}

@@ -1,0 +1,349 @@
+//! One connection's streams.
+//!
+//! Messages come in on streams that the peer opens and keeps open, and go out on one stream of our own, which is
+//! opened at the first message and again when it breaks. A handler hands messages to the engine and takes them from
+//! it directly, so that the swarm's task carries none of them, and reads no more while the engine is busy: the peer's
+//! own flow control then holds it back.
+//!
+//! | What | Bound | At the bound |
+//! |---|---|---|
+//! | inbound streams | [`MAX_INBOUND`] | the one that was silent for longest is dropped |
+//! | messages read and not yet taken by the engine | one | no stream of the connection is read |
+//! | attempts to send a message | [`MAX_ATTEMPTS`] | it is dropped, and the engine told |
+
+use super::{
+    codec::{MessageReader, MessageWriter},
+    link::{Inbound, Link, LinkGuard, Outgoing},
+    message::{Message, Version},
+};
+use futures::future::{Ready, ready};
+use libp2p::{
+    Stream, StreamProtocol,
+    core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo},
+    swarm::{
+        ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
+        handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound, ProtocolsChange},
+    },
+};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::sync::{PollSemaphore, PollSender};
+
+/// Inbound streams of one connection that are read.
+pub const MAX_INBOUND: usize = 16;
+/// Times that a message is tried on a fresh stream.
+pub const MAX_ATTEMPTS: u32 = 3;
+/// Messages read from one connection before other work of its task gets a turn.
+const READ_TURN: usize = 32;
+
+/// Names of the protocol, best first.
+pub const PROTOCOLS: [StreamProtocol; 4] = [
+    StreamProtocol::new("/ipfs/bitswap/1.2.0"),
+    StreamProtocol::new("/ipfs/bitswap/1.1.0"),
+    StreamProtocol::new("/ipfs/bitswap/1.0.0"),
+    StreamProtocol::new("/ipfs/bitswap"),
+];
+
+/// What a protocol's name says of its peers.
+pub fn version_of(protocol: &StreamProtocol) -> Version {
+    match protocol.as_ref() {
+        "/ipfs/bitswap/1.2.0" => Version::V1_2,
+        "/ipfs/bitswap/1.1.0" => Version::V1_1,
+        _ => Version::V1_0,
+    }
+}
+
+/// Negotiates any version.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Protocols;
+
+impl UpgradeInfo for Protocols {
+    type Info = StreamProtocol;
+    type InfoIter = std::array::IntoIter<StreamProtocol, 4>;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        PROTOCOLS.into_iter()
+    }
+}
+
+impl InboundUpgrade<Stream> for Protocols {
+    type Output = Stream;
+    type Error = Infallible;
+    type Future = Ready<Result<Stream, Infallible>>;
+
+    fn upgrade_inbound(self, stream: Stream, _: StreamProtocol) -> Self::Future {
+        ready(Ok(stream))
+    }
+}
+
+impl OutboundUpgrade<Stream> for Protocols {
+    type Output = (Stream, Version);
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Output, Infallible>>;
+
+    fn upgrade_outbound(self, stream: Stream, protocol: StreamProtocol) -> Self::Future {
+        ready(Ok((stream, version_of(&protocol))))
+    }
+}
+
+enum Outbound {
+    Closed,
+    Opening,
+    Open(Box<MessageWriter<Stream>>, Version),
+    /// The peer speaks none of the versions.
+    Unsupported,
+}
+
+/// The streams of one connection.
+pub struct Handler {
+    _guard: LinkGuard,
+    link: Arc<Link>,
+    /// Silent for longest first.
+    inbound: VecDeque<MessageReader<Stream>>,
+    ingress: PollSender<Inbound>,
+    budget: PollSemaphore,
+    /// Read, and waiting for room in the engine.
+    read: Option<(Message, usize)>,
+    outgoing: mpsc::Receiver<Outgoing>,
+    outbound: Outbound,
+    /// Being sent, and how often that was tried.
+    sending: Option<(Outgoing, u32)>,
+    /// Whether `sending` was given to the present stream.
+    started: bool,
+}
+
+impl Handler {
+    pub(super) fn new(
+        guard: LinkGuard,
+        link: Arc<Link>,
+        outgoing: mpsc::Receiver<Outgoing>,
+        ingress: mpsc::Sender<Inbound>,
+        budget: PollSemaphore,
+    ) -> Self {
+        Self {
+            _guard: guard,
+            link,
+            inbound: VecDeque::new(),
+            ingress: PollSender::new(ingress),
+            budget,
+            read: None,
+            outgoing,
+            outbound: Outbound::Closed,
+            sending: None,
+            started: false,
+        }
+    }
+
+    /// Hands the message that was read to the engine.
+    fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((_, len)) = &self.read else { return Poll::Ready(()) };
+        let cost = u32::try_from(*len).unwrap_or(u32::MAX).max(1);
+        // IMPORTANT: the place in the queue is taken before the bytes, or a full queue would hold on to the bytes
+        // that it waits for.
+        match self.ingress.poll_reserve(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => {
+                self.read = None;
+                return Poll::Ready(());
+            }
+            Poll::Pending => return Poll::Pending,
+        }
+        let permit: OwnedSemaphorePermit = match self.budget.poll_acquire_many(cx, cost) {
+            Poll::Ready(Some(permit)) => permit,
+            Poll::Ready(None) => {
+                self.read = None;
+                return Poll::Ready(());
+            }
+            Poll::Pending => {
+                self.ingress.abort_send();
+                return Poll::Pending;
+            }
+        };
+        if let Some((message, len)) = self.read.take() {
+            let _ = self.ingress.send_item(Inbound { peer: self.link.peer, message, len, permit });
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_inbound(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..READ_TURN {
+            if self.poll_deliver(cx).is_pending() {
+                return;
+            }
+            if !self.poll_streams(cx) {
+                return;
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// Reads one message from any of the streams; `false` when there is none.
+    fn poll_streams(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut index = 0;
+        while let Some(stream) = self.inbound.get_mut(index) {
+            match stream.poll_next(cx) {
+                Poll::Pending => index += 1,
+                Poll::Ready(Ok(Some(read))) => {
+                    self.read = Some(read);
+                    if let Some(stream) = self.inbound.remove(index) {
+                        self.inbound.push_back(stream);
+                    }
+                    return true;
+                }
+                Poll::Ready(Ok(None)) => {
+                    self.inbound.remove(index);
+                }
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(peer = %self.link.peer, %error, "a bitswap stream was given up");
+                    self.inbound.remove(index);
+                }
+            }
+        }
+        false
+    }
+
+    /// Sends what the engine gave. `true`: a stream has to be opened.
+    fn poll_outbound(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            if self.sending.is_none() {
+                match self.outgoing.poll_recv(cx) {
+                    Poll::Ready(Some(message)) => {
+                        self.sending = Some((message, 0));
+                        self.started = false;
+                    }
+                    Poll::Ready(None) | Poll::Pending => return false,
+                }
+            }
+            match &mut self.outbound {
+                Outbound::Unsupported => self.sending = None,
+                Outbound::Opening => return false,
+                Outbound::Closed => {
+                    self.outbound = Outbound::Opening;
+                    return true;
+                }
+                Outbound::Open(writer, version) => {
+                    if !self.started
+                        && let Some((outgoing, _)) = &self.sending
+                    {
+                        writer.start(outgoing.message.encode(*version));
+                        self.started = true;
+                    }
+                    match writer.poll_flush(cx) {
+                        Poll::Pending => return false,
+                        Poll::Ready(Ok(())) => {
+                            if let Some((outgoing, _)) = self.sending.take() {
+                                outgoing.sent();
+                            }
+                        }
+                        Poll::Ready(Err(error)) => {
+                            tracing::debug!(peer = %self.link.peer, %error, "a bitswap stream broke");
+                            self.retry();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// After a stream broke: the message goes out on a fresh one.
+    fn retry(&mut self) {
+        self.outbound = Outbound::Closed;
+        self.started = false;
+        if let Some((_, attempts)) = &mut self.sending {
+            *attempts += 1;
+            if *attempts >= MAX_ATTEMPTS {
+                self.sending = None;
+            }
+        }
+    }
+
+    fn add_inbound(&mut self, mut stream: Stream) {
+        // Which connections are kept is decided by what is wanted over them.
+        stream.ignore_for_keep_alive();
+        if self.inbound.len() >= MAX_INBOUND {
+            self.inbound.pop_front();
+        }
+        self.inbound.push_back(MessageReader::new(stream));
+    }
+}
+
+/// What a handler tells the behaviour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    /// The peer's version, from a stream that was opened.
+    Speaks(Version),
+    /// The peer does not speak Bitswap.
+    Unsupported,
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = Infallible;
+    type ToBehaviour = Report;
+    type InboundProtocol = Protocols;
+    type OutboundProtocol = Protocols;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = ();
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Protocols> {
+        SubstreamProtocol::new(Protocols, ())
+    }
+
+    fn connection_keep_alive(&self) -> bool {
+        self.sending.is_some() || !self.outgoing.is_empty() || self.read.is_some() || self.link.is_needed()
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Protocols, (), Report>> {
+        if let Some(report) = self.link.take_report() {
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(report));
+        }
+        self.poll_inbound(cx);
+        if self.poll_outbound(cx) {
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
+                protocol: SubstreamProtocol::new(Protocols, ()),
+            });
+        }
+        Poll::Pending
+    }
+
+    fn on_behaviour_event(&mut self, event: Infallible) {
+        match event {}
+    }
+
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Protocols, Protocols>) {
+        match event {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => {
+                self.add_inbound(protocol);
+            }
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: (mut stream, version), ..
+            }) => {
+                stream.ignore_for_keep_alive();
+                self.outbound = Outbound::Open(Box::new(MessageWriter::new(stream)), version);
+                self.link.report(Report::Speaks(version));
+            }
+            ConnectionEvent::DialUpgradeError(failed) => match failed.error {
+                StreamUpgradeError::NegotiationFailed => {
+                    self.outbound = Outbound::Unsupported;
+                    self.link.report(Report::Unsupported);
+                }
+                StreamUpgradeError::Timeout | StreamUpgradeError::Io(_) => self.retry(),
+                StreamUpgradeError::Apply(never) => match never {},
+            },
+            // A peer that learns to speak Bitswap later on is asked again.
+            ConnectionEvent::RemoteProtocolsChange(change) => {
+                let ProtocolsChange::Added(added) = change else { return };
+                let Some(version) = added.filter(|p| PROTOCOLS.contains(p)).map(version_of).max() else { return };
+                if matches!(self.outbound, Outbound::Unsupported) {
+                    self.outbound = Outbound::Closed;
+                }
+                self.link.report(Report::Speaks(version));
+            }
+            _ => {}
+        }
+    }
+}
