@@ -6,4 +6,6 @@
 pub mod node;
 pub mod bitswap;
 pub mod exchange;
+pub mod delegated;
+pub mod dht;
 pub mod routing;

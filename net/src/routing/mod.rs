@@ -1,6 +1,10 @@
 //! `trait Routing`: who has what, and where they are. The DHTs and delegated HTTP routers implement it, and so does
 //! whatever asks several of them at once.
 
+mod parallel;
+
+pub use parallel::Parallel;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_store::{Multihash, fetch::Deadline};
@@ -72,4 +76,12 @@ pub trait Routing: Send + Sync {
     /// # Errors
     /// When nobody took it before the deadline.
     async fn provide(&self, key: Multihash, deadline: Deadline) -> Result<(), RoutingError>;
+}
+
+/// Ends when a deadline passes; never when there is none.
+pub(crate) async fn deadline_of(deadline: Deadline) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
 }
