@@ -88,11 +88,11 @@ async function exchange (from, to, way) {
   await checks.check(`a directory of ${ENTRIES} entries ${way}`, async () => {
     const directory = writeDirectory(join(work, way), way)
     const cid = await from.text(['add', '-Q', '-r', '--cid-version=1', '--pin=false', directory])
-    const listed = (await to.text(['ls', '--size=false', '--resolve-type=false', '--timeout=60s', cid])).split('\n')
-    equal(listed.length, ENTRIES, 'entries')
     const { name, text } = entry(7_777)
     equal(await to.text(['cat', '--timeout=20s', `/ipfs/${cid}/${name}`]), `${way}${text}`.trim(), name)
     await to.run(['pin', 'add', '--timeout=100s', cid], { seconds: 110 })
+    const listed = (await to.text(['ls', '--size=false', '--resolve-type=false', '--timeout=20s', cid])).split('\n')
+    equal(listed.length, ENTRIES, 'entries')
     const stat = direct => direct.text(['dag', 'stat', '--progress=false', cid])
     equal(await stat(to), await stat(from), 'dag stat')
   }, 150)
