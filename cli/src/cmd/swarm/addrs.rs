@@ -2,6 +2,7 @@
 
 use super::Strings;
 use crate::ctx::Ctx;
+use cairn_net::node::Reachability;
 use libp2p::{Multiaddr, multiaddr::Protocol};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write as _};
@@ -26,7 +27,7 @@ enum Command {
         #[arg(long)]
         id: bool,
     },
-    /// Print which addresses of this node others can reach, as AutoNAT found out
+    /// Print whether others can reach this node, as AutoNAT found out
     #[command(after_help = "Example:\n  cairn swarm addrs autonat")]
     Autonat,
 }
@@ -39,13 +40,7 @@ struct Known {
 
 #[derive(Serialize)]
 struct AutoNat {
-    reachability: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    reachable: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    unreachable: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    unknown: Vec<String>,
+    reachability: &'static str,
 }
 
 /// Runs `cairn swarm addrs`.
@@ -56,17 +51,17 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let node = ctx.node()?;
     match args.command {
         None => {
-            let known = ctx.block_on(async { Ok(node.known_addresses().await?) })?;
+            let known = ctx.block_on(async { Ok(node.known_addresses().await) })?;
             let addrs = known.iter().map(|(peer, addrs)| (peer.to_string(), texts(addrs))).collect();
             ctx.out.emit_once(&Known { addrs }, known_text)
         }
         Some(Command::Listen) => {
-            let mut addrs = texts(&ctx.block_on(async { Ok(node.listeners().await?) })?);
+            let mut addrs = texts(&ctx.block_on(async { Ok(node.listeners().await) })?);
             addrs.sort();
             Strings::print(ctx, addrs)
         }
         Some(Command::Local { id }) => {
-            let mut addrs = ctx.block_on(async { Ok(node.addresses().await?) })?;
+            let mut addrs = ctx.block_on(async { Ok(node.addresses().await) })?;
             if id {
                 addrs.iter_mut().for_each(|addr| addr.push(Protocol::P2p(node.peer_id())));
             }
@@ -75,14 +70,14 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
             Strings::print(ctx, addrs)
         }
         Some(Command::Autonat) => {
-            let found = ctx.block_on(async { Ok(node.reachability().await?) })?;
-            let event = AutoNat {
-                reachability: found.summary().to_owned(),
-                reachable: texts(&found.reachable),
-                unreachable: texts(&found.unreachable),
-                unknown: texts(&found.unknown),
+            let reachability = match *node.reachability().borrow() {
+                Reachability::Unknown => "Unknown",
+                Reachability::Public => "Public",
+                Reachability::Private => "Private",
             };
-            ctx.out.emit_once(&event, autonat_text)
+            ctx.out.emit_once(&AutoNat { reachability }, |found| {
+                format!("AutoNAT V2 Status:\n  Reachability: {}\n", found.reachability)
+            })
         }
     }
 }
@@ -97,22 +92,6 @@ fn known_text(known: &Known) -> String {
         let _ = writeln!(text, "{peer} ({})", addrs.len());
         for addr in addrs {
             let _ = writeln!(text, "\t{addr}");
-        }
-    }
-    text
-}
-
-fn autonat_text(found: &AutoNat) -> String {
-    let mut text = format!("AutoNAT V2 Status:\n  Reachability: {}\n\nPer-Address Reachability:\n", found.reachability);
-    let sections =
-        [("Reachable", &found.reachable), ("Unreachable", &found.unreachable), ("Unknown", &found.unknown)];
-    if sections.iter().all(|(_, addrs)| addrs.is_empty()) {
-        text.push_str("  (no address reachability data available)\n");
-    }
-    for (title, addrs) in sections.iter().filter(|(_, addrs)| !addrs.is_empty()) {
-        let _ = writeln!(text, "  {title}:");
-        for addr in *addrs {
-            let _ = writeln!(text, "    {addr}");
         }
     }
     text

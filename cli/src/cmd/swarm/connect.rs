@@ -7,7 +7,8 @@ use libp2p::{Multiaddr, PeerId};
 
 /// Options of `cairn swarm connect`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  cairn swarm connect /ip4/192.0.2.1/tcp/4001/p2p/12D3KooWGkASHe7CTyQfEkq2f9sKvxnQKdsFaUGmPJDw1kBUjjou")]
+#[command(
+    after_help = "Example:\n  cairn swarm connect /ip4/192.0.2.1/tcp/4001/p2p/12D3KooWGkASHe7CTyQfEkq2f9sKvxnQKdsFaUGmPJDw1kBUjjou")]
 pub struct Connect {
     /// Addresses that end with /p2p/PEER [default: one per line of stdin]
     #[arg(value_name = "ADDRESS")]
@@ -73,11 +74,10 @@ pub fn disconnect(ctx: &Ctx, args: Disconnect) -> anyhow::Result<()> {
 
 /// Closes the connections with a peer, if one of them is with that address.
 async fn close(node: &Node, peer: PeerId, place: Option<&Multiaddr>) -> anyhow::Result<()> {
-    let peers = node.peers().await?;
-    let mut connected = peers.iter().filter(|p| p.peer == peer).peekable();
-    anyhow::ensure!(connected.peek().is_some(), "not connected");
+    let peers = node.peers().await;
+    let Some(info) = peers.iter().find(|p| p.peer == peer) else { anyhow::bail!("not connected") };
     if let Some(place) = place {
-        anyhow::ensure!(connected.any(|p| p.addr == *place), "conn not found");
+        anyhow::ensure!(info.connections.iter().any(|c| c.addr == *place), "conn not found");
     }
     Ok(node.disconnect(peer).await?)
 }

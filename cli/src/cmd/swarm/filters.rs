@@ -52,7 +52,9 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
             let masks = masks(&networks)?;
             let added = ctx.change_config(|config| add(config, &networks))?;
             if let Ok(node) = ctx.node() {
-                masks.into_iter().try_for_each(|mask| node.filters().add(mask))?;
+                masks.into_iter().for_each(|mask| {
+                    node.filters().add(mask);
+                });
             }
             added
         }
@@ -63,7 +65,9 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
             let masks = masks(&networks)?;
             let removed = ctx.change_config(|config| remove(config, &networks))?;
             if let Ok(node) = ctx.node() {
-                masks.iter().for_each(|mask| node.filters().remove(mask));
+                masks.iter().for_each(|mask| {
+                    node.filters().remove(mask);
+                });
             }
             removed
         }

@@ -68,6 +68,6 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         Command::Peers(args) => peers::run(ctx, &args),
         Command::Filters(args) => filters::run(ctx, args),
         Command::Peering(args) => peering::run(ctx, args),
-        Command::Resources(_) => resources::run(ctx),
+        Command::Resources(args) => resources::run(ctx, &args),
     }
 }

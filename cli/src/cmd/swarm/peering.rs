@@ -65,7 +65,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Add { addresses } => {
             for (peer, addrs) in address::peers(&addresses)? {
-                ctx.block_on(async { Ok(node.peering().add(peer, addrs).await?) })?;
+                ctx.block_on(async { Ok(node.add_peering(peer, addrs).await?) })?;
                 let event = Changed { id: peer.to_string(), status: "success" };
                 ctx.out.emit(&event, |event| format!("add {} {}\n", event.id, event.status))?;
             }
@@ -74,14 +74,14 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         Command::Rm { peers } => {
             let peers = peers.iter().map(|text| address::peer(text)).collect::<Result<Vec<_>, _>>()?;
             for peer in peers {
-                ctx.block_on(async { Ok(node.peering().remove(peer).await?) })?;
+                ctx.block_on(async { Ok(node.remove_peering(peer).await) })?;
                 let event = Changed { id: peer.to_string(), status: "success" };
                 ctx.out.emit(&event, |event| format!("remove {} {}\n", event.id, event.status))?;
             }
             Ok(())
         }
         Command::Ls => {
-            let peers = ctx.block_on(async { Ok(node.peering().list().await?) })?;
+            let peers = ctx.block_on(async { Ok(node.peering().await) })?;
             let peers = peers.iter().map(|(peer, addrs)| AddrInfo::new(peer, addrs)).collect();
             ctx.out.emit_once(&List { peers }, text)
         }

@@ -1,7 +1,7 @@
 //! `cairn swarm peers`.
 
 use crate::{ctx::Ctx, output::escape_control, units};
-use cairn_net::node::{Direction, PeerInfo};
+use cairn_net::node::{ConnectionInfo, Direction, PeerInfo};
 use libp2p::multiaddr::Protocol;
 use serde::Serialize;
 use std::{borrow::Cow, fmt::Write as _};
@@ -75,13 +75,15 @@ struct Identify {
 /// When there is no daemon.
 pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let node = ctx.node()?;
-    let peers = ctx.block_on(async { Ok(node.peers().await?) })?;
-    let mut peers: Vec<_> = peers.iter().map(|info| peer(info, args)).collect();
+    let peers = ctx.block_on(async { Ok(node.peers().await) })?;
+    // One line for each connection, as in Kubo.
+    let mut peers: Vec<_> =
+        peers.iter().flat_map(|info| info.connections.iter().map(|connection| peer(info, connection, args))).collect();
     peers.sort_by(|a, b| a.addr.cmp(&b.addr));
     ctx.out.emit_once(&Peers { peers }, |all| all.peers.iter().map(text).collect())
 }
 
-fn peer(info: &PeerInfo, args: &Args) -> Peer {
+fn peer(info: &PeerInfo, connection: &ConnectionInfo, args: &Args) -> Peer {
     let wanted = |flag: bool| args.verbose || flag;
     let mut streams: Vec<String> = Vec::new();
     if wanted(args.streams) {
@@ -91,14 +93,14 @@ fn peer(info: &PeerInfo, args: &Args) -> Peer {
     }
     streams.sort();
     Peer {
-        addr: info.addr.to_string(),
+        addr: connection.addr.to_string(),
         peer: info.peer.to_string(),
         latency: match info.latency {
             _ if !wanted(args.latency) => String::new(),
             Some(latency) if !latency.is_zero() => units::duration(latency),
             _ => "n/a".to_owned(),
         },
-        direction: match info.direction {
+        direction: match connection.direction {
             _ if !wanted(args.direction) => 0,
             Direction::Inbound => 1,
             Direction::Outbound => 2,
@@ -120,7 +122,7 @@ fn identify(info: &PeerInfo) -> Identify {
             multibase::Base::Base64Pad.encode(key.encode_protobuf())
         }),
         addresses: (!addresses.is_empty()).then_some(addresses),
-        agent_version: clean(info.agent.as_deref().unwrap_or_default()),
+        agent_version: clean(&info.agent),
         protocols: (!protocols.is_empty()).then_some(protocols),
     }
 }
