@@ -31,6 +31,13 @@ pub struct Global {
     /// Path of the configuration file [default: config in the repository]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub config_file: Option<PathBuf>,
+    /// Address of a daemon to work with, such as /ip4/127.0.0.1/tcp/5001 or /unix/run/cairn.sock [default: $CAIRN_API,
+    /// else the daemon that has the repository open]
+    #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Global options")]
+    pub api: Option<String>,
+    /// Secret for the daemon, as in API.Authorizations: bearer:TOKEN or basic:USER:PASSWORD
+    #[arg(long, global = true, value_name = "SECRET", help_heading = "Global options")]
+    pub api_auth: Option<String>,
     /// Do everything locally
     #[arg(long, global = true, help_heading = "Global options")]
     pub offline: bool,

@@ -1,21 +1,28 @@
 //! What every command works with: the options, the output, the repository and the runtime, each made at first
-//! use so that `cairn version` pays for none of them.
+//! use so that `cairn version` pays for none of them. A command that runs for a client of the daemon works with what
+//! the daemon has open.
 
-use crate::{args::Global, exit::Interrupted, output::Out};
+use crate::{
+    args::Global,
+    daemon::Daemon,
+    exit::{Interrupted, Usage},
+    input::Input,
+    output::{Out, Place},
+};
 use anyhow::Context as _;
 use cairn_store::{
     StoreError,
     blockstore::KvBlocks,
     config::Config,
     fetch::{Fetch, Offline},
+    names::{Names, NoNames},
     repo::{Location, Repo},
 };
 use std::{
-    cell::OnceCell,
     future::Future,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -44,6 +51,16 @@ impl Cancel {
         if self.requested() { Err(Interrupted) } else { Ok(()) }
     }
 
+    /// Asks to stop.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the wish back: it was granted.
+    pub fn withdraw(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
     /// The flag itself, for the store's own loops.
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
@@ -56,17 +73,49 @@ pub struct Ctx {
     pub global: Global,
     /// Standard output.
     pub out: Out,
-    /// Set by Ctrl-C, or when `--timeout` is over.
+    /// Standard input and files.
+    pub input: Input,
+    /// Set by Ctrl-C, when `--timeout` is over, or when the client goes away.
     pub cancel: Cancel,
     timed_out: Arc<AtomicBool>,
-    repo: OnceCell<Repo>,
-    runtime: OnceCell<tokio::runtime::Runtime>,
+    host: Host,
+    source: Option<Source>,
+}
+
+/// Where the repository is open.
+enum Host {
+    /// In this process, by and for this command.
+    Command { repo: OnceLock<Arc<Repo>>, runtime: OnceLock<tokio::runtime::Runtime> },
+    /// In the daemon, which this command runs in.
+    Daemon(Arc<Daemon>),
+}
+
+/// Where blocks and names come from, if not from the repository.
+pub struct Source {
+    /// Blocks.
+    pub fetch: Arc<dyn Fetch>,
+    /// Names.
+    pub names: Arc<dyn Names>,
+}
+
+/// What the daemon makes a [`Ctx`] of.
+pub struct Request {
+    /// The global options that the client gave.
+    pub global: Global,
+    /// Where output goes.
+    pub place: Place,
+    /// What was sent.
+    pub input: Input,
+    /// Set when the client goes away.
+    pub cancel: Cancel,
+    /// Set, before `cancel` is, when the time that the client gave is over.
+    pub timed_out: Arc<AtomicBool>,
 }
 
 impl Ctx {
-    /// From the global options; ends the process when they are not usable.
+    /// For a command of this process; ends it when the options are not usable.
     pub fn new(global: Global) -> Self {
-        let out = Out::new(&global).unwrap_or_else(|error| {
+        let out = Out::new(&global, Place::process()).unwrap_or_else(|error| {
             eprintln!("Error: {error:#}");
             std::process::exit(2);
         });
@@ -88,7 +137,42 @@ impl Ctx {
                 std::process::exit(1);
             });
         }
-        Self { global, out, cancel, timed_out, repo: OnceCell::new(), runtime: OnceCell::new() }
+        let input = Input::Process(cancel.flag());
+        let host = Host::Command { repo: OnceLock::new(), runtime: OnceLock::new() };
+        Self { global, out, input, cancel, timed_out, host, source: None }
+    }
+
+    /// For a request to the daemon.
+    ///
+    /// # Errors
+    /// When the global options are not usable.
+    pub fn for_request(daemon: Arc<Daemon>, request: Request) -> anyhow::Result<Self> {
+        let out = Out::new(&request.global, request.place)?;
+        let Request { global, input, cancel, timed_out, .. } = request;
+        Ok(Self { global, out, input, cancel, timed_out, host: Host::Daemon(daemon), source: None })
+    }
+
+    /// Takes blocks and names from elsewhere from now on.
+    pub fn use_source(&mut self, source: Source) {
+        self.source = Some(source);
+    }
+
+    /// Whether a program asked over HTTP, and not a person through the command line.
+    pub fn is_rpc(&self) -> bool {
+        self.input.upload().is_some_and(|upload| upload.as_ref().is_none_or(|u| !u.is_command_line()))
+    }
+
+    /// The daemon that this command runs in.
+    ///
+    /// # Errors
+    /// When it runs by itself.
+    pub fn daemon(&self) -> anyhow::Result<&Arc<Daemon>> {
+        match &self.host {
+            Host::Daemon(daemon) => Ok(daemon),
+            Host::Command { .. } => {
+                Err(Usage("this command works on a running daemon, and there is none: start it with `cairn daemon`".into()).into())
+            }
+        }
     }
 
     /// What to say when the command was stopped by `--timeout`.
@@ -117,12 +201,17 @@ impl Ctx {
     ///
     /// # Errors
     /// When it can't be opened.
-    pub fn repo(&self) -> anyhow::Result<&Repo> {
-        if let Some(repo) = self.repo.get() {
-            return Ok(repo);
+    pub fn repo(&self) -> anyhow::Result<&Arc<Repo>> {
+        match &self.host {
+            Host::Daemon(daemon) => Ok(&daemon.repo),
+            Host::Command { repo, .. } => {
+                if let Some(repo) = repo.get() {
+                    return Ok(repo);
+                }
+                let opened = Arc::new(self.open_repo()?);
+                Ok(repo.get_or_init(|| opened))
+            }
         }
-        let repo = self.open_repo()?;
-        Ok(self.repo.get_or_init(|| repo))
     }
 
     /// The repository, opened now, and made, with a notice, if there is none.
@@ -132,9 +221,11 @@ impl Ctx {
     pub fn open_repo(&self) -> anyhow::Result<Repo> {
         let repo = Repo::open_or_init(self.location()?)?;
         if repo.is_new() {
-            let peer = repo.config().get_str("Identity.PeerID").ok().flatten().unwrap_or_default();
+            let config = repo.config();
+            let peer = config.get_str("Identity.PeerID").ok().flatten().unwrap_or_default();
             let path = repo.path().to_string_lossy();
-            eprintln!("made a new repository at {} (peer identity: {peer})", self.out.escape_stderr(&path));
+            let path = self.out.escape_stderr(&path);
+            self.out.note(&format!("made a new repository at {path} (peer identity: {peer})\n"));
         }
         Ok(repo)
     }
@@ -144,6 +235,9 @@ impl Ctx {
     /// # Errors
     /// As [`Ctx::repo_path`].
     pub fn location(&self) -> anyhow::Result<Location> {
+        if let Host::Daemon(daemon) = &self.host {
+            return Ok(daemon.repo.location().clone());
+        }
         let location = Location::new(self.repo_path()?);
         Ok(match &self.global.config_file {
             Some(file) => location.with_config_file(file),
@@ -155,8 +249,19 @@ impl Ctx {
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn config(&self) -> anyhow::Result<&Config> {
+    pub fn config(&self) -> anyhow::Result<Arc<Config>> {
         Ok(self.repo()?.config())
+    }
+
+    /// Changes the configuration. When `change` fails, nothing is changed.
+    ///
+    /// # Errors
+    /// When there is no repository, another process has it open, or `change` fails.
+    pub fn change_config<T>(&self, change: impl FnOnce(&mut Config) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        match &self.host {
+            Host::Daemon(daemon) => daemon.repo.change_config(change),
+            Host::Command { .. } => self.location()?.change_config(change),
+        }
     }
 
     /// Refuses to go on when the repository holds as much as `Datastore.StorageMax` allows; warns on stderr from
@@ -172,10 +277,10 @@ impl Ctx {
             return Err(StoreError::Full { used, max }.into());
         }
         if used >= watermark {
-            eprintln!(
+            self.out.note(&format!(
                 "Warning: the repository holds {used} bytes of the {max} that Datastore.StorageMax allows: \
-                 `cairn repo gc` removes what is not pinned"
-            );
+                 `cairn repo gc` removes what is not pinned\n"
+            ));
         }
         Ok(())
     }
@@ -193,8 +298,23 @@ impl Ctx {
     /// # Errors
     /// When the repository can't be opened.
     pub fn fetch(&self) -> anyhow::Result<Arc<dyn Fetch>> {
+        if let Some(source) = &self.source {
+            return Ok(Arc::clone(&source.fetch));
+        }
+        if let Host::Daemon(daemon) = &self.host {
+            return Ok(daemon.fetch());
+        }
         let blocks: Arc<KvBlocks> = Arc::clone(self.blocks()?);
         Ok(Arc::new(Offline::new(blocks)))
+    }
+
+    /// Where names are looked up.
+    pub fn names(&self) -> Arc<dyn Names> {
+        match (&self.source, &self.host) {
+            (Some(source), _) => Arc::clone(&source.names),
+            (None, Host::Daemon(daemon)) => daemon.names(),
+            (None, Host::Command { .. }) => Arc::new(NoNames),
+        }
     }
 
     /// Runs a future to its end, or to `--timeout`, or to Ctrl-C.
@@ -202,14 +322,19 @@ impl Ctx {
     /// # Errors
     /// What the future gives, or that it was stopped.
     pub fn block_on<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-        if self.runtime.get().is_none() {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_time()
-                .build()
-                .context("cannot start the runtime's threads")?;
-            let _ = self.runtime.set(runtime);
-        }
-        let runtime = self.runtime.get().context("the runtime is gone")?;
+        let handle = match &self.host {
+            Host::Daemon(daemon) => daemon.runtime.clone(),
+            Host::Command { runtime, .. } => {
+                if runtime.get().is_none() {
+                    let made = tokio::runtime::Builder::new_multi_thread()
+                        .enable_all()
+                        .build()
+                        .context("cannot start the runtime's threads")?;
+                    let _ = runtime.set(made);
+                }
+                runtime.get().context("the runtime is gone")?.handle().clone()
+            }
+        };
         let cancel = self.cancel.clone();
         let interrupted = async move {
             // A flag is all that a signal handler can set; 20 ms is quick enough for a person.
@@ -217,7 +342,7 @@ impl Ctx {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        runtime.block_on(async move {
+        handle.block_on(async move {
             tokio::select! {
                 result = work => result,
                 () = interrupted => Err(Interrupted.into()),
@@ -226,6 +351,7 @@ impl Ctx {
     }
 }
 
+/// What to say when the time of `--timeout` is over.
 fn timeout_message(limit: Duration) -> String {
     format!("gave up after {limit:?} (--timeout)")
 }

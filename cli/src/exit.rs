@@ -21,22 +21,53 @@ pub struct Interrupted;
 #[error("failed")]
 pub struct AlreadyReported;
 
-/// Prints an error, if any, and gives the exit code.
-pub fn report(ctx: &Ctx, result: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = result.and_then(|()| ctx.out.finish()) else { return ExitCode::SUCCESS };
+/// What was asked for makes no sense: whoever asked has to ask otherwise.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Outcome {
+    /// The exit code.
+    pub code: u8,
+    /// What went wrong, if it was not told yet.
+    pub message: Option<String>,
+    /// Whether what was asked for makes no sense.
+    pub usage: bool,
+}
+
+impl Outcome {
+    /// A failure with that message.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self { code: 1, message: Some(message.into()), usage: false }
+    }
+}
+
+/// How a command ended, of which this is the result.
+pub fn outcome(ctx: &Ctx, result: anyhow::Result<()>) -> Outcome {
+    let silent = |code| Outcome { code, message: None, usage: false };
+    let Err(error) = result.and_then(|()| ctx.out.finish()) else { return silent(0) };
     if error.is::<AlreadyReported>() {
-        return ExitCode::from(1);
+        return silent(1);
     }
     let timed_out = ctx.timed_out();
     if timed_out.is_none() && (error.is::<Interrupted>() || ctx.cancel.requested()) {
-        return ExitCode::from(130);
+        return silent(130);
     }
-    let message = timed_out.unwrap_or_else(|| message(&error));
-    match ctx.global.enc {
-        Enc::Text => eprintln!("{} {}", ctx.out.error_label(), ctx.out.escape_stderr(&message)),
-        Enc::Json => eprintln!("{}", serde_json::json!({"Message": message, "Code": 0, "Type": "error"})),
+    let usage = error.is::<Usage>();
+    Outcome { code: 1, message: Some(timed_out.unwrap_or_else(|| message(&error))), usage }
+}
+
+/// Prints an error, if any, and gives the exit code.
+pub fn report(ctx: &Ctx, outcome: &Outcome) -> ExitCode {
+    if let Some(message) = &outcome.message {
+        match ctx.global.enc {
+            Enc::Text => eprintln!("{} {}", ctx.out.error_label(), ctx.out.escape_stderr(message)),
+            Enc::Json => eprintln!("{}", serde_json::json!({"Message": message, "Code": 0, "Type": "error"})),
+        }
     }
-    ExitCode::from(1)
+    ExitCode::from(outcome.code)
 }
 
 /// An error and what caused it. Many errors quote their cause already: it is not repeated.

@@ -1,28 +1,41 @@
 //! `cairn`: a content-addressed filesystem that speaks the public IPFS protocols.
 //!
 //! This binary is the only place where the crates meet. `args` says what can be asked, `cmd` holds one module
-//! for each command, `ctx` gives them the repository and the runtime, `output` everything that is printed.
+//! for each command, `ctx` gives them the repository and the runtime, `output` and `input` what they print and read.
+//! `daemon` holds a repository open for many, `rpc` is how they ask it.
 
 mod args;
 mod cmd;
 mod cpu;
 mod ctx;
+mod daemon;
 mod exit;
+mod input;
 mod log;
 mod output;
 mod process;
-mod stdin;
+mod progress;
+mod rpc;
+mod source_size;
 mod target;
 mod units;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     process::prepare();
-    let cli = args::Cli::parse();
+    let matches = args::Cli::command().get_matches();
+    let cli = args::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log::start(cli.global.debug);
-    let ctx = ctx::Ctx::new(cli.global);
-    let result = cmd::run(&ctx, cli.command);
-    exit::report(&ctx, result)
+    let mut ctx = ctx::Ctx::new(cli.global);
+    let outcome = match rpc::dispatch::to_daemon(&mut ctx, &matches, &cli.command) {
+        Ok(Some(outcome)) => outcome,
+        Ok(None) => {
+            let result = cmd::run(&ctx, cli.command);
+            exit::outcome(&ctx, result)
+        }
+        Err(error) => exit::outcome(&ctx, Err(error)),
+    };
+    exit::report(&ctx, &outcome)
 }

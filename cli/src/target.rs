@@ -13,5 +13,5 @@ pub fn target(ctx: &Ctx, text: &str) -> anyhow::Result<Cid> {
         return Ok(*cid);
     }
     let fetch = ctx.fetch()?;
-    ctx.block_on(async { source::resolve(&fetch, &path).await })
+    ctx.block_on(async { source::resolve(ctx, &fetch, &path).await })
 }

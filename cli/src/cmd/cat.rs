@@ -1,6 +1,6 @@
 //! `cairn cat`: the content of files, one after another.
 
-use crate::{cmd::source, ctx::Ctx};
+use crate::{cmd::source, ctx::Ctx, output::Kind, progress::Bar};
 use cairn_store::{
     Cid,
     fetch::Fetch,
@@ -9,8 +9,7 @@ use cairn_store::{
         entity::{self, Entity, FileNode},
     },
 };
-use indicatif::ProgressBar;
-use std::{io::Write as _, sync::Arc};
+use std::sync::Arc;
 
 /// Files from this size on get a progress bar, in bytes.
 const PROGRESS_FROM: u64 = 8 << 20;
@@ -50,7 +49,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         let mut readers = Vec::new();
         let mut total = 0;
         for path in &paths {
-            let cid = source::resolve(&fetch, path).await?;
+            let cid = source::resolve(ctx, &fetch, path).await?;
             let mut reader = open(&fetch, &cid).await?;
             let size = reader.size();
             let begin = offset.min(size);
@@ -65,7 +64,8 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
             }
         }
         let wanted = args.progress.unwrap_or(ctx.out.err_tty) && total >= PROGRESS_FROM;
-        let bar = if wanted { source::bar(total, "") } else { ProgressBar::hidden() };
+        let bar = ctx.out.bar(wanted, source::BAR, Some(total));
+        drop(ctx.out.begin(Kind::Bytes("text/plain"), Some(total)));
         for reader in readers {
             copy(ctx, reader, &bar).await?;
         }
@@ -84,27 +84,13 @@ async fn open(fetch: &Arc<dyn Fetch>, cid: &Cid) -> anyhow::Result<FileReader> {
     Ok(FileReader::from_node(Arc::clone(fetch), cid, node, None))
 }
 
-/// Writes a file to stdout in pieces as large as its blocks, past the line buffering of the standard library.
-async fn copy(ctx: &Ctx, mut reader: FileReader, bar: &ProgressBar) -> anyhow::Result<()> {
-    ctx.out.finish()?;
-    let mut out = RawStdout;
+/// Writes a file to stdout in pieces as large as its blocks, past all buffers.
+async fn copy(ctx: &Ctx, mut reader: FileReader, bar: &Bar) -> anyhow::Result<()> {
     while let Some(chunk) = reader.next().await? {
         ctx.cancel.check()?;
-        out.write_all(&chunk)?;
-        bar.inc(chunk.len() as u64);
+        let len = chunk.len() as u64;
+        ctx.out.stdout().whole(chunk)?;
+        bar.inc(len);
     }
     Ok(())
-}
-
-/// Standard output without a buffer. Nothing else prints meanwhile.
-struct RawStdout;
-
-impl std::io::Write for RawStdout {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        Ok(rustix::io::write(rustix::stdio::stdout(), bytes)?)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

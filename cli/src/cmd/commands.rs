@@ -65,7 +65,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
             std::fs::create_dir_all(&dir).with_context(refuse)?;
             clap_mangen::generate_to(Cli::command(), &dir).with_context(refuse)
         }
-        None => ctx.out.emit(&listed(&Cli::command()), |root| {
+        None => ctx.out.emit_once(&listed(&Cli::command()), |root| {
             let mut lines = Vec::new();
             describe(root, "", args.flags, &mut lines);
             lines.sort();

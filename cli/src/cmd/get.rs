@@ -1,6 +1,6 @@
 //! `cairn get`: files and directories from the store to disk.
 
-use crate::{cmd::source, ctx::Ctx};
+use crate::{cmd::source, ctx::Ctx, output::Kind};
 use anyhow::Context as _;
 use cairn_store::{
     Cid,
@@ -13,7 +13,6 @@ use cairn_store::{
         node::Mtime,
     },
 };
-use indicatif::ProgressBar;
 use std::{
     ffi::OsString,
     io::{self, BufWriter, Write},
@@ -65,11 +64,14 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let path = ContentPath::parse(&given[0])?;
     let output = args.output.filter(|o| !o.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from(path.name()));
     let fetch = ctx.fetch()?;
+    if ctx.input.upload().is_some() {
+        return send(ctx, fetch, &path, args.archive, level);
+    }
     ctx.block_on(async {
-        let cid = source::resolve(&fetch, &path).await?;
+        let cid = source::resolve(ctx, &fetch, &path).await?;
         let total = total(&fetch, &cid).await?;
         let shown = args.progress.unwrap_or(ctx.out.err_tty);
-        let bar = if shown { source::bar(total, "") } else { ProgressBar::hidden() };
+        let bar = ctx.out.bar(shown, source::BAR, Some(total));
         let progress: Option<Progress> = shown.then(|| {
             let bar = bar.clone();
             Arc::new(move |bytes| bar.inc(bytes)) as Progress
@@ -91,6 +93,46 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         bar.finish_and_clear();
         Ok(())
     })
+}
+
+/// Answers a request: with a tar archive, or, as in Kubo, with a lone file if it is to be compressed and nothing else.
+fn send(
+    ctx: &Ctx,
+    fetch: Arc<dyn Fetch>,
+    path: &ContentPath,
+    tar: bool,
+    level: Option<flate2::Compression>,
+) -> anyhow::Result<()> {
+    ctx.block_on(async {
+        let cid = source::resolve(ctx, &fetch, path).await?;
+        let total = total(&fetch, &cid).await?;
+        let options = archive::Options { now: now(), progress: None, deadline: None };
+        let name = (tar || level.is_none()).then(|| path.name());
+        let media = if level.is_some() { "application/gzip" } else { "application/x-tar" };
+        drop(ctx.out.begin(Kind::Bytes(media), Some(total)));
+        let mut plain = BufWriter::with_capacity(BUFFER, ctx.out.writer());
+        fill_at(fetch, &cid, name, &mut plain, level, &options).await?;
+        Ok(plain.flush()?)
+    })
+}
+
+async fn fill_at(
+    fetch: Arc<dyn Fetch>,
+    cid: &Cid,
+    name: Option<&str>,
+    out: &mut impl Write,
+    level: Option<flate2::Compression>,
+    options: &archive::Options,
+) -> anyhow::Result<()> {
+    match level {
+        None => fill(fetch, cid, name, out, options).await,
+        Some(level) => {
+            let mut gzip = flate2::write::GzEncoder::new(out, level);
+            fill(fetch, cid, name, &mut gzip, options).await?;
+            gzip.finish()?;
+            Ok(())
+        }
+    }
 }
 
 fn say(ctx: &Ctx, what: &str, target: &Path) -> anyhow::Result<()> {
@@ -155,14 +197,7 @@ async fn write_archive(
         .tempfile_in(parent)
         .with_context(|| format!("cannot write in {parent:?}"))?;
     let mut plain = BufWriter::with_capacity(BUFFER, &mut file);
-    match level {
-        None => fill(fetch, cid, name, &mut plain, options).await?,
-        Some(level) => {
-            let mut gzip = flate2::write::GzEncoder::new(&mut plain, level);
-            fill(fetch, cid, name, &mut gzip, options).await?;
-            gzip.finish()?;
-        }
-    }
+    fill_at(fetch, cid, name, &mut plain, level, options).await?;
     plain.flush()?;
     drop(plain);
     file.persist(target).map_err(io::Error::from).with_context(|| format!("cannot put {target:?} in place"))?;

@@ -1,10 +1,10 @@
 //! `cairn init`.
 
-use crate::{ctx::Ctx, stdin::Stdin};
+use crate::ctx::Ctx;
 use anyhow::Context as _;
 use cairn_store::{
     config::Config,
-    repo::{Identity, Repo, RepoError},
+    repo::{Identity, Location, Repo, RepoError},
 };
 use std::{
     fmt::Write as _,
@@ -54,17 +54,33 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     if location.exists()? {
         return Err(RepoError::Exists(location.config_file().to_owned()).into());
     }
-    let (mut config, mut text) = match &args.default_config {
+    let (config, mut text) = match &args.default_config {
         Some(path) => (given(ctx, path)?, String::new()),
         None => generated(args)?,
     };
-    for profile in &args.profile {
-        config.apply(profile).with_context(|| format!("invalid configuration profile: {profile}"))?;
-    }
+    let config = with_profiles(config, &args.profile)?;
     let place = location.dir().to_string_lossy();
     let _ = writeln!(text, "initializing Cairn repository at {}", ctx.out.escape(&place));
     Repo::init(location, config)?;
     Ok(ctx.out.stdout().write_all(text.as_bytes())?)
+}
+
+/// Makes a repository with a new key and these profiles.
+///
+/// # Errors
+/// When a profile is unknown, or the disk refuses.
+pub fn make(location: &Location, profiles: &[String]) -> anyhow::Result<()> {
+    let identity = Identity::generate();
+    let config = Config::defaults(&identity.peer_id(), &identity.private_key()?);
+    Repo::init(location.clone(), with_profiles(config, profiles)?)?;
+    Ok(())
+}
+
+fn with_profiles(mut config: Config, profiles: &[String]) -> anyhow::Result<Config> {
+    for profile in profiles {
+        config.apply(profile).with_context(|| format!("invalid configuration profile: {profile}"))?;
+    }
+    Ok(config)
 }
 
 /// A configuration with a new key, and what Kubo says when it makes one.
@@ -81,7 +97,7 @@ fn generated(args: &Args) -> anyhow::Result<(Config, String)> {
 fn given(ctx: &Ctx, path: &std::path::Path) -> anyhow::Result<Config> {
     let config = if path.as_os_str() == "-" {
         let mut text = Vec::new();
-        Stdin::new(ctx).take(MAX_CONFIG).read_to_end(&mut text).context("cannot read stdin")?;
+        ctx.input.stdin().take(MAX_CONFIG).read_to_end(&mut text).context("cannot read stdin")?;
         Config::parse(&text)?
     } else {
         Config::load(path)?

@@ -7,9 +7,13 @@ pub mod cid;
 pub mod commands;
 pub mod completions;
 pub mod config;
+pub mod daemon;
 pub mod dag;
+pub mod diag;
 pub mod get;
+pub mod id;
 pub mod init;
+pub mod log;
 pub mod ls;
 pub mod multibase;
 pub mod pin;
@@ -17,6 +21,7 @@ mod put;
 pub mod refs;
 pub mod repo;
 pub mod resolve;
+pub mod shutdown;
 pub mod source;
 pub mod version;
 
@@ -28,6 +33,16 @@ use clap::Subcommand;
 pub enum Command {
     /// Make a repository
     Init(init::Args),
+    /// Run a node that others can ask
+    Daemon(daemon::Args),
+    /// End the daemon
+    Shutdown(shutdown::Args),
+    /// Print who this node is
+    Id(id::Args),
+    /// Look into the daemon
+    Diag(diag::Args),
+    /// Follow and set what the daemon logs
+    Log(log::Args),
     /// Add files and folders: print their CIDs
     Add(add::Args),
     /// Print the content of files
@@ -69,6 +84,11 @@ pub enum Command {
 pub fn run(ctx: &Ctx, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Init(args) => init::run(ctx, &args),
+        Command::Daemon(args) => daemon::run(ctx, &args),
+        Command::Shutdown(args) => shutdown::run(ctx, &args),
+        Command::Id(args) => id::run(ctx, &args),
+        Command::Diag(args) => diag::run(ctx, args),
+        Command::Log(args) => log::run(ctx, args),
         Command::Add(args) => add::run(ctx, &args),
         Command::Cat(args) => cat::run(ctx, args),
         Command::Get(args) => get::run(ctx, args),

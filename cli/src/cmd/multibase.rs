@@ -53,9 +53,9 @@ struct EncodeArgs {
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let out = match args.command {
         Command::List(args) => return lists::bases(ctx, &args),
-        Command::Decode { file } => decode(&read(ctx, &file)?)?,
-        Command::Encode(args) => encode(parse_base(&args.base)?, &read(ctx, &args.file)?),
-        Command::Transcode(args) => encode(parse_base(&args.base)?, &decode(&read(ctx, &args.file)?)?),
+        Command::Decode { file } => decode(&read(ctx, file)?)?,
+        Command::Encode(args) => encode(parse_base(&args.base)?, &read(ctx, args.file)?),
+        Command::Transcode(args) => encode(parse_base(&args.base)?, &decode(&read(ctx, args.file)?)?),
     };
     Ok(ctx.out.stdout().write_all(&out)?)
 }

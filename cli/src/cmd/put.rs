@@ -1,14 +1,10 @@
 //! What `block put` and `dag put` share: reading files or stdin, and storing the blocks that come of them.
 
-use crate::{cmd::pin, ctx::Ctx, stdin::Stdin};
+use crate::{cmd::pin, ctx::Ctx, exit::Usage, input::Named};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use cairn_store::{Block, block::MAX_BLOCK_SIZE, blockstore::Blockstore as _, kv::Durability, pin::PinMode};
-use std::{
-    fs::File,
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::{io::Read as _, path::PathBuf};
 
 /// Largest input that is read, in bytes: it is held in memory.
 pub const MAX_INPUT: usize = 256 << 20;
@@ -40,13 +36,12 @@ pub fn store(
     ctx.check_capacity()?;
     // IMPORTANT: held until the pins are durable.
     let _session = ctx.blocks()?.session();
-    let files = if files.is_empty() { vec![PathBuf::from("-")] } else { files };
     let mut group = Vec::new();
     let mut bytes = 0;
     let mut failed = None;
-    for file in &files {
+    for file in ctx.input.files(files)? {
         ctx.cancel.check()?;
-        match read(ctx, file).and_then(&make).and_then(|block| check_size(block, options)) {
+        match file.and_then(all).and_then(&make).and_then(|block| check_size(block, options)) {
             Ok(block) => {
                 bytes += block.data().len();
                 group.push(block);
@@ -94,25 +89,21 @@ fn check_size(block: Block, options: &Options) -> anyhow::Result<Block> {
     Ok(block)
 }
 
-/// All of a file, or of stdin.
+/// All of one file: of stdin, or of what a client sent.
 ///
 /// # Errors
 /// When it can't be read, or holds more than [`MAX_INPUT`] bytes.
-pub fn read(ctx: &Ctx, file: &Path) -> anyhow::Result<Bytes> {
+pub fn read(ctx: &Ctx, file: PathBuf) -> anyhow::Result<Bytes> {
+    let file = ctx.input.files(vec![file])?.next();
+    all(file.unwrap_or_else(|| Err(Usage("file argument 'path' is required".into()).into()))?)
+}
+
+fn all(file: Named) -> anyhow::Result<Bytes> {
     let mut bytes = Vec::new();
-    let limit = MAX_INPUT as u64 + 1;
-    if file.as_os_str() == "-" {
-        Stdin::new(ctx).take(limit).read_to_end(&mut bytes).context("cannot read stdin")?;
-    } else {
-        let name = file.display();
-        let mut opened = File::open(file).with_context(|| format!("cannot open {name}"))?;
-        if opened.metadata().is_ok_and(|meta| meta.is_dir()) {
-            bail!("{name} is a directory: a file is wanted");
-        }
-        opened.by_ref().take(limit).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
-    }
+    let name = file.name;
+    file.reader.take(MAX_INPUT as u64 + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
     if bytes.len() > MAX_INPUT {
-        bail!("{} is larger than {MAX_INPUT} bytes: `cairn add` takes files of any size", file.display());
+        bail!("{name} is larger than {MAX_INPUT} bytes: `cairn add` takes files of any size");
     }
     Ok(bytes.into())
 }

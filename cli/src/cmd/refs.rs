@@ -71,7 +71,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     ctx.block_on(async {
         let mut roots = Vec::with_capacity(paths.len());
         for path in &paths {
-            roots.push(source::resolve(&fetch, path).await?);
+            roots.push(source::resolve(ctx, &fetch, path).await?);
         }
         let mut refs = Refs::new(fetch.clone(), Options { unique: args.unique, max_depth, deadline: None });
         let mut failed = false;

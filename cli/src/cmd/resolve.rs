@@ -3,7 +3,6 @@
 use crate::{cmd::source, ctx::Ctx};
 use cairn_store::{
     Cid,
-    names::{Names as _, NoNames},
     path::{Namespace, Path},
     resolve,
 };
@@ -51,18 +50,18 @@ fn limit(text: &str) -> Result<std::time::Duration, String> {
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let names = source::arguments(ctx, args.name.into_iter().collect())?;
     let path = Path::parse(&names[0])?;
-    let fetch = ctx.fetch()?;
+    let (fetch, names) = (ctx.fetch()?, ctx.names());
     let deadline = args.dht_timeout.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
     let found = ctx.block_on(async {
         if path.namespace() == Namespace::Ipns && !args.recursive {
-            return Ok(NoNames.lookup(path.root(), deadline).await?.path.to_string());
+            return Ok(names.lookup(path.root(), deadline).await?.path.to_string());
         }
-        let found = resolve::resolve(&fetch, &NoNames, &path, deadline).await?;
+        let found = resolve::resolve(&fetch, &*names, &path, deadline).await?;
         let cid = encode(ctx, &path, &found.cid);
         let rest: String = found.remainder.iter().flat_map(|segment| ["/", segment]).collect();
         Ok(format!("/{}/{cid}{rest}", found.namespace.name()))
     })?;
-    ctx.out.emit(&Resolved { path: found }, |r| format!("{}\n", r.path))
+    ctx.out.emit_once(&Resolved { path: found }, |r| format!("{}\n", r.path))
 }
 
 /// A CID in the base that was asked for, else in the base that the path came in.

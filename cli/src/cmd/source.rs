@@ -1,14 +1,15 @@
 //! What the reading commands share: paths from the command line or stdin, and progress bars.
 
-use crate::{ctx::Ctx, stdin::Stdin};
+use crate::{ctx::Ctx, exit::Usage};
 use anyhow::Context as _;
-use cairn_store::{Cid, fetch::Fetch, names::NoNames, path::Path, resolve};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use cairn_store::{Cid, fetch::Fetch, path::Path, resolve};
 use std::{
-    io::{self, BufRead as _, IsTerminal as _, Read as _},
+    io::{BufRead as _, BufReader, Read as _},
     sync::Arc,
 };
 
+/// A progress bar of bytes.
+pub const BAR: &str = "{msg}{bytes} / {total_bytes} {bar:30} {percent}% {bytes_per_sec} {eta}";
 /// Lines of stdin that are taken as arguments at most.
 const MAX_LINES: usize = 1 << 20;
 /// Bytes of stdin that are looked at for arguments at most.
@@ -22,8 +23,11 @@ pub fn arguments(ctx: &Ctx, given: Vec<String>) -> anyhow::Result<Vec<String>> {
     if !given.is_empty() {
         return Ok(given);
     }
-    anyhow::ensure!(!io::stdin().is_terminal(), "argument \"ipfs-path\" is required");
-    let mut stdin = Stdin::buffered(ctx).take(MAX_BYTES);
+    let missing = || Usage("argument \"ipfs-path\" is required".into());
+    if ctx.input.is_absent() {
+        return Err(missing().into());
+    }
+    let mut stdin = BufReader::new(ctx.input.stdin()).take(MAX_BYTES);
     let lines = stdin.by_ref().lines().take(MAX_LINES + 1);
     let lines: Vec<String> = lines.collect::<Result<_, _>>().context("cannot read paths from stdin")?;
     anyhow::ensure!(
@@ -31,8 +35,7 @@ pub fn arguments(ctx: &Ctx, given: Vec<String>) -> anyhow::Result<Vec<String>> {
         "stdin holds more than {MAX_LINES} lines or {MAX_BYTES} bytes: use xargs to give them in parts"
     );
     let lines: Vec<String> = lines.into_iter().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect();
-    anyhow::ensure!(!lines.is_empty(), "argument \"ipfs-path\" is required");
-    Ok(lines)
+    if lines.is_empty() { Err(missing().into()) } else { Ok(lines) }
 }
 
 /// The same, read as paths.
@@ -47,16 +50,6 @@ pub fn paths(ctx: &Ctx, given: Vec<String>) -> anyhow::Result<Vec<Path>> {
 ///
 /// # Errors
 /// When it leads nowhere.
-pub async fn resolve(fetch: &Arc<dyn Fetch>, path: &Path) -> anyhow::Result<Cid> {
-    Ok(resolve::resolve_block(fetch, &NoNames, path, None).await?)
-}
-
-/// A bar of bytes on stderr.
-pub fn bar(total: u64, what: &str) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{msg}{bytes} / {total_bytes} {bar:30} {percent}% {bytes_per_sec} {eta}");
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
-    bar.with_message(what.to_owned())
+pub async fn resolve(ctx: &Ctx, fetch: &Arc<dyn Fetch>, path: &Path) -> anyhow::Result<Cid> {
+    Ok(resolve::resolve_block(fetch, &*ctx.names(), path, None).await?)
 }

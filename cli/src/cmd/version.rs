@@ -68,7 +68,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
         system: system(),
         rust: env!("CAIRN_RUSTC"),
     };
-    ctx.out.emit(&info, |info| text(info, args))
+    ctx.out.emit_once(&info, |info| text(info, args))
 }
 
 fn text(info: &Info, args: &Args) -> String {
@@ -93,7 +93,7 @@ fn text(info: &Info, args: &Args) -> String {
 }
 
 /// Processor and system as Kubo names them: `amd64/linux`.
-fn system() -> String {
+pub fn system() -> String {
     let processor = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

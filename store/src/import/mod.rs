@@ -17,7 +17,7 @@ mod walk;
 
 pub use commit::{Committer, OnAdded, StagePin};
 pub use run::import;
-pub use walk::Source;
+pub use walk::{Source, Step, Steps, Walk};
 
 use crate::{
     Block, Cid, StoreError,
@@ -156,6 +156,9 @@ pub enum ImportError {
     /// A node can't be made.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// Whoever sent the files could not go on; this is what they said.
+    #[error("{0}")]
+    Sender(String),
     /// What was added could not be printed.
     #[error("{0}")]
     Output(String),
@@ -169,9 +172,17 @@ pub enum ImportError {
 
 impl ImportError {
     fn read(action: &'static str, path: &Path, error: io::Error) -> Self {
+        if let Some(SenderError(text)) = error.get_ref().and_then(|e| e.downcast_ref()) {
+            return Self::Sender(text.clone());
+        }
         Self::Read { action, path: path.to_owned(), error: Arc::new(error) }
     }
 }
+
+/// Ends an import from within the reader of a [`Step::File`], as [`ImportError::Sender`].
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct SenderError(pub String);
 
 #[cfg(test)]
 mod tests;

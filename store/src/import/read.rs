@@ -93,9 +93,18 @@ impl<'a> Reader<'a> {
 
     fn read_all(&mut self, sources: Vec<Source>) -> Result<(), ImportError> {
         for source in sources {
-            self.push(Item::Source)?;
             let mut walk = Walk::new(source, self.options);
+            // Folders that are open: an argument begins where there are none.
+            let mut depth = 0_usize;
             while let Some(step) = walk.next()? {
+                if depth == 0 && !matches!(step, Step::Leave) {
+                    self.push(Item::Source)?;
+                }
+                match &step {
+                    Step::Enter { .. } => depth += 1,
+                    Step::Leave => depth = depth.saturating_sub(1),
+                    Step::Symlink { .. } | Step::File { .. } => {}
+                }
                 match step {
                     Step::Enter { name, meta } => self.push(Item::Enter(name, meta))?,
                     Step::Leave => self.push(Item::Leave)?,

@@ -30,6 +30,18 @@ pub enum Source {
         /// Its bytes.
         reader: Box<dyn Read + Send>,
     },
+    /// Trees that come from elsewhere, one after another, each an argument of its own.
+    Steps(Box<dyn Steps>),
+}
+
+/// Trees that somebody else walks: an upload, for example. Names are plain file names, and every
+/// [`Step::Enter`] has its [`Step::Leave`]; what the metas hold is what was sent.
+pub trait Steps: Send {
+    /// The next step, or `None` at the end. The reader of a file is read to its end before the next call.
+    ///
+    /// # Errors
+    /// When the source fails.
+    fn next(&mut self) -> Result<Option<Step>, ImportError>;
 }
 
 /// One step of a walk.
@@ -80,6 +92,7 @@ pub struct Walk<'a> {
     root: PathBuf,
     first: Option<Source>,
     open: Vec<Folder>,
+    foreign: Option<Box<dyn Steps>>,
 }
 
 impl<'a> Walk<'a> {
@@ -87,20 +100,41 @@ impl<'a> Walk<'a> {
     pub fn new(source: Source, options: &'a Options) -> Self {
         let root = match &source {
             Source::Path(path) => path.clone(),
-            Source::Stream { .. } => PathBuf::new(),
+            Source::Stream { .. } | Source::Steps(_) => PathBuf::new(),
         };
-        Self { options, root, first: Some(source), open: Vec::new() }
+        Self { options, root, first: Some(source), open: Vec::new(), foreign: None }
     }
 
     fn meta(&self, metadata: &Metadata) -> FileMeta {
+        self.kept(FileMeta {
+            mode: Some(metadata.mode() & 0o7777),
+            mtime: Some(Mtime {
+                seconds: metadata.mtime(),
+                nanos: u32::try_from(metadata.mtime_nsec()).unwrap_or(0),
+            }),
+        })
+    }
+
+    /// What the options keep of a meta, or put in its place.
+    fn kept(&self, found: FileMeta) -> FileMeta {
         let o = self.options;
-        let kept = FileMeta {
-            mode: o.preserve_mode.then(|| metadata.mode() & 0o7777),
-            mtime: o
-                .preserve_mtime
-                .then(|| Mtime { seconds: metadata.mtime(), nanos: u32::try_from(metadata.mtime_nsec()).unwrap_or(0) }),
-        };
-        FileMeta { mode: kept.mode.or(o.mode), mtime: kept.mtime.or(o.mtime) }
+        FileMeta {
+            mode: found.mode.filter(|_| o.preserve_mode).or(o.mode),
+            mtime: found.mtime.filter(|_| o.preserve_mtime).or(o.mtime),
+        }
+    }
+
+    /// The next step of trees from elsewhere.
+    fn next_foreign(&mut self) -> Result<Option<Step>, ImportError> {
+        let Some(steps) = &mut self.foreign else { return Ok(None) };
+        let Some(mut step) = steps.next()? else { return Ok(None) };
+        match &mut step {
+            Step::Enter { meta, .. } | Step::File { meta, .. } => *meta = self.kept(*meta),
+            // Kubo keeps no mode for symlinks.
+            Step::Symlink { meta, .. } => *meta = FileMeta { mode: None, ..self.kept(*meta) },
+            Step::Leave => {}
+        }
+        Ok(Some(step))
     }
 
     fn visit(&mut self, path: PathBuf, name: Vec<u8>, top: bool) -> Result<Option<Step>, ImportError> {
@@ -186,7 +220,11 @@ impl<'a> Walk<'a> {
                 let name = base_name(&path).map_err(|e| ImportError::read("find", &path, e))?;
                 return self.visit(path, name, true);
             }
+            Some(Source::Steps(steps)) => self.foreign = Some(steps),
             None => {}
+        }
+        if self.foreign.is_some() {
+            return self.next_foreign();
         }
         loop {
             let Some(folder) = self.open.last_mut() else { return Ok(None) };

@@ -38,6 +38,14 @@ pub enum RepoError {
         /// The latest version known here.
         known: u32,
     },
+    /// An earlier release wrote it, and it was not to be migrated.
+    #[error("the repository {} has version {found} and needs to be migrated: open it without --migrate=false", dir.display())]
+    Older {
+        /// Its directory.
+        dir: PathBuf,
+        /// Its version.
+        found: u32,
+    },
     /// A file of it is missing or makes no sense.
     #[error("the repository {} is damaged: {why}", dir.display())]
     Damaged {

@@ -58,6 +58,16 @@ impl Identity {
         self.keys.public().to_peer_id().to_base58()
     }
 
+    /// The public key as its protobuf.
+    pub fn public_key(&self) -> Vec<u8> {
+        self.keys.public().encode_protobuf()
+    }
+
+    /// The multihash of which the peer ID is the base58 form.
+    pub fn peer_hash(&self) -> Vec<u8> {
+        self.keys.public().to_peer_id().to_bytes()
+    }
+
     /// Whether a peer ID, in base58 or as a CIDv1, is that of this key.
     pub fn is(&self, peer_id: &str) -> bool {
         let ours = self.keys.public().to_peer_id();

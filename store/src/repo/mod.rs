@@ -26,6 +26,7 @@ use crate::{
     kv::{Kv, RocksKv},
 };
 use lock::Lock;
+use parking_lot::Mutex;
 use std::{
     fs,
     io::Write as _,
@@ -102,6 +103,17 @@ impl Location {
         }
     }
 
+    /// Refuses a repository that would have to be migrated.
+    ///
+    /// # Errors
+    /// When it has an older version than this release writes, or can't be read.
+    pub fn refuse_older(&self) -> Result<(), RepoError> {
+        match version::read(&self.dir)? {
+            version::Found::Cairn(found) if found < VERSION => Err(RepoError::Older { dir: self.dir.clone(), found }),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the configuration, whether or not another process has the repository open.
     ///
     /// # Errors
@@ -126,11 +138,19 @@ impl Location {
             return Err(RepoError::Missing(self.dir.clone()).into());
         }
         let _lock = Lock::take(&self.dir)?;
+        self.change_locked(change).map(|(result, _)| result)
+    }
+
+    /// The same, where the caller holds the lock.
+    fn change_locked<T, E: From<RepoError>>(
+        &self,
+        change: impl FnOnce(&mut Config) -> Result<T, E>,
+    ) -> Result<(T, Config), E> {
         let config = |e: ConfigError| E::from(RepoError::from(e));
         let mut changed = Config::load(&self.config).map_err(config)?;
         let result = change(&mut changed)?;
         changed.save(&self.config).map_err(config)?;
-        Ok(result)
+        Ok((result, changed))
     }
 
     /// Copies the configuration to a new file beside it, whose name begins with `config-` and `label`.
@@ -160,7 +180,7 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for Location {
 /// An open repository. One process at a time holds it.
 pub struct Repo {
     location: Location,
-    config: Config,
+    config: Mutex<Arc<Config>>,
     kv: Arc<dyn Kv>,
     blocks: Arc<KvBlocks>,
     new: bool,
@@ -202,7 +222,7 @@ impl Repo {
         version::write(&location.dir, VERSION)?;
         let repo = Self::with(location, config, lock, true)?;
         // IMPORTANT: last, because it is what makes the directory a repository.
-        repo.config.save(&repo.location.config)?;
+        repo.config().save(&repo.location.config)?;
         Ok(repo)
     }
 
@@ -228,7 +248,7 @@ impl Repo {
         let on_read = config.get_bool("Datastore.HashOnRead")?.unwrap_or(false);
         let blocks = Arc::new(KvBlocks::open(Arc::clone(&kv))?.hash_on_read(on_read));
         tracing::debug!(dir = %location.dir.display(), took = ?start.elapsed(), "opened the repository");
-        Ok(Self { location, config, kv, blocks, new, _lock: lock })
+        Ok(Self { location, config: Mutex::new(Arc::new(config)), kv, blocks, new, _lock: lock })
     }
 
     /// Its directory.
@@ -236,9 +256,29 @@ impl Repo {
         &self.location.dir
     }
 
-    /// Its configuration as it was when it was opened.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Its configuration: that of the file when it was opened, or after the last [`Repo::change_config`].
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.lock())
+    }
+
+    /// Changes the configuration, in the file and for whoever asks from now on. One change at a time; when `change`
+    /// fails, nothing is changed.
+    ///
+    /// # Errors
+    /// When the file can't be read or written, or `change` fails.
+    pub fn change_config<T, E: From<RepoError>>(
+        &self,
+        change: impl FnOnce(&mut Config) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut config = self.config.lock();
+        let (result, changed) = self.location.change_locked(change)?;
+        *config = Arc::new(changed);
+        Ok(result)
     }
 
     /// Its tables.
@@ -261,7 +301,7 @@ impl Repo {
     /// # Errors
     /// When it is not a size.
     pub fn storage_max(&self) -> Result<u64, RepoError> {
-        Ok(self.config.get_size("Datastore.StorageMax")?.unwrap_or(STORAGE_MAX))
+        Ok(self.config().get_size("Datastore.StorageMax")?.unwrap_or(STORAGE_MAX))
     }
 
     /// `Datastore.StorageGCWatermark` of [`Repo::storage_max`], in bytes: from here on a collection is due.
@@ -270,7 +310,7 @@ impl Repo {
     /// When it is not a percentage.
     pub fn gc_watermark(&self) -> Result<u64, RepoError> {
         let key = "Datastore.StorageGCWatermark";
-        let percent = self.config.get_int(key)?.filter(|p| *p != 0).unwrap_or(GC_WATERMARK.into());
+        let percent = self.config().get_int(key)?.filter(|p| *p != 0).unwrap_or(GC_WATERMARK.into());
         if !(1..=100).contains(&percent) {
             let why = format!("must be between 1 and 100 percent, got {percent}");
             return Err(ConfigError::Value { key: key.to_owned(), why }.into());

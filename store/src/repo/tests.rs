@@ -26,7 +26,7 @@ fn what_was_stored_is_there_after_reopening() {
     assert!(!repo.is_new());
     assert_eq!(repo.blocks().get(block.cid()).expect("read"), Some(block));
     assert_eq!(repo.config().get_str("Identity.PeerID").expect("string").map(str::to_owned), peer);
-    assert_eq!(Identity::of(repo.config()).expect("valid").peer_id(), peer.expect("set"));
+    assert_eq!(Identity::of(&repo.config()).expect("valid").peer_id(), peer.expect("set"));
     for (name, mode) in [("", 0o700), ("config", 0o600)] {
         assert_eq!(fs::metadata(path.join(name)).expect("there").permissions().mode() & 0o777, mode, "{name}");
     }

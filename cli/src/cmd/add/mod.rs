@@ -3,7 +3,7 @@
 mod profile;
 mod progress;
 
-use crate::{args::octal_or_decimal, ctx::Ctx, exit::Interrupted, stdin::Stdin};
+use crate::{args::octal_or_decimal, ctx::Ctx, exit::{Interrupted, Usage}, rpc::upload::Upload};
 use anyhow::Context as _;
 use cairn_store::{
     import::{self, Added, Committer, ImportError, Source},
@@ -14,7 +14,7 @@ use cairn_store::{
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde::Serialize;
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::{self, Read, Write as _},
     path::PathBuf,
 };
 
@@ -119,6 +119,9 @@ struct Event {
     mtime_nsecs: Option<u32>,
 }
 
+/// Said to a person whose terminal is read.
+pub const READING_STDIN: &str = "cairn: reading from standard input; send Ctrl-d to stop.\n";
+
 /// Runs `cairn add`.
 ///
 /// # Errors
@@ -136,7 +139,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     };
     let blocks = if args.only_hash { None } else { Some(std::sync::Arc::clone(ctx.blocks()?)) };
     let wanted = args.progress.unwrap_or(ctx.out.err_tty) && !args.quiet && !args.quieter && !args.silent;
-    let bar = progress::Bar::new(wanted && ctx.out.err_tty && !ctx.out.json(), &args.paths);
+    let bar = progress::bar(ctx, wanted && ctx.out.err_tty && !ctx.out.json(), &args.paths);
     let events = wanted && ctx.out.json();
 
     let mut last_root = None;
@@ -147,7 +150,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
         bar.suspend(|| print(ctx, args, &added)).map_err(|e| ImportError::Output(e.to_string()))
     };
     let mut on_progress = |bytes: u64| {
-        bar.set(bytes);
+        bar.set_position(bytes);
         if events {
             // A reader that went away is met again at the next line.
             let _ = ctx.out.emit(&Event { bytes: Some(bytes), ..Event::default() }, |_| String::new());
@@ -164,8 +167,8 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
         other => other?,
     }
     committer.finish()?;
-    bar.finish();
-    if let (true, Some(cid)) = (args.quieter, last_root) {
+    bar.finish_and_clear();
+    if let (true, false, Some(cid)) = (args.quieter, ctx.is_rpc(), last_root) {
         writeln!(ctx.out.stdout(), "{}", ctx.out.cid(&cid))?;
     }
     Ok(())
@@ -193,13 +196,14 @@ fn options(ctx: &Ctx, args: &Args) -> anyhow::Result<import::Options> {
     let profile = args.profile.resolve(&ctx.config()?.import()?, metadata)?;
     Ok(import::Options {
         profile,
-        recursive: args.recursive,
+        // What was sent was chosen where it was read.
+        recursive: args.recursive || ctx.input.upload().is_some(),
         hidden: args.hidden,
         empty_dirs: args.empty_dirs,
         wrap: args.wrap_with_directory,
         dereference_args: args.dereference_args,
         dereference_symlinks: args.dereference_symlinks,
-        ignore: ignore_rules(args)?,
+        ignore: if ctx.input.upload().is_some() { Gitignore::empty() } else { ignore_rules(args)? },
         preserve_mode: args.preserve_mode,
         preserve_mtime: args.preserve_mtime,
         mode,
@@ -207,6 +211,10 @@ fn options(ctx: &Ctx, args: &Args) -> anyhow::Result<import::Options> {
     })
 }
 
+/// What the patterns and the file of rules leave out.
+///
+/// # Errors
+/// When they can't be read.
 fn ignore_rules(args: &Args) -> anyhow::Result<Gitignore> {
     // Patterns are matched against paths that are already relative to the folder that is added.
     let mut rules = GitignoreBuilder::new("");
@@ -221,19 +229,60 @@ fn ignore_rules(args: &Args) -> anyhow::Result<Gitignore> {
     Ok(rules.build()?)
 }
 
-fn sources(ctx: &Ctx, args: &Args) -> anyhow::Result<Vec<Source>> {
-    let stdin = || {
-        if std::io::stdin().is_terminal() && ctx.out.err_tty && !args.silent {
-            eprintln!("cairn: reading from standard input; send Ctrl-d to stop.");
-        }
-        let name = args.stdin_name.clone().map(String::into_bytes);
-        Source::Stream { name, reader: Box::new(Stdin::new(ctx)) }
-    };
-    if args.paths.is_empty() {
-        return Ok(vec![stdin()]);
+impl Args {
+    /// Whether nothing is printed.
+    pub fn is_silent(&self) -> bool {
+        self.silent
     }
-    let mut paths = args.paths.clone();
-    if args.dereference_args || args.dereference_symlinks {
+
+    /// How to walk what was named: all that is decided where the files are.
+    ///
+    /// # Errors
+    /// When the rules of what to leave out can't be read.
+    pub fn walk_options(&self, options: import::Options) -> anyhow::Result<import::Options> {
+        Ok(import::Options {
+            recursive: self.recursive,
+            hidden: self.hidden,
+            empty_dirs: self.empty_dirs,
+            dereference_args: self.dereference_args,
+            dereference_symlinks: self.dereference_symlinks,
+            ignore: ignore_rules(self)?,
+            // Whether they are kept is decided where they are stored.
+            preserve_mode: true,
+            preserve_mtime: true,
+            ..options
+        })
+    }
+
+    /// What was named, with `stdin` for standard input.
+    pub fn sources(&self, stdin: Box<dyn Read + Send>) -> Vec<Source> {
+        let mut stdin = Some(stdin);
+        let name = self.stdin_name.clone().map(String::into_bytes);
+        let paths = ordered(self.paths.clone(), self.dereference_args || self.dereference_symlinks);
+        let paths = if paths.is_empty() { vec![PathBuf::from("-")] } else { paths };
+        let source = |path: PathBuf| match path.as_os_str() == "-" {
+            true => Source::Stream { name: name.clone(), reader: stdin.take().unwrap_or_else(|| Box::new(io::empty())) },
+            false => Source::Path(path),
+        };
+        paths.into_iter().map(source).collect()
+    }
+}
+
+fn sources(ctx: &Ctx, args: &Args) -> anyhow::Result<Vec<Source>> {
+    if let Some(upload) = ctx.input.upload() {
+        let upload = upload.as_ref().ok_or_else(|| Usage("file argument 'path' is required".into()))?;
+        return Ok(vec![Source::Steps(Box::new(Upload::steps(upload)))]);
+    }
+    let reads_stdin = args.paths.is_empty() || args.paths.iter().any(|p| p.as_os_str() == "-");
+    if reads_stdin && ctx.input.is_absent() && ctx.out.err_tty && !args.silent {
+        ctx.out.note(READING_STDIN);
+    }
+    Ok(args.sources(ctx.input.stdin()))
+}
+
+/// Paths in the order in which they are added.
+fn ordered(mut paths: Vec<PathBuf>, dereference: bool) -> Vec<PathBuf> {
+    if dereference {
         // As in Kubo: a symlink that is followed is added under the name of what it leads to. One that leads
         // nowhere is met again when it is read.
         paths.iter_mut().filter(|p| p.as_os_str() != "-").for_each(|path| {
@@ -245,11 +294,12 @@ fn sources(ctx: &Ctx, args: &Args) -> anyhow::Result<Vec<Source>> {
     // As in Kubo: arguments are added by the order of their names, and each once.
     paths.sort_by(|a, b| a.file_name().cmp(&b.file_name()).then_with(|| a.cmp(b)));
     paths.dedup();
-    Ok(paths.into_iter().map(|p| if p.as_os_str() == "-" { stdin() } else { Source::Path(p) }).collect())
+    paths
 }
 
 fn print(ctx: &Ctx, args: &Args, added: &Added) -> anyhow::Result<()> {
-    if args.silent || args.quieter {
+    // As in Kubo, a program that asks over HTTP is told of everything: how much of it is printed is its own affair.
+    if args.silent || (args.quieter && !ctx.is_rpc()) {
         return Ok(());
     }
     let name = String::from_utf8_lossy(&added.name);

@@ -5,7 +5,7 @@ mod read;
 mod rm;
 
 use crate::ctx::Ctx;
-use cairn_store::{Cid, names::NoNames, path::Path, resolve};
+use cairn_store::{Cid, path::Path, resolve};
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -54,6 +54,6 @@ struct Stat {
 /// The block in which a path ends.
 fn locate(ctx: &Ctx, text: &str) -> anyhow::Result<Cid> {
     let path = Path::parse(text)?;
-    let fetch = ctx.fetch()?;
-    ctx.block_on(async { Ok(resolve::resolve(&fetch, &NoNames, &path, None).await?.cid) })
+    let (fetch, names) = (ctx.fetch()?, ctx.names());
+    ctx.block_on(async { Ok(resolve::resolve(&fetch, &*names, &path, None).await?.cid) })
 }

@@ -1,9 +1,8 @@
 //! `cairn block get` and `cairn block stat`.
 
 use super::{Stat, locate};
-use crate::{cmd::source::arguments, ctx::Ctx};
+use crate::{cmd::source::arguments, ctx::Ctx, output::Kind};
 use cairn_store::Block;
-use std::io::Write as _;
 
 /// Options of `cairn block get` and `cairn block stat`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +28,9 @@ fn fetch(ctx: &Ctx, args: Args) -> anyhow::Result<Block> {
 /// When the block can't be had.
 pub fn get(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let block = fetch(ctx, args)?;
-    Ok(ctx.out.stdout().write_all(block.data())?)
+    let kind = Kind::Bytes("application/vnd.ipld.raw");
+    let size = block.data().len() as u64;
+    Ok(ctx.out.begin(kind, Some(size)).whole(block.into_data())?)
 }
 
 /// Runs `cairn block stat`.
@@ -39,5 +40,5 @@ pub fn get(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
 pub fn stat(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let block = fetch(ctx, args)?;
     let stat = Stat { key: ctx.out.cid(block.cid()), size: block.data().len() };
-    ctx.out.emit(&stat, |stat| format!("Key: {}\nSize: {}\n", stat.key, stat.size))
+    ctx.out.emit_once(&stat, |stat| format!("Key: {}\nSize: {}\n", stat.key, stat.size))
 }

@@ -79,7 +79,7 @@ fn keepers(ctx: &Ctx, cids: &[Cid]) -> anyhow::Result<Vec<Option<String>>> {
 fn report(ctx: &Ctx, quiet: bool, removed: &Removed) -> anyhow::Result<()> {
     match &removed.error {
         Some(error) if !ctx.out.json() => {
-            eprintln!("cannot remove {}: {error}", removed.hash);
+            ctx.out.note(&format!("cannot remove {}: {error}\n", removed.hash));
             Ok(())
         }
         None if quiet => Ok(()),

@@ -1,7 +1,7 @@
 //! `cairn cid format` and `cairn cid base32`.
 
 use super::{base_of, lists::base_name, parse};
-use crate::{ctx::Ctx, exit::AlreadyReported, output::parse_base, stdin::Stdin};
+use crate::{ctx::Ctx, exit::{AlreadyReported, Usage}, output::parse_base};
 use anyhow::{Context as _, bail, ensure};
 use cairn_store::{Cid, cid::codec, multicodec};
 use cid::Version;
@@ -9,7 +9,7 @@ use multibase::Base;
 use serde::Serialize;
 use std::{
     fmt::Write as _,
-    io::{BufRead as _, Read as _},
+    io::{BufRead as _, BufReader, Read as _},
 };
 
 /// Longest line of stdin, in bytes.
@@ -127,7 +127,7 @@ fn check_format(format: &str) -> anyhow::Result<()> {
 fn each(ctx: &Ctx, cids: &[String], form: &Form) -> anyhow::Result<()> {
     let mut failed = false;
     if cids.is_empty() {
-        let mut stdin = Stdin::buffered(ctx);
+        let mut stdin = BufReader::new(ctx.input.stdin());
         let mut line = String::new();
         let mut some = false;
         while stdin.by_ref().take(MAX_LINE).read_line(&mut line).context("cannot read stdin")? > 0 {
@@ -137,7 +137,9 @@ fn each(ctx: &Ctx, cids: &[String], form: &Form) -> anyhow::Result<()> {
             some = true;
             line.clear();
         }
-        ensure!(some, "argument \"cid\" is required");
+        if !some {
+            return Err(Usage("argument \"cid\" is required".into()).into());
+        }
     }
     for text in cids {
         failed |= !one(ctx, text, form)?;
@@ -156,7 +158,7 @@ fn one(ctx: &Ctx, text: &str, form: &Form) -> anyhow::Result<bool> {
     };
     let fine = error_msg.is_empty();
     if !fine && !ctx.out.json() {
-        eprintln!("{}: {error_msg}", ctx.out.escape_stderr(text));
+        ctx.out.note(&format!("{}: {error_msg}\n", ctx.out.escape_stderr(text)));
         return Ok(false);
     }
     let event = Event { cid_str: text.to_owned(), formatted, error_msg };

@@ -71,7 +71,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
             Parts { cid: text.clone(), error, ..Parts::default() }
         }
     };
-    ctx.out.emit(&parts, show)
+    ctx.out.emit_once(&parts, show)
 }
 
 /// The hint for the identifier of a peer in its old form, which is a bare multihash.

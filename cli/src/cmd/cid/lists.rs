@@ -75,7 +75,7 @@ struct Named {
 pub fn bases(ctx: &Ctx, args: &BasesArgs) -> anyhow::Result<()> {
     let list: Vec<Named> =
         BASES.iter().map(|&(letter, name)| Named { code: u64::from(u32::from(letter)), name }).collect();
-    ctx.out.emit(&list, |_| {
+    ctx.out.emit_once(&list, |_| {
         let line = |&(letter, name): &(char, &str)| {
             let code = u32::from(letter);
             let letter = if letter == '\0' { ' ' } else { letter };
@@ -111,7 +111,7 @@ pub fn hashes(ctx: &Ctx, args: &CodesArgs) -> anyhow::Result<()> {
 }
 
 fn print(ctx: &Ctx, args: &CodesArgs, list: &[Named]) -> anyhow::Result<()> {
-    ctx.out.emit(&list, |list| {
+    ctx.out.emit_once(&list, |list| {
         let line = |named: &Named| {
             let Named { code, name } = named;
             if args.numeric { format!("{code:5}  {name}\n") } else { format!("{name}\n") }

@@ -42,8 +42,8 @@ pub fn edit(location: &Location) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the file is not valid, or would change what stays.
-pub fn replace(ctx: &Ctx, location: &Location, file: &Path) -> anyhow::Result<()> {
+pub fn replace(ctx: &Ctx, file: &Path) -> anyhow::Result<()> {
     let new = super::read(ctx, file)?;
     new.check().context("failed to decode file as config")?;
-    location.change_config(|config| Ok(config.replace(new)?))
+    ctx.change_config(|config| Ok(config.replace(new)?))
 }

@@ -3,7 +3,7 @@
 mod edit;
 mod profile;
 
-use crate::{ctx::Ctx, stdin::Stdin};
+use crate::ctx::Ctx;
 use anyhow::{Context as _, bail};
 use cairn_store::{
     config::Config,
@@ -86,7 +86,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     match (args.sub, args.key) {
         (Some(Sub::Show), _) => show(ctx, &location),
         (Some(Sub::Edit), _) => edit::edit(&location),
-        (Some(Sub::Replace { file }), _) => edit::replace(ctx, &location, &file),
+        (Some(Sub::Replace { file }), _) => edit::replace(ctx, &file),
         (Some(Sub::Profile(args)), _) => profile::run(ctx, &location, args),
         (None, Some(key)) => {
             if matches!(key.to_lowercase().as_str(), "identity" | "identity.privkey") {
@@ -127,7 +127,7 @@ fn get(ctx: &Ctx, location: &Location, key: String) -> anyhow::Result<()> {
         Err(error) => bail!("failed to get config value: {:?}", error.to_string()),
     };
     value.sort_all_objects();
-    ctx.out.emit(&Field { key, value }, |field| human(ctx, &field.value))
+    ctx.out.emit_once(&Field { key, value }, |field| human(ctx, &field.value))
 }
 
 fn set(ctx: &Ctx, location: &Location, key: String, mut value: Value) -> anyhow::Result<()> {
@@ -139,16 +139,16 @@ fn set(ctx: &Ctx, location: &Location, key: String, mut value: Value) -> anyhow:
         }
         value = Value::from(identity.peer_id());
     }
-    location.change_config(|config| {
+    ctx.change_config(|config| {
         let result = config.set(&key, value.clone());
         result.map_err(|e| anyhow::anyhow!("failed to set config value: {e} (maybe use --json?)"))
     })?;
-    ctx.out.emit(&Field { key, value }, |_| String::new())
+    ctx.out.emit_once(&Field { key, value }, |_| String::new())
 }
 
 fn show(ctx: &Ctx, location: &Location) -> anyhow::Result<()> {
     let shown = public(&location.read_config()?);
-    ctx.out.emit(&shown, |value| human(ctx, value))
+    ctx.out.emit_once(&shown, |value| human(ctx, value))
 }
 
 /// A configuration as it may be shown, its keys sorted as Kubo sorts them.
@@ -175,11 +175,11 @@ fn read(ctx: &Ctx, file: &std::path::Path) -> anyhow::Result<Config> {
     use std::io::Read as _;
     /// Largest configuration that is read from a pipe, in bytes.
     const MAX: u64 = 16 << 20;
-    if file.as_os_str() != "-" {
+    if ctx.input.upload().is_none() && file.as_os_str() != "-" {
         return Ok(Config::load(file)?);
     }
     let mut text = Vec::new();
-    Stdin::new(ctx).take(MAX).read_to_end(&mut text).context("cannot read stdin")?;
+    ctx.input.stdin().take(MAX).read_to_end(&mut text).context("cannot read the configuration")?;
     Ok(Config::parse(&text)?)
 }
 

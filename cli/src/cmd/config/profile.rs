@@ -55,7 +55,7 @@ pub fn run(ctx: &Ctx, location: &Location, args: Args) -> anyhow::Result<()> {
     let mut new = old.clone();
     new.apply(&profile)?;
     if !dry_run {
-        location.change_config(|config| {
+        ctx.change_config(|config| {
             config.apply(&profile)?;
             location.back_up_config(&format!("pre-{profile}"))?;
             new = config.clone();
@@ -63,7 +63,7 @@ pub fn run(ctx: &Ctx, location: &Location, args: Args) -> anyhow::Result<()> {
         })?;
     }
     let update = Update { old_cfg: public(&old), new_cfg: public(&new) };
-    ctx.out.emit(&update, |u| {
+    ctx.out.emit_once(&update, |u| {
         let mut text = String::new();
         compare("", &u.old_cfg, &u.new_cfg, &mut text);
         if ctx.out.color() { colored(&text) } else { text }

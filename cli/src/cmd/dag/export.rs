@@ -1,13 +1,11 @@
 //! `cairn dag export`.
 
-use crate::{ctx::Ctx, output::Out};
+use crate::{ctx::Ctx, output::Kind, progress::End};
 use cairn_store::{
     car::{self, ExportOptions},
-    names::NoNames,
     path::Path,
     resolve::resolve_block,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, Write};
 
 /// Bytes that are collected before they are written to stdout.
@@ -39,27 +37,21 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let path = Path::parse(&args.root)?;
     let fetch = ctx.fetch()?;
     let options = ExportOptions { partial: args.local_only, deadline: None };
-    let bar = bar(&ctx.out, args.progress);
+    // How much is to come is not known.
+    let shown = args.progress.unwrap_or(ctx.out.err_tty);
+    let bar = ctx.out.bar(shown, "{bytes} {bytes_per_sec} {elapsed}", None);
+    let names = ctx.names();
     ctx.block_on(async {
-        let root = resolve_block(&fetch, &NoNames, &path, None).await?;
-        let mut out = io::BufWriter::with_capacity(BUFFER, io::stdout());
+        let root = resolve_block(&fetch, &*names, &path, None).await?;
+        drop(ctx.out.begin(Kind::Bytes("application/vnd.ipld.car"), None));
+        let mut out = io::BufWriter::with_capacity(BUFFER, ctx.out.writer());
         let result = car::export(fetch, root, options, &mut out, &mut |bytes| bar.set_position(bytes)).await;
         if result.is_err() {
-            bar.abandon();
+            bar.end(End::Abandon);
         }
         result?;
         out.flush()?;
-        bar.finish();
+        bar.end(End::Finish);
         Ok(())
     })
-}
-
-/// Bytes, rate and time; how much is to come is not known.
-fn bar(out: &Out, wanted: Option<bool>) -> ProgressBar {
-    if !wanted.unwrap_or(out.err_tty) {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bytes} {bytes_per_sec} {elapsed}");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }

@@ -8,7 +8,6 @@ use cairn_store::{
         select::{Selected, select},
     },
     multicodec,
-    names::NoNames,
     path::Path,
     resolve,
 };
@@ -43,9 +42,9 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
 
 /// The value to which a path leads.
 fn value(ctx: &Ctx, path: &Path) -> anyhow::Result<Ipld> {
-    let fetch = ctx.fetch()?;
+    let (fetch, names) = (ctx.fetch()?, ctx.names());
     ctx.block_on(async {
-        let end = resolve::resolve(&fetch, &NoNames, path, None).await?;
+        let end = resolve::resolve(&fetch, &*names, path, None).await?;
         let block = fetch.fetch(&end.cid, None).await?;
         let root = dag::decode(block.cid(), block.data())?;
         if end.remainder.is_empty() {

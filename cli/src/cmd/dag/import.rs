@@ -1,15 +1,14 @@
 //! `cairn dag import`.
 
-use crate::{ctx::Ctx, stdin::Stdin};
-use anyhow::{Context as _, bail};
+use crate::{ctx::Ctx, input::Named};
+use anyhow::bail;
 use cairn_store::{
     Cid,
     car::{Import, ImportError, ImportOptions},
     pin::{PinMode, Pins},
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use std::{fs::File, io::Read, path::PathBuf, sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 /// Options of `cairn dag import`.
 #[derive(Debug, clap::Args)]
@@ -79,15 +78,26 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     }
     let pin = args.pin_roots.unwrap_or(true) && !args.local_only;
     let files = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files };
-    // Opened before anything is read, so that a name that is wrong costs nothing.
-    let sources = files.iter().map(|file| open(ctx, file)).collect::<anyhow::Result<Vec<_>>>()?;
+    // All lengths are known, or none is shown.
+    let sizes = files.iter().map(|f| f.metadata().ok().filter(std::fs::Metadata::is_file).map(|m| m.len())).sum();
+    let sizes: Option<u64> = if ctx.input.upload().is_some() { None } else { sizes };
+    let mut sources: Box<dyn Iterator<Item = anyhow::Result<Named>>> = Box::new(ctx.input.files(files)?);
+    if ctx.input.upload().is_none() {
+        // Opened before anything is read, so that a name that is wrong costs nothing. What is sent has one order.
+        sources = Box::new(sources.collect::<anyhow::Result<Vec<_>>>()?.into_iter().map(Ok));
+    }
     ctx.check_capacity()?;
     let mut import = Import::new(ctx.blocks()?, ImportOptions { allow_big_blocks: args.allow_big_block });
-    let bar = bar(ctx, &files);
+    let template = if sizes.is_some() {
+        "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
+    } else {
+        "{bytes} {bytes_per_sec} {elapsed}"
+    };
+    let bar = ctx.out.bar(ctx.out.err_tty, template, sizes);
     let until = ctx.global.timeout.map(|limit| Instant::now() + limit);
     let stop = || ctx.cancel.requested() || until.is_some_and(|until| Instant::now() > until);
     for source in sources {
-        let result = import.read(bar.wrap_read(source), &stop);
+        let result = import.read(bar.wrap_read(source?.reader), &stop);
         if let Err(ImportError::Stopped) = result {
             ctx.cancel.check()?;
             bail!("gave up after {:?} (--timeout)", ctx.global.timeout.unwrap_or_default());
@@ -111,17 +121,6 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn open(ctx: &Ctx, file: &PathBuf) -> anyhow::Result<Box<dyn Read + Send>> {
-    if file.as_os_str() == "-" {
-        return Ok(Box::new(Stdin::new(ctx)));
-    }
-    let opened = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
-    if opened.metadata().is_ok_and(|meta| meta.is_dir()) {
-        bail!("{} is a directory: `dag import` takes CAR files", file.display());
-    }
-    Ok(Box::new(opened))
-}
-
 /// Pins what sticks: a root that can't be pinned is an event in JSON, and an error in text.
 fn pin_root(ctx: &Ctx, pins: &Pins, cid: &Cid, silent: bool) -> anyhow::Result<()> {
     ctx.cancel.check()?;
@@ -141,20 +140,4 @@ fn emit(ctx: &Ctx, silent: bool, event: &Event, text: String) -> anyhow::Result<
         return Ok(());
     }
     ctx.out.emit(event, |_| text)
-}
-
-/// Bytes, rate and, for files, how long it will take; on a terminal only.
-fn bar(ctx: &Ctx, files: &[PathBuf]) -> ProgressBar {
-    if !ctx.out.err_tty {
-        return ProgressBar::hidden();
-    }
-    let sizes: Option<u64> =
-        files.iter().map(|f| f.metadata().ok().filter(std::fs::Metadata::is_file).map(|m| m.len())).sum();
-    let template = if sizes.is_some() {
-        "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
-    } else {
-        "{bytes} {bytes_per_sec} {elapsed}"
-    };
-    let bar = ProgressBar::with_draw_target(sizes, ProgressDrawTarget::stderr());
-    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

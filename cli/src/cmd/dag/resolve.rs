@@ -5,7 +5,7 @@ use crate::{
     cmd::{self, source::arguments},
     ctx::Ctx,
 };
-use cairn_store::{names::NoNames, path::Path, resolve};
+use cairn_store::{path::Path, resolve};
 use serde::Serialize;
 
 /// Options of `cairn dag resolve`.
@@ -34,12 +34,12 @@ struct Event {
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let given = arguments(ctx, args.target.into_iter().collect())?;
     let path = Path::parse(&given[0])?;
-    let fetch = ctx.fetch()?;
-    let end = ctx.block_on(async { Ok(resolve::resolve(&fetch, &NoNames, &path, None).await?) })?;
+    let (fetch, names) = (ctx.fetch()?, ctx.names());
+    let end = ctx.block_on(async { Ok(resolve::resolve(&fetch, &*names, &path, None).await?) })?;
     let rem_path: String = end.remainder.iter().flat_map(|segment| ["/", segment]).collect();
     let event = Event { cid: Link { cid: end.cid.to_string() }, rem_path };
     let shown = cmd::resolve::encode(ctx, &path, &end.cid);
     // As in Kubo no line is ended; a terminal's prompt needs it.
     let end = if ctx.out.tty { "\n" } else { "" };
-    ctx.out.emit(&event, |event| format!("{shown}{}{end}", ctx.out.escape(&event.rem_path)))
+    ctx.out.emit_once(&event, |event| format!("{shown}{}{end}", ctx.out.escape(&event.rem_path)))
 }

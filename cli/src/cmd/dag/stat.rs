@@ -5,7 +5,6 @@ use anyhow::{Context as _, ensure};
 use cairn_store::{
     Cid,
     dag::walk::{Options, Seen, Sight, walk},
-    names::NoNames,
     path::Path,
     resolve,
 };
@@ -93,7 +92,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         tally.summary.dag_stats.push(Dag { cid: ctx.out.cid(&cid), ..Dag::default() });
         let result = tally.walk(ctx, cid);
         if tally.progress {
-            eprint!("\x1b[2K\r");
+            ctx.out.note("\x1b[2K\r");
         }
         result.context("error traversing DAG")?;
     }
@@ -102,8 +101,8 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
 }
 
 fn locate(ctx: &Ctx, path: &Path) -> anyhow::Result<Cid> {
-    let fetch = ctx.fetch()?;
-    let end = ctx.block_on(async { Ok(resolve::resolve(&fetch, &NoNames, path, None).await?) })?;
+    let (fetch, names) = (ctx.fetch()?, ctx.names());
+    let end = ctx.block_on(async { Ok(resolve::resolve(&fetch, &*names, path, None).await?) })?;
     ensure!(end.remainder.is_empty(), "cannot return size for anything other than a DAG with a root CID");
     Ok(end.cid)
 }
@@ -125,13 +124,13 @@ impl Tally {
         ctx.block_on(async {
             let mut visits = walk(fetch, root, Options::default());
             while let Some(visit) = visits.try_next().await? {
-                self.count(&visit.cid, visit.block.map_or(0, |b| b.data().len() as u64))?;
+                self.count(ctx, &visit.cid, visit.block.map_or(0, |b| b.data().len() as u64))?;
             }
             Ok(())
         })
     }
 
-    fn count(&mut self, cid: &Cid, size: u64) -> anyhow::Result<()> {
+    fn count(&mut self, ctx: &Ctx, cid: &Cid, size: u64) -> anyhow::Result<()> {
         let new = !self.several
             || self.seen.visit(cid, 0).map_err(|_| anyhow::anyhow!("too many blocks: ask for one root at a time"))?
                 == Sight::New;
@@ -148,7 +147,7 @@ impl Tally {
             self.shown = Instant::now();
             let blocks: u64 = self.summary.dag_stats.iter().map(|d| d.num_blocks).sum();
             let bytes = self.with_repeats;
-            eprint!("Fetched/Processed {blocks} blocks, {bytes} bytes ({})\r", decimal(bytes));
+            ctx.out.note(&format!("Fetched/Processed {blocks} blocks, {bytes} bytes ({})\r", decimal(bytes)));
         }
         Ok(())
     }

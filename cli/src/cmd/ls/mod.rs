@@ -1,7 +1,7 @@
 //! `cairn ls`: the entries of directories.
 
 mod table;
-mod time;
+pub mod time;
 
 use crate::{cmd::source, ctx::Ctx};
 use cairn_store::{
@@ -94,7 +94,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     ctx.block_on(async {
         let mut objects = Vec::new();
         for (text, path) in given.iter().zip(&paths) {
-            let cid = source::resolve(&fetch, path).await?;
+            let cid = source::resolve(ctx, &fetch, path).await?;
             let mut listing = Listing::open(fetch.clone(), &cid, args.size || args.resolve_type, None).await?;
             let mut links = Vec::new();
             while let Some(listed) = listing.next().await? {
@@ -108,7 +108,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
             links.sort_by(|a, b| a.name.cmp(&b.name));
             objects.push(Object { hash: text.clone(), links });
         }
-        if args.stream { Ok(()) } else { ctx.out.emit(&Output { objects }, |o| table.print(o)) }
+        if args.stream { Ok(()) } else { ctx.out.emit_once(&Output { objects }, |o| table.print(o)) }
     })
 }
 

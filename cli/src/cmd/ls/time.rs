@@ -40,6 +40,12 @@ pub fn rfc3339(mtime: Option<Mtime>) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
 }
 
+/// A time of the system's clock, as Go prints it in JSON.
+pub fn utc(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    rfc3339(Some(Mtime { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() }))
+}
+
 /// As `ls -l` prints it: with the time of day within the last six months, else with the year.
 pub fn short(mtime: Option<Mtime>, now: SystemTime) -> String {
     let Some(Mtime { seconds, .. }) = mtime else { return "-".into() };

@@ -4,6 +4,7 @@ use super::{Changed, pins};
 use crate::{cmd::source::arguments, ctx::Ctx, target::target, units::decimal};
 use anyhow::Context as _;
 use cairn_store::pin::{PinMode, Progress, check_name};
+use serde::Serialize;
 use std::sync::Mutex;
 
 const EXAMPLES: &str = "Examples:
@@ -46,8 +47,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         if let (Ok(before), Ok(mut now)) = (before.lock(), now.lock()) {
             *now = progress;
             if args.progress {
-                let (nodes, bytes) = (before.nodes + progress.nodes, before.bytes + progress.bytes);
-                eprint!("Fetched/Processed {nodes} nodes ({})\r", decimal(bytes));
+                show(ctx, before.nodes + progress.nodes, before.bytes + progress.bytes);
             }
         }
     };
@@ -63,9 +63,40 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         }
         done.push(ctx.out.cid(&cid));
     }
-    if args.progress {
-        eprintln!();
+    if args.progress && !ctx.out.json() {
+        ctx.out.note("\n");
     }
     let how = if args.recursive { "recursively" } else { "directly" };
-    ctx.out.emit(&Changed { pins: done }, |event| event.pins.iter().map(|p| format!("pinned {p} {how}\n")).collect())
+    let event = Changed { pins: done };
+    if args.progress && ctx.out.json() {
+        if let Ok(before) = before.lock() {
+            show(ctx, before.nodes, before.bytes);
+        }
+        return ctx.out.emit(&event, |_| String::new());
+    }
+    ctx.out.emit_once(&event, |event| event.pins.iter().map(|p| format!("pinned {p} {how}\n")).collect())
+}
+
+/// Kubo's event while pins are made.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Reached {
+    #[serde(skip_serializing_if = "is_zero")]
+    progress: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    bytes: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Shows how far it is: to people on stderr, to programs as an event.
+fn show(ctx: &Ctx, nodes: u64, bytes: u64) {
+    if ctx.out.json() {
+        // A reader that went away is met again at the next line.
+        let _ = ctx.out.emit(&Reached { progress: nodes, bytes }, |_| String::new());
+    } else {
+        ctx.out.note(&format!("Fetched/Processed {nodes} nodes ({})\r", decimal(bytes)));
+    }
 }

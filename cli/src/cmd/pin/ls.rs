@@ -103,7 +103,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
         }
     }
     if ctx.out.json() && !args.stream {
-        ctx.out.emit(&all, |_| String::new())?;
+        ctx.out.emit_once(&all, |_| String::new())?;
     }
     Ok(())
 }

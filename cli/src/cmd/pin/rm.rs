@@ -34,5 +34,5 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         pins.remove(&cid, args.recursive)?;
         done.push(ctx.out.cid(&cid));
     }
-    ctx.out.emit(&Changed { pins: done }, |event| event.pins.iter().map(|p| format!("unpinned {p}\n")).collect())
+    ctx.out.emit_once(&Changed { pins: done }, |event| event.pins.iter().map(|p| format!("unpinned {p}\n")).collect())
 }

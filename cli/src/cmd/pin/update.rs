@@ -31,5 +31,5 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let (pins, fetch) = (pins(ctx)?, ctx.fetch()?);
     ctx.block_on(async { Ok(pins.update(fetch, &from, &to, args.unpin).await?) })?;
     let changed = Changed { pins: vec![ctx.out.cid(&from), ctx.out.cid(&to)] };
-    ctx.out.emit(&changed, |event| format!("updated {} to {}\n", event.pins[0], event.pins[1]))
+    ctx.out.emit_once(&changed, |event| format!("updated {} to {}\n", event.pins[0], event.pins[1]))
 }

@@ -8,14 +8,9 @@ mod stat;
 mod verify;
 mod version;
 
-use crate::ctx::Ctx;
+use crate::{ctx::Ctx, progress::Bar};
 use clap::Subcommand;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use std::time::Duration;
-
-/// Time between two frames of a progress line.
-const FRAME: Duration = Duration::from_millis(100);
 
 /// Options of `cairn repo`.
 #[derive(Debug, clap::Args)]
@@ -80,11 +75,7 @@ impl Message {
 }
 
 /// A progress line: on a terminal's stderr, and only if stdout does not go there as well.
-fn spinner(ctx: &Ctx, quiet: bool) -> ProgressBar {
-    if !ctx.out.err_tty || (ctx.out.tty && !quiet) {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner());
-    bar.enable_steady_tick(FRAME);
-    bar
+fn spinner(ctx: &Ctx, quiet: bool) -> Bar {
+    let shown = ctx.out.err_tty && (!ctx.out.tty || quiet);
+    ctx.out.bar(shown, "{spinner} {msg}", None)
 }

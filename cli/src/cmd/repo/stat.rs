@@ -56,7 +56,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
         stat.path = repo.path().display().to_string();
         stat.version = format!("fs-repo@{VERSION}");
     }
-    ctx.out.emit(&stat, |stat| text(ctx, stat, args))
+    ctx.out.emit_once(&stat, |stat| text(ctx, stat, args))
 }
 
 fn text(ctx: &Ctx, stat: &Stat, args: &Args) -> String {

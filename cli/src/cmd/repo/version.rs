@@ -29,5 +29,5 @@ struct Version {
 /// When stdout can't be written.
 pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let head = if args.quiet { "" } else { "cairn repo version " };
-    ctx.out.emit(&Version { version: VERSION.to_string() }, |v| format!("{head}fs-repo@{}\n", v.version))
+    ctx.out.emit_once(&Version { version: VERSION.to_string() }, |v| format!("{head}fs-repo@{}\n", v.version))
 }

@@ -1,0 +1,177 @@
+//! `cairn daemon`: holds the repository open and answers requests.
+
+mod collect;
+mod files;
+mod systemd;
+
+use crate::{
+    cmd::init,
+    ctx::Ctx,
+    daemon::{Daemon, MAX_REQUESTS},
+    exit::Interrupted,
+    rpc::{address::Address, server::Listener},
+};
+use anyhow::{Context as _, bail};
+use cairn_store::repo::{Repo, VERSION};
+use std::{io::Write as _, sync::Arc, time::Duration};
+use tokio::task::JoinSet;
+
+/// How long to wait at most for what does not end when the daemon does; with what the listeners wait, less than the
+/// 10 s after which service managers lose patience.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+/// Where the RPC listens if nothing is configured.
+const DEFAULT_API: &str = "/ip4/127.0.0.1/tcp/5001";
+/// How often the daemon looks whether a signal has come.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// Options of `cairn daemon`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Commands of the same repository are carried out by its daemon while one runs. Programs ask it over HTTP, in the form
+of Kubo's RPC; --api ADDRESS listens there instead of at Addresses.API.
+
+The first Ctrl-C or SIGTERM ends it cleanly, the second at once.
+
+Examples:
+  cairn daemon
+  cairn daemon --offline --enable-gc
+  cairn daemon --init --init-profile=server")]
+pub struct Args {
+    /// Make a repository first if there is none: always so, accepted for scripts written for Kubo
+    #[arg(long)]
+    init: bool,
+    /// Profiles for the configuration of a new repository
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    init_profile: Vec<String>,
+    /// Collect garbage every Datastore.GCPeriod, when the repository is larger than Datastore.StorageGCWatermark allows
+    #[arg(long)]
+    enable_gc: bool,
+    /// Bring the repository to the present version: always so; with =false an older one is refused
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    migrate: Option<bool>,
+    /// Mount the network as a folder: not in this release
+    #[arg(long)]
+    mount: bool,
+}
+
+/// Runs `cairn daemon`.
+///
+/// # Errors
+/// When the repository can't be opened, or an address not be listened on.
+pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
+    if args.mount {
+        bail!("--mount: this release of cairn can't mount the network as a folder yet; start the daemon without it");
+    }
+    say(ctx, "Initializing daemon...\n")?;
+    say(ctx, &versions())?;
+    let repo = Arc::new(open(ctx, args)?);
+    let peer = repo.config().get_str("Identity.PeerID")?.unwrap_or_default().to_owned();
+    say(ctx, &format!("PeerID: {peer}\n"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("cairn")
+        // Each request holds a thread, and needs others to read blocks.
+        .max_blocking_threads(2 * MAX_REQUESTS)
+        .build()
+        .context("cannot start the runtime's threads")?;
+    let daemon = Daemon::new(repo, runtime.handle().clone(), ctx.global.offline);
+    let result = runtime.block_on(serve(ctx, args, &daemon));
+    runtime.shutdown_timeout(LAST_WAIT);
+    result
+}
+
+fn say(ctx: &Ctx, text: &str) -> anyhow::Result<()> {
+    let mut out = ctx.out.stdout();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+fn versions() -> String {
+    let commit = env!("CAIRN_COMMIT");
+    let dash = if commit.is_empty() { "" } else { "-" };
+    format!(
+        "Cairn version: {}{dash}{commit}\nRepo version: {VERSION}\nSystem version: {}\nRust version: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        crate::cmd::version::system(),
+        env!("CAIRN_RUSTC"),
+    )
+}
+
+fn open(ctx: &Ctx, args: &Args) -> anyhow::Result<Repo> {
+    let location = ctx.location()?;
+    if !location.exists()? && !args.init_profile.is_empty() {
+        init::make(&location, &args.init_profile)?;
+    }
+    if args.migrate == Some(false) && location.exists()? {
+        location.refuse_older()?;
+    }
+    ctx.open_repo()
+}
+
+async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<()> {
+    let config = daemon.repo.config();
+    let addresses = match &ctx.global.api {
+        Some(address) => vec![address.clone()],
+        None => match config.get_strings("Addresses.API")? {
+            Some(list) => list.into_iter().map(str::to_owned).collect(),
+            None => vec![DEFAULT_API.to_owned()],
+        },
+    };
+    let addresses = addresses.iter().map(|text| Address::parse(text)).collect::<anyhow::Result<Vec<_>>>()?;
+    let open_to_all = crate::rpc::auth::Secrets::new(&config)?.is_open();
+    if daemon.offline {
+        say(ctx, "Swarm not listening, running in offline mode.\n")?;
+    }
+    if !open_to_all {
+        say(ctx, "RPC API access is limited by the rules defined in API.Authorizations\n")?;
+    }
+    let names: Vec<String> = addresses
+        .iter()
+        .filter_map(|a| if let Address::Name(name, _) = a { Some(name.to_ascii_lowercase()) } else { None })
+        .collect();
+    let mut servers = JoinSet::new();
+    let mut first = None;
+    for address in &addresses {
+        let listener = Listener::bind(address).await?;
+        let address = listener.address.clone();
+        say(ctx, &format!("RPC API server listening on {address}\n"))?;
+        if open_to_all && !address.is_local() {
+            ctx.out.note(&format!(
+                "Warning: whoever reaches {address} controls this node: set API.Authorizations, or listen on 127.0.0.1\n"
+            ));
+        }
+        servers.spawn(listener.serve(daemon, &names)?);
+        first.get_or_insert(address.for_clients());
+    }
+    let _api = first.map(|address| files::Announced::new(daemon.repo.path(), "api", &address.to_string())).transpose()?;
+    if args.enable_gc {
+        servers.spawn(collect::regularly(Arc::clone(daemon)));
+    }
+    say(ctx, "Daemon is ready\n")?;
+    systemd::notify("READY=1");
+    wait(ctx, daemon).await;
+    systemd::notify("STOPPING=1");
+    if ctx.cancel.requested() {
+        say(ctx, "Received interrupt signal, shutting down...\n(Hit ctrl-c again to force-shutdown the daemon.)\n")?;
+    }
+    daemon.stop.cancel();
+    while servers.join_next().await.is_some() {}
+    // It was asked to end, and did.
+    ctx.cancel.withdraw();
+    Ok(())
+}
+
+/// Waits for a signal, or `cairn shutdown`.
+async fn wait(ctx: &Ctx, daemon: &Daemon) {
+    let signal = async {
+        // A flag is all that a signal handler can set.
+        while !ctx.cancel.requested() {
+            tokio::time::sleep(PATIENCE).await;
+        }
+        Interrupted
+    };
+    tokio::select! {
+        _ = signal => {}
+        () = daemon.stop.cancelled() => {}
+    }
+}

@@ -1,0 +1,206 @@
+//! Blocks for a command that runs at the client with the blocks of the daemon, as `get` does: what it writes to disk is
+//! decided, placed and hashed where the disk is, by the code that does so without a daemon.
+//!
+//! `POST /api/v0/cairn/blocks?arg=CID&arg=CID…` is answered with a record for each CID, in order: a byte for the
+//! result, the length as 4 bytes in network order, and that many bytes: the block, or a message.
+
+use super::{
+    client::Client,
+    decode_percent, encode_percent,
+    handle::{Answer, Shared, plain},
+};
+use async_trait::async_trait;
+use bytes::{Buf as _, Bytes, BytesMut};
+use cairn_store::{
+    Block, Cid, StoreError,
+    block::MAX_BLOCK_SIZE,
+    cid,
+    fetch::{Deadline, Fetch, FetchError},
+    names::{NameError, Names, Target},
+    path::Path,
+};
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Body, Frame},
+};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Path of the request.
+pub const PATH: &str = "cairn/blocks";
+/// CIDs of one request at most.
+const MAX_ASKED: usize = 512;
+/// Bytes before the content of a record.
+const HEAD: usize = 5;
+/// Largest content of a record: blocks may be larger than others take if their owner says so.
+const MAX_CONTENT: usize = 64 << 20;
+/// Requests that are made ahead for one list of blocks.
+const AHEAD: usize = 2;
+
+const FOUND: u8 = 0;
+const NOT_FOUND: u8 = 1;
+const TIMED_OUT: u8 = 2;
+const FAILED: u8 = 3;
+
+/// Answers the request.
+pub fn serve<B: Body>(shared: &Arc<Shared>, request: Request<B>) -> Answer {
+    let query = request.uri().query().unwrap_or_default();
+    let asked = query.split('&').filter_map(|p| p.strip_prefix("arg=")).map(|text| cid::parse(&decode_percent(text, true)));
+    let cids: Vec<Cid> = match asked.take(MAX_ASKED + 1).collect() {
+        Ok(cids) => cids,
+        Err(error) => return plain(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    if cids.len() > MAX_ASKED {
+        return plain(StatusCode::BAD_REQUEST, format!("more than {MAX_ASKED} blocks were asked for at once"));
+    }
+    let limit = query.split('&').find_map(|p| p.strip_prefix("milliseconds=")).and_then(|t| t.parse().ok());
+    let deadline = limit.map(|limit| Instant::now() + Duration::from_millis(limit));
+    let fetch = shared.daemon.fetch();
+    let stop = shared.daemon.stop.clone();
+    // One at a time, so that nothing is fetched faster than the client takes it but what the source itself fetches ahead.
+    let records = stream::once(async move { (fetch, cids) }).flat_map(move |(fetch, cids)| {
+        let (sender, receiver) = futures::channel::mpsc::channel(1);
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            let found = fetch.fetch_many(cids, deadline).map(|r| Ok(Frame::data(record(r)))).map(Ok);
+            tokio::select! {
+                _ = found.forward(sender) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        receiver
+    });
+    Response::new(BodyExt::boxed_unsync(StreamBody::new(records)))
+}
+
+fn record(result: Result<Block, FetchError>) -> Bytes {
+    let (kind, content) = match result {
+        Ok(block) => (FOUND, block.into_data()),
+        Err(FetchError::NotFound(_)) => (NOT_FOUND, Bytes::new()),
+        Err(FetchError::TimedOut(_)) => (TIMED_OUT, Bytes::new()),
+        Err(error) => (FAILED, error.to_string().into()),
+    };
+    let mut out = BytesMut::with_capacity(HEAD + content.len());
+    out.extend_from_slice(&[kind]);
+    out.extend_from_slice(&u32::try_from(content.len()).unwrap_or(u32::MAX).to_be_bytes());
+    out.extend_from_slice(&content);
+    out.freeze()
+}
+
+/// The blocks of a daemon. Each is hashed when it comes.
+pub struct Remote(pub Client);
+
+impl Remote {
+    /// The answer to one request.
+    fn ask(&self, cids: Vec<Cid>, deadline: Deadline) -> impl Future<Output = Vec<Result<Block, FetchError>>> + Send + use<> {
+        let mut query: Vec<String> = cids.iter().map(|c| format!("arg={}", encode_percent(c.to_string().as_bytes()))).collect();
+        if let Some(deadline) = deadline {
+            query.push(format!("milliseconds={}", deadline.saturating_duration_since(Instant::now()).as_millis()));
+        }
+        let client = self.0.clone();
+        async move {
+            let mut out: Vec<Result<Block, FetchError>> = Vec::with_capacity(cids.len());
+            if let Err(error) = receive(&client, &query.join("&"), &cids, &mut out).await {
+                let error = StoreError::io("cannot get blocks from the daemon", error);
+                out.resize_with(cids.len(), || Err(FetchError::Store(error.clone())));
+            }
+            out
+        }
+    }
+}
+
+async fn receive(
+    client: &Client,
+    query: &str,
+    cids: &[Cid],
+    out: &mut Vec<Result<Block, FetchError>>,
+) -> io::Result<()> {
+    let mut answer = client.post(PATH, query).await.map_err(io::Error::other)?;
+    if answer.status() != StatusCode::OK {
+        return Err(io::Error::other(format!("it answers {}: is it another program, or an older one?", answer.status())));
+    }
+    let mut buffer = BytesMut::new();
+    for cid in cids {
+        let need = async |buffer: &mut BytesMut, len: usize, body: &mut hyper::body::Incoming| {
+            while buffer.len() < len {
+                match body.frame().await {
+                    Some(Ok(frame)) => buffer.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                    Some(Err(error)) => return Err(io::Error::other(error)),
+                    None => return Err(io::ErrorKind::UnexpectedEof.into()),
+                }
+            }
+            Ok(())
+        };
+        need(&mut buffer, HEAD, answer.body_mut()).await?;
+        let kind = buffer[0];
+        let len = u32::from_be_bytes([buffer[1], buffer[2], buffer[3], buffer[4]]) as usize;
+        if len > MAX_CONTENT.max(MAX_BLOCK_SIZE) {
+            return Err(io::Error::other(format!("a block of {len} bytes")));
+        }
+        need(&mut buffer, HEAD + len, answer.body_mut()).await?;
+        buffer.advance(HEAD);
+        let content = buffer.split_to(len).freeze();
+        out.push(match kind {
+            FOUND => Block::verify(*cid, content).map_err(|e| FetchError::Store(StoreError::from(e))),
+            NOT_FOUND => Err(FetchError::NotFound(Box::new(*cid))),
+            TIMED_OUT => Err(FetchError::TimedOut(Box::new(*cid))),
+            _ => {
+                let text = String::from_utf8_lossy(&content).into_owned();
+                Err(FetchError::Store(StoreError::io("the daemon", io::Error::other(text))))
+            }
+        });
+    }
+    // To its end, so that the connection can be used again.
+    while answer.body_mut().frame().await.is_some() {}
+    Ok(())
+}
+
+#[async_trait]
+impl Fetch for Remote {
+    async fn fetch(&self, cid: &Cid, deadline: Deadline) -> Result<Block, FetchError> {
+        let mut all = self.ask(vec![*cid], deadline).await;
+        all.pop().unwrap_or_else(|| Err(FetchError::NotFound(Box::new(*cid))))
+    }
+
+    fn fetch_many(&self, cids: Vec<Cid>, deadline: Deadline) -> BoxStream<'_, Result<Block, FetchError>> {
+        // Small groups: blocks may be large, and all of a group are held at once.
+        let groups: Vec<Vec<Cid>> = cids.chunks(GROUP).map(<[Cid]>::to_vec).collect();
+        stream::iter(groups).map(move |group| self.ask(group, deadline)).buffered(AHEAD).flat_map(stream::iter).boxed()
+    }
+
+    async fn has_local(&self, cid: &Cid) -> Result<bool, FetchError> {
+        // Whoever asks this means blocks that cost nothing, and these have a way to go.
+        let _ = cid;
+        Ok(false)
+    }
+}
+
+/// Blocks that are asked for together.
+const GROUP: usize = 16;
+
+/// The names that a daemon knows.
+pub struct RemoteNames(pub Client);
+
+#[async_trait]
+impl Names for RemoteNames {
+    async fn lookup(&self, name: &str, deadline: Deadline) -> Result<Target, NameError> {
+        let mut query = format!("recursive=false&arg={}", encode_percent(format!("/ipns/{name}").as_bytes()));
+        if let Some(deadline) = deadline {
+            query.push_str(&format!("&timeout={}ms", deadline.saturating_duration_since(Instant::now()).as_millis()));
+        }
+        let invalid = |reason: String| NameError::Invalid { name: name.to_owned(), reason };
+        let answer = self.0.post_json("resolve", &query).await.map_err(|e| invalid(format!("{e:#}")))?;
+        let path = answer["Path"].as_str().unwrap_or_default();
+        let path = Path::parse(path).map_err(|e| invalid(e.to_string()))?;
+        Ok(Target { path, ttl: Duration::ZERO })
+    }
+
+    async fn record(&self, name: &str, _: Deadline) -> Result<Bytes, NameError> {
+        Err(NameError::NotFound(name.to_owned()))
+    }
+}

@@ -1,0 +1,44 @@
+//! `/debug/metrics/prometheus`: numbers of the process in the text format of Prometheus. Others add theirs through a
+//! [`Provider`].
+
+use crate::daemon::Daemon;
+use std::{fmt::Write as _, sync::Arc, time::UNIX_EPOCH};
+
+/// Appends metrics in the text format of Prometheus.
+pub type Provider = Arc<dyn Fn(&mut String) + Send + Sync>;
+
+/// Media type of the text format.
+pub const MEDIA: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All metrics.
+pub fn text(daemon: &Daemon) -> String {
+    let mut out = String::new();
+    let mut one = |name: &str, kind: &str, help: &str, value: String| {
+        // Writing to a String does not fail.
+        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+    };
+    let (running, begun) = daemon.requests.counts();
+    one("cairn_rpc_requests_running", "gauge", "Requests that run.", running.to_string());
+    one("cairn_rpc_requests_total", "counter", "Requests that were begun.", begun.to_string());
+    let started = daemon.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    one("process_start_time_seconds", "gauge", "When the daemon was started, since 1970.", started.to_string());
+    if let Some(bytes) = resident() {
+        one("process_resident_memory_bytes", "gauge", "Resident memory.", bytes.to_string());
+    }
+    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
+        one("process_open_fds", "gauge", "Open file descriptors.", files.count().to_string());
+    }
+    if let Ok(usage) = daemon.repo.kv().usage() {
+        one("cairn_repo_bytes", "gauge", "Bytes of the repository's database.", usage.total.to_string());
+    }
+    let providers = daemon.metrics.lock().clone();
+    providers.iter().for_each(|provider| provider(&mut out));
+    out
+}
+
+/// Resident memory of this process, in bytes.
+pub fn resident() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
