@@ -47,7 +47,7 @@ impl Announce {
         self.instead.iter().chain(&self.besides).filter(|addr| !self.is_never(&split_peer(addr).0))
     }
 
-    /// All that is announced, given what the node listens on and was seen at; each once, in order.
+    /// All that is announced, given what the node listens on and was seen at; each once.
     pub fn all<'a>(&'a self, own: impl IntoIterator<Item = &'a Multiaddr>) -> Vec<Multiaddr> {
         let own = own.into_iter().filter(|addr| self.allows(addr));
         let all: BTreeSet<Multiaddr> = own.chain(self.fixed()).map(|addr| split_peer(addr).0).collect();
@@ -65,7 +65,9 @@ mod tests {
 
     fn all(announce: &Announce, own: &[&str]) -> Vec<String> {
         let own: Vec<Multiaddr> = own.iter().map(|text| addr(text)).collect();
-        announce.all(&own).iter().map(ToString::to_string).collect()
+        let mut all: Vec<String> = announce.all(&own).iter().map(ToString::to_string).collect();
+        all.sort_unstable();
+        all
     }
 
     const OWN: [&str; 2] = ["/ip4/10.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1"];

@@ -7,7 +7,7 @@ use super::{
 };
 use libp2p::{
     autonat::v2 as autonat,
-    connection_limits, dcutr,
+    dcutr,
     identity::Keypair,
     mdns, memory_connection_limits, ping, relay,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
@@ -24,7 +24,6 @@ const MEMORY_PART: f64 = 0.5;
 #[behaviour(prelude = "libp2p::swarm::derive_prelude")]
 pub(super) struct Behaviour {
     pub gate: limits::Behaviour,
-    limits: connection_limits::Behaviour,
     memory: memory_connection_limits::Behaviour,
     connections: connman::Behaviour,
     pub peers: peerstore::Behaviour,
@@ -63,10 +62,8 @@ impl Behaviour {
     pub fn new(config: &Config, keys: &Keypair, parts: Parts) -> Result<(Self, Handles), String> {
         let local = keys.public().to_peer_id();
         let nat = &config.nat;
-        let mut limits = connection_limits::Behaviour::new(config.limits.connection_limits());
-        for peer in config.limits.trusted_peers.iter().chain(config.peering.iter().map(|(peer, _)| peer)) {
-            limits.bypass_peer_id(peer);
-        }
+        let mut limits = config.limits.clone();
+        limits.trusted_peers.extend(config.peering.iter().map(|(peer, _)| *peer));
         let memory = match config.limits.memory {
             Some(bytes) => memory_connection_limits::Behaviour::with_max_bytes(bytes),
             None => memory_connection_limits::Behaviour::with_max_percentage(MEMORY_PART),
@@ -77,8 +74,7 @@ impl Behaviour {
         };
         let (pinger, pinger_handle) = pinger::new();
         let behaviour = Self {
-            gate: limits::Behaviour::new(config.limits.clone(), parts.filters),
-            limits,
+            gate: limits::Behaviour::new(limits, parts.filters),
             memory,
             connections: connman::Behaviour::new(config.connections.clone(), parts.protection),
             peers: peerstore::Behaviour::new(parts.book),

@@ -167,7 +167,7 @@ impl EventLoop {
                 _ = ticks.tick() => self.tick(Instant::now()),
             }
         }
-        self.close().await;
+        Box::pin(self.close()).await;
     }
 
     async fn close(mut self) {

@@ -9,7 +9,7 @@ pub use filters::{Filters, Gated};
 pub use gate::{Behaviour, Refused};
 
 use super::addr::Mask;
-use libp2p::{PeerId, connection_limits::ConnectionLimits};
+use libp2p::PeerId;
 
 /// Connections of one peer.
 const PER_PEER: u32 = 8;
@@ -75,15 +75,6 @@ impl Limits {
             memory: Some(usize::MAX),
             ..Self::for_high_water(0)
         }
-    }
-
-    pub(super) fn connection_limits(&self) -> ConnectionLimits {
-        ConnectionLimits::default()
-            .with_max_pending_incoming(Some(self.pending_inbound))
-            .with_max_pending_outgoing(Some(self.pending_outbound))
-            .with_max_established_incoming(Some(self.inbound))
-            .with_max_established(Some(self.total))
-            .with_max_established_per_peer(Some(self.per_peer))
     }
 }
 

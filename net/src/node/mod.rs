@@ -221,7 +221,7 @@ impl Node {
         self.ask(Command::Listeners).await.unwrap_or_default()
     }
 
-    /// Addresses that the node announces, in order; none once it shuts down.
+    /// Addresses that the node announces, each once; none once it shuts down.
     pub async fn addresses(&self) -> Vec<Multiaddr> {
         self.ask(Command::Addresses).await.unwrap_or_default()
     }

@@ -109,7 +109,7 @@ mod tests {
         let binary = [b"/key/swarm/psk/1.0.0/\n/bin/\n".as_slice(), &bytes()].concat();
         let windows = HEX.replace('\n', "\r\n");
         for text in [HEX.as_bytes(), base64.as_bytes(), &binary, windows.as_bytes()] {
-            assert_eq!(parse(text).expect("a key").fingerprint(), want.fingerprint());
+            assert_eq!(parse(text).expect("a key").to_key_file(), want.to_key_file());
         }
     }
 

@@ -1,7 +1,9 @@
 //! Nodes in one process, on the memory transport and on loopback.
 
+mod hostile;
 mod limits;
 mod links;
+mod nat;
 mod pubsub;
 
 use super::*;

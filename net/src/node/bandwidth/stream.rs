@@ -97,7 +97,7 @@ impl Sniffer {
             let Self::Line(line) = self else { return };
             line.push(*byte);
             let want = usize::from(line[0]) + 1;
-            if want < 3 || want > MAX_NAME + 1 {
+            if !(3..=MAX_NAME + 1).contains(&want) {
                 *self = Self::Done;
             } else if line.len() == want {
                 match std::str::from_utf8(&line[1..]).ok().and_then(|text| text.strip_suffix('\n')) {
