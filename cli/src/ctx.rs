@@ -10,6 +10,7 @@ use crate::{
     output::{Out, Place},
 };
 use anyhow::Context as _;
+use cairn_net::node::Node;
 use cairn_store::{
     StoreError,
     blockstore::KvBlocks,
@@ -169,10 +170,23 @@ impl Ctx {
     pub fn daemon(&self) -> anyhow::Result<&Arc<Daemon>> {
         match &self.host {
             Host::Daemon(daemon) => Ok(daemon),
-            Host::Command { .. } => {
-                Err(Usage("this command works on a running daemon, and there is none: start it with `cairn daemon`".into()).into())
-            }
+            Host::Command { .. } => Err(Usage(
+                "this command works on a running daemon, and there is none: start it with `cairn daemon`".into(),
+            )
+            .into()),
         }
+    }
+
+    /// The running node.
+    ///
+    /// # Errors
+    /// When there is none: no daemon runs, or it runs offline.
+    pub fn node(&self) -> anyhow::Result<Node> {
+        let node = match &self.host {
+            Host::Daemon(daemon) => daemon.node.get().cloned(),
+            Host::Command { .. } => None,
+        };
+        node.context("this command must be run in online mode. Try running 'cairn daemon' first")
     }
 
     /// What to say when the command was stopped by `--timeout`.

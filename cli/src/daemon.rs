@@ -1,6 +1,7 @@
 //! What a daemon holds open for those who ask it.
 
 use crate::rpc::{log::Log, metrics::Provider};
+use cairn_net::node::Node;
 use cairn_store::{
     blockstore::KvBlocks,
     fetch::{Fetch, Offline},
@@ -8,7 +9,10 @@ use cairn_store::{
     repo::Repo,
 };
 use parking_lot::Mutex;
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
 use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +36,8 @@ pub struct Daemon {
     pub stop: CancellationToken,
     /// When it was started.
     pub started: SystemTime,
+    /// The node, once it is started.
+    pub node: OnceLock<Node>,
     /// Metrics of other parts.
     pub metrics: Mutex<Vec<Provider>>,
 }
@@ -47,6 +53,7 @@ impl Daemon {
             slots: Arc::new(Semaphore::new(MAX_REQUESTS)),
             stop: CancellationToken::new(),
             started: SystemTime::now(),
+            node: OnceLock::new(),
             metrics: Mutex::default(),
         })
     }

@@ -2,6 +2,7 @@
 
 mod collect;
 mod files;
+mod node;
 mod systemd;
 
 use crate::{
@@ -121,6 +122,8 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
     let open_to_all = crate::rpc::auth::Secrets::new(&config)?.is_open();
     if daemon.offline {
         say(ctx, "Swarm not listening, running in offline mode.\n")?;
+    } else {
+        say(ctx, &node::start(daemon).await?)?;
     }
     if !open_to_all {
         say(ctx, "RPC API access is limited by the rules defined in API.Authorizations\n")?;
@@ -143,7 +146,8 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
         servers.spawn(listener.serve(daemon, &names)?);
         first.get_or_insert(address.for_clients());
     }
-    let _api = first.map(|address| files::Announced::new(daemon.repo.path(), "api", &address.to_string())).transpose()?;
+    let _api =
+        first.map(|address| files::Announced::new(daemon.repo.path(), "api", &address.to_string())).transpose()?;
     if args.enable_gc {
         servers.spawn(collect::regularly(Arc::clone(daemon)));
     }
@@ -156,6 +160,9 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
     }
     daemon.stop.cancel();
     while servers.join_next().await.is_some() {}
+    if let Some(node) = daemon.node.get() {
+        node.shutdown().await;
+    }
     // It was asked to end, and did.
     ctx.cancel.withdraw();
     Ok(())

@@ -2,6 +2,7 @@
 
 pub mod add;
 pub mod block;
+pub mod bootstrap;
 pub mod cat;
 pub mod cid;
 pub mod commands;
@@ -17,12 +18,16 @@ pub mod log;
 pub mod ls;
 pub mod multibase;
 pub mod pin;
+pub mod ping;
+pub mod pubsub;
 mod put;
 pub mod refs;
 pub mod repo;
 pub mod resolve;
 pub mod shutdown;
 pub mod source;
+pub mod stats;
+pub mod swarm;
 pub mod version;
 
 use crate::ctx::Ctx;
@@ -69,6 +74,16 @@ pub enum Command {
     Multibase(multibase::Args),
     /// Read and change the configuration
     Config(config::Args),
+    /// Connections with other nodes
+    Swarm(swarm::Args),
+    /// Peers that the node begins with
+    Bootstrap(bootstrap::Args),
+    /// Measure the way to a peer
+    Ping(ping::Args),
+    /// Send and receive messages by topic
+    Pubsub(pubsub::Args),
+    /// Figures of the node
+    Stats(stats::Args),
     /// List all commands
     Commands(commands::Args),
     /// Print the version
@@ -102,6 +117,11 @@ pub fn run(ctx: &Ctx, command: Command) -> anyhow::Result<()> {
         Command::Cid(args) => cid::run(ctx, args),
         Command::Multibase(args) => multibase::run(ctx, args),
         Command::Config(args) => config::run(ctx, args),
+        Command::Swarm(args) => swarm::run(ctx, args),
+        Command::Bootstrap(args) => bootstrap::run(ctx, args),
+        Command::Ping(args) => ping::run(ctx, &args),
+        Command::Pubsub(args) => pubsub::run(ctx, args),
+        Command::Stats(args) => stats::run(ctx, args),
         Command::Commands(args) => commands::run(ctx, args),
         Command::Version(args) => version::run(ctx, &args),
         Command::Completions(args) => completions::run(ctx, args),

@@ -1,6 +1,10 @@
 //! `cairn pubsub`: messages by topic.
 
-use crate::{cmd::swarm::Strings, ctx::Ctx};
+use crate::{
+    cmd::swarm::Strings,
+    ctx::Ctx,
+    output::{Kind, escape_control},
+};
 use anyhow::Context as _;
 use cairn_net::node::pubsub::{MAX_MESSAGE, Message};
 use futures::StreamExt as _;
@@ -92,7 +96,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
             let topics = ctx.block_on(async { Ok(node.pubsub().topics().await?) })?;
             let strings = topics.iter().map(encode).collect();
             ctx.out.emit_once(&Strings { strings }, |_| {
-                topics.iter().map(|topic| format!("{}\n", crate::output::escape_control(topic))).collect()
+                topics.iter().map(|topic| format!("{}\n", escape_control(topic))).collect()
             })
         }
         Command::Peers { topic } => {
@@ -135,9 +139,7 @@ fn subscribe(ctx: &Ctx, topic: &str) -> anyhow::Result<()> {
     ctx.block_on(async {
         let mut messages = node.pubsub().subscribe(topic).await?;
         // The subscription stands: clients wait for the beginning of the answer.
-        if ctx.out.json() {
-            ctx.out.begin(crate::output::Kind::Events, None);
-        }
+        drop(ctx.out.begin(Kind::Events, None));
         ctx.out.finish()?;
         while let Some(message) = messages.next().await {
             if ctx.out.json() {

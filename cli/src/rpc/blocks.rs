@@ -146,7 +146,9 @@ async fn receive(
         buffer.advance(HEAD);
         let content = buffer.split_to(len).freeze();
         out.push(match kind {
-            FOUND => Block::verify(*cid, content).map_err(|e| FetchError::Store(StoreError::from(e))),
+            FOUND => Block::verify(*cid, content).map_err(|error| {
+                FetchError::Store(StoreError::io("a block from the daemon", io::Error::other(error)))
+            }),
             NOT_FOUND => Err(FetchError::NotFound(Box::new(*cid))),
             TIMED_OUT => Err(FetchError::TimedOut(Box::new(*cid))),
             _ => {

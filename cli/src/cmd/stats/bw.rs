@@ -41,12 +41,7 @@ struct Event {
 
 impl From<Bandwidth> for Event {
     fn from(bytes: Bandwidth) -> Self {
-        Self {
-            total_in: bytes.received,
-            total_out: bytes.sent,
-            rate_in: bytes.receive_rate,
-            rate_out: bytes.send_rate,
-        }
+        Self { total_in: bytes.received, total_out: bytes.sent, rate_in: bytes.receive_rate, rate_out: bytes.send_rate }
     }
 }
 

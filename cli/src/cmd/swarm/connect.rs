@@ -8,7 +8,8 @@ use libp2p::{Multiaddr, PeerId};
 /// Options of `cairn swarm connect`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  cairn swarm connect /ip4/192.0.2.1/tcp/4001/p2p/12D3KooWGkASHe7CTyQfEkq2f9sKvxnQKdsFaUGmPJDw1kBUjjou")]
+    after_help = "Example:\n  cairn swarm connect /ip4/192.0.2.1/tcp/4001/p2p/12D3KooWGkASHe7CTyQfEkq2f9sKvxnQKdsFaUGmPJDw1kBUjjou"
+)]
 pub struct Connect {
     /// Addresses that end with /p2p/PEER [default: one per line of stdin]
     #[arg(value_name = "ADDRESS")]

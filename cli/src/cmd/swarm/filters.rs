@@ -31,7 +31,9 @@ enum Command {
         networks: Vec<String>,
     },
     /// Remove networks
-    #[command(after_help = "Examples:\n  cairn swarm filters rm /ip4/192.168.0.0/ipcidr/16\n  cairn swarm filters rm all")]
+    #[command(
+        after_help = "Examples:\n  cairn swarm filters rm /ip4/192.168.0.0/ipcidr/16\n  cairn swarm filters rm all"
+    )]
     Rm {
         /// Networks, as they are listed, or 'all' [default: one per line of stdin]
         #[arg(value_name = "NETWORK")]

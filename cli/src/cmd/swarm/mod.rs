@@ -12,7 +12,9 @@ use serde::Serialize;
 
 /// Options of `cairn swarm`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  cairn swarm peers -v\n  cairn swarm connect /ip4/192.0.2.1/tcp/4001/p2p/12D3KooWGkASHe7CTyQfEkq2f9sKvxnQKdsFaUGmPJDw1kBUjjou")]
+#[command(
+    after_help = "Examples:\n  cairn swarm peers -v\n  cairn swarm connect /ip4/192.0.2.1/tcp/4001/p2p/12D3KooWGkASHe7CTyQfEkq2f9sKvxnQKdsFaUGmPJDw1kBUjjou"
+)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,

@@ -24,7 +24,9 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Stay connected with peers
-    #[command(after_help = "Example:\n  cairn swarm peering add /ip4/192.0.2.1/tcp/4001/p2p/12D3KooWGkASHe7CTyQfEkq2f9sKvxnQKdsFaUGmPJDw1kBUjjou")]
+    #[command(
+        after_help = "Example:\n  cairn swarm peering add /ip4/192.0.2.1/tcp/4001/p2p/12D3KooWGkASHe7CTyQfEkq2f9sKvxnQKdsFaUGmPJDw1kBUjjou"
+    )]
     Add {
         /// Addresses that end with /p2p/PEER
         #[arg(value_name = "ADDRESS", required = true)]

@@ -8,7 +8,9 @@ use std::{borrow::Cow, fmt::Write as _};
 
 /// Options of `cairn swarm peers`.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Examples:\n  cairn swarm peers\n  cairn swarm peers --latency --direction\n  cairn swarm peers -v --enc=json")]
+#[command(
+    after_help = "Examples:\n  cairn swarm peers\n  cairn swarm peers --latency --direction\n  cairn swarm peers -v --enc=json"
+)]
 pub struct Args {
     /// Print all of the following
     #[arg(short, long)]
@@ -118,9 +120,10 @@ fn identify(info: &PeerInfo) -> Identify {
     protocols.sort();
     Identify {
         id: info.peer.to_string(),
-        public_key: info.public_key.as_ref().map_or_else(String::new, |key| {
-            multibase::Base::Base64Pad.encode(key.encode_protobuf())
-        }),
+        public_key: info
+            .public_key
+            .as_ref()
+            .map_or_else(String::new, |key| multibase::Base::Base64Pad.encode(key.encode_protobuf())),
         addresses: (!addresses.is_empty()).then_some(addresses),
         agent_version: clean(&info.agent),
         protocols: (!protocols.is_empty()).then_some(protocols),

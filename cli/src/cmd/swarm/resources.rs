@@ -85,7 +85,8 @@ fn text(all: &[Resource]) -> String {
             0 => "0%".to_owned(),
             used => format!("{:.1}%", used as f64 / limit as f64 * 100.0),
         };
-        let cells = [resource.scope.clone(), resource.name.to_owned(), limit.to_string(), resource.used.to_string(), percent];
+        let cells =
+            [resource.scope.clone(), resource.name.to_owned(), limit.to_string(), resource.used.to_string(), percent];
         table.row(cells);
     }
     table.text()
