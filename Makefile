@@ -44,7 +44,7 @@ crash: build ## KILLS kills and POWER_LOSSES power losses (about an hour)
 	$(BIN)/crash --kills $(KILLS)
 	$(BIN)/powerloss --losses $(POWER_LOSSES)
 
-interop: build ## CIDs of random inputs against the npm package ipfs-unixfs-importer (needs Node.js)
+interop: build ## Other implementations: CIDs, Helia, js-libp2p, kubo-rpc-client, and Kubo if it is on the PATH (needs Node.js)
 	sh tests/interop/run.sh $(BIN)/cairn
 
 install: build ## Into PREFIX (~/.local): the program, man pages and completions

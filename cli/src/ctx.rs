@@ -177,30 +177,23 @@ impl Ctx {
         }
     }
 
-    /// The running node, if this command has one.
-    pub fn online(&self) -> Option<&Node> {
-        match &self.host {
-            Host::Daemon(daemon) if !self.global.offline => daemon.node().ok(),
-            _ => None,
+    /// Lets the network know, in the background, what was just added or pinned; does nothing where there is none.
+    pub fn announce(&self, roots: Vec<Cid>) {
+        if let Host::Daemon(daemon) = &self.host {
+            daemon.announce(roots);
         }
     }
 
     /// The running node.
     ///
     /// # Errors
-    /// When this command has none.
-    pub fn node(&self) -> anyhow::Result<&Node> {
-        if self.global.offline {
-            return Err(Usage("this command works on the network: leave --offline out".into()).into());
-        }
-        self.daemon()?.node()
-    }
-
-    /// Lets the network know, in the background, what was just added or pinned; does nothing where there is none.
-    pub fn announce(&self, roots: Vec<Cid>) {
-        if let Host::Daemon(daemon) = &self.host {
-            daemon.announce(roots);
-        }
+    /// When there is none: no daemon runs, or it runs offline.
+    pub fn node(&self) -> anyhow::Result<Node> {
+        let node = match &self.host {
+            Host::Daemon(daemon) => daemon.node().cloned(),
+            Host::Command { .. } => None,
+        };
+        node.context("this command must be run in online mode. Try running 'cairn daemon' first")
     }
 
     /// What to say when the command was stopped by `--timeout`.
@@ -371,7 +364,7 @@ impl Ctx {
     /// When the repository can't be opened, or what its configuration says of names makes no sense.
     pub fn ipns(&self) -> anyhow::Result<ipns::Names> {
         match &self.host {
-            Host::Daemon(daemon) => Ok(daemon.names().clone()),
+            Host::Daemon(daemon) => Ok(daemon.names(self.global.offline).clone()),
             Host::Command { names, .. } => {
                 if let Some(names) = names.get() {
                     return Ok(names.clone());

@@ -1,6 +1,5 @@
 //! What a daemon holds open for those who ask it.
 
-use crate::exit::Usage;
 use crate::rpc::{log::Log, metrics::Provider};
 use cairn_net::{ipns::Names, node::Node};
 use cairn_store::{
@@ -79,14 +78,9 @@ impl Daemon {
         let _ = self.node.set(node);
     }
 
-    /// The node.
-    ///
-    /// # Errors
-    /// When the daemon works offline.
-    pub fn node(&self) -> anyhow::Result<&Node> {
-        self.node.get().ok_or_else(|| {
-            Usage("this command must be run in online mode: start the daemon without --offline".into()).into()
-        })
+    /// The node, if the daemon is online.
+    pub fn node(&self) -> Option<&Node> {
+        self.node.get()
     }
 
     /// Announces what was just added or pinned, in the background: when others ask, this node is found at once, and
@@ -119,8 +113,8 @@ impl Daemon {
         Arc::new(Offline::new(blocks))
     }
 
-    /// Where names are looked up.
-    pub fn names(&self) -> &Names {
-        self.node.get().map_or(&self.names, Node::names)
+    /// Where names are looked up; without the network if `offline`.
+    pub fn names(&self, offline: bool) -> &Names {
+        self.node.get().filter(|_| !offline).map_or(&self.names, Node::names)
     }
 }

@@ -4,6 +4,7 @@
 //! for each command, `ctx` gives them the repository and the runtime, `output` and `input` what they print and read.
 //! `daemon` holds a repository open for many, `rpc` is how they ask it.
 
+mod address;
 mod args;
 mod cmd;
 mod cpu;
@@ -18,6 +19,7 @@ mod process;
 mod progress;
 mod rpc;
 mod source_size;
+mod table;
 mod target;
 mod units;
 

@@ -6,22 +6,12 @@ use cairn_net::{
     dnslink::{DnsConfig, Resolver, TextSource},
     ipns::{Name, Names, NamesConfig},
     keystore::{Keystore, PrivateKey},
-    node::Node,
-    routing::Routing,
 };
 use cairn_store::repo::{Identity, Repo};
 use multibase::Base;
 use std::sync::Arc;
 
-/// The network of a running node, if there is one: the only place where the commands for names look for it.
-///
-/// # Errors
-/// When the node can't be asked.
-pub fn routing(ctx: &Ctx) -> anyhow::Result<Option<Arc<dyn Routing>>> {
-    Ok(ctx.online().and_then(Node::routing))
-}
-
-/// Names over the repository's own records, the network if there is one, and, unless `--offline` forbids it, DNS.
+/// Names for a command that runs by itself: over the repository's own records, and, unless `--offline` forbids it, DNS.
 ///
 /// # Errors
 /// When the repository can't be opened, or what its configuration says of names makes no sense.

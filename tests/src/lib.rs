@@ -7,6 +7,7 @@
 //! | [`durability`] | killing the program and cutting its power |
 //! | [`fuzz`] | a target for each parser of bytes that strangers write |
 //! | [`harness`] | a node: the program under test with a repository of its own |
+//! | [`network`] | daemons that talk with each other |
 //! | [`process`] | running a program to its end: output, time, peak memory |
 //! | [`tree`] | random folders |
 //! | [`keystream`] | the test bytes that the golden vectors are made of |
@@ -19,6 +20,7 @@ pub mod fuzz;
 pub mod harness;
 pub mod keystream;
 pub mod mutate;
+pub mod network;
 pub mod process;
 pub mod tree;
 

@@ -2,6 +2,7 @@
 
 pub mod add;
 pub mod block;
+pub mod bootstrap;
 pub mod cat;
 pub mod cid;
 pub mod commands;
@@ -19,6 +20,8 @@ pub mod ls;
 pub mod multibase;
 pub mod name;
 pub mod pin;
+pub mod ping;
+pub mod pubsub;
 mod put;
 pub mod refs;
 pub mod repo;
@@ -26,6 +29,8 @@ pub mod resolve;
 pub mod routing;
 pub mod shutdown;
 pub mod source;
+pub mod stats;
+pub mod swarm;
 pub mod version;
 
 use crate::ctx::Ctx;
@@ -78,6 +83,16 @@ pub enum Command {
     Multibase(multibase::Args),
     /// Read and change the configuration
     Config(config::Args),
+    /// Connections with other nodes
+    Swarm(swarm::Args),
+    /// Peers that the node begins with
+    Bootstrap(bootstrap::Args),
+    /// Measure the way to a peer
+    Ping(ping::Args),
+    /// Send and receive messages by topic
+    Pubsub(pubsub::Args),
+    /// Figures of the node
+    Stats(stats::Args),
     /// List all commands
     Commands(commands::Args),
     /// Print the version
@@ -114,6 +129,11 @@ pub fn run(ctx: &Ctx, command: Command) -> anyhow::Result<()> {
         Command::Cid(args) => cid::run(ctx, args),
         Command::Multibase(args) => multibase::run(ctx, args),
         Command::Config(args) => config::run(ctx, args),
+        Command::Swarm(args) => swarm::run(ctx, args),
+        Command::Bootstrap(args) => bootstrap::run(ctx, args),
+        Command::Ping(args) => ping::run(ctx, &args),
+        Command::Pubsub(args) => pubsub::run(ctx, args),
+        Command::Stats(args) => stats::run(ctx, args),
         Command::Commands(args) => commands::run(ctx, args),
         Command::Version(args) => version::run(ctx, &args),
         Command::Completions(args) => completions::run(ctx, args),

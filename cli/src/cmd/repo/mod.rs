@@ -4,7 +4,7 @@ mod fsck;
 mod gc;
 mod ls;
 mod migrate;
-mod stat;
+pub mod stat;
 mod verify;
 mod version;
 

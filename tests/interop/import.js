@@ -1,4 +1,4 @@
-// compare.js BINARY [CASES [SEED]]: adds random files and folders with the binary and with ipfs-unixfs-importer, and
+// import.js BINARY [CASES [SEED]]: adds random files and folders with the binary and with ipfs-unixfs-importer, and
 // passes CAR files both ways.
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
