@@ -111,7 +111,7 @@ export class Daemon {
     return lines.map(line => JSON.parse(line))
   }
 
-  // A command that goes on until it is killed; `each` gets every line of its standard output.
+  // A command that goes on until the function that this gives is called; `each` gets every line of its standard output.
   follow (args, each) {
     const child = spawn(this.binary, args, { env: this.env, stdio: ['ignore', 'pipe', 'ignore'] })
     running.add(child)
@@ -122,7 +122,7 @@ export class Daemon {
       rest = lines.pop()
       lines.forEach(each)
     })
-    return () => child.kill('SIGKILL')
+    return () => child.kill('SIGTERM')
   }
 
   // Asks it to stop as a service manager does, and says how it ended.

@@ -197,7 +197,7 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A command that goes on until this is dropped, and the lines of its standard output so far.
+/// A command that goes on until this is dropped, which asks it to end, and the lines of its standard output so far.
 #[derive(Debug)]
 pub struct Following {
     child: Child,
@@ -229,7 +229,11 @@ impl Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let asked = pid.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok());
+        if !asked {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }

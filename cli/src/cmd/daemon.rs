@@ -72,6 +72,8 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let repo = Arc::new(open(ctx, args)?);
     let peer = repo.config().get_str("Identity.PeerID")?.unwrap_or_default().to_owned();
     say(ctx, &format!("PeerID: {peer}\n"))?;
+    // A peer or client that closes its end must not end the daemon, as the reader of a pipe ends other commands.
+    signal_hook::flag::register(signal_hook::consts::SIGPIPE, Arc::default()).context("cannot handle SIGPIPE")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("cairn")
