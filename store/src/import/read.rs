@@ -144,7 +144,24 @@ impl<'a> Reader<'a> {
     }
 
     /// Cuts one file into chunks.
-    fn file(&mut self, reader: Box<dyn Read + Send>, size: Option<u64>, path: &Path) -> Result<(), ImportError> {
+    fn file(
+        &mut self,
+        mut reader: Box<dyn Read + Send>,
+        mut size: Option<u64>,
+        path: &Path,
+    ) -> Result<(), ImportError> {
+        if size.is_none() {
+            let mut begin = vec![0; PROBE];
+            let read = fill(reader.as_mut(), &mut begin).map_err(|e| ImportError::read("read", path, e))?;
+            begin.truncate(read);
+            if read < PROBE {
+                begin.shrink_to_fit();
+                size = Some(read as u64);
+                reader = Box::new(io::Cursor::new(begin));
+            } else {
+                reader = Box::new(io::Cursor::new(begin).chain(reader));
+            }
+        }
         match self.options.profile.chunker {
             ChunkerSpec::Size(length) if size.is_none_or(|n| n >= length as u64) => {
                 self.fixed(reader, length, size, path)
@@ -261,6 +278,9 @@ struct Pool {
     free: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
+/// What is read of a file of unknown length before it is given a window's buffer, in bytes: 10,000 small files that a
+/// client sends would otherwise take 10,000 of those.
+const PROBE: usize = 64 << 10;
 /// Buffers that wait to be used again, at the most: as many as there are windows in the pipeline.
 const MAX_FREE: usize = 12;
 /// Smaller buffers are not worth keeping.
