@@ -86,8 +86,9 @@ impl Daemon {
     /// Announces what was just added or pinned, in the background: when others ask, this node is found at once, and
     /// not only after its turn in the schedule.
     pub fn announce(&self, roots: Vec<Cid>) {
-        let Some((node, routing)) = self.node.get().and_then(|node| Some((node, node.routing()?))) else { return };
-        let Some(sweep) = node.sweep() else { return };
+        let Some((routing, sweep)) = self.node.get().and_then(|node| Some((node.routing(), node.sweep()?))) else {
+            return;
+        };
         self.runtime.spawn(async move {
             let keys: Vec<_> = roots.iter().map(|root| *root.hash()).collect();
             let mut announced = Vec::new();

@@ -1,6 +1,7 @@
 //! The commands: one module each, and the table that dispatches them.
 
 pub mod add;
+pub mod bitswap;
 pub mod block;
 pub mod bootstrap;
 pub mod cat;
@@ -21,6 +22,7 @@ pub mod multibase;
 pub mod name;
 pub mod pin;
 pub mod ping;
+pub mod provide;
 pub mod pubsub;
 mod put;
 pub mod refs;
@@ -89,6 +91,10 @@ pub enum Command {
     Bootstrap(bootstrap::Args),
     /// Measure the way to a peer
     Ping(ping::Args),
+    /// Look into the exchange of blocks
+    Bitswap(bitswap::Args),
+    /// Tell others what this node holds
+    Provide(provide::Args),
     /// Send and receive messages by topic
     Pubsub(pubsub::Args),
     /// Figures of the node
@@ -132,6 +138,8 @@ pub fn run(ctx: &Ctx, command: Command) -> anyhow::Result<()> {
         Command::Swarm(args) => swarm::run(ctx, args),
         Command::Bootstrap(args) => bootstrap::run(ctx, args),
         Command::Ping(args) => ping::run(ctx, &args),
+        Command::Bitswap(args) => bitswap::run(ctx, args),
+        Command::Provide(args) => provide::run(ctx, args),
         Command::Pubsub(args) => pubsub::run(ctx, args),
         Command::Stats(args) => stats::run(ctx, args),
         Command::Commands(args) => commands::run(ctx, args),

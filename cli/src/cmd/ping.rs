@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
-/// How long a connection may take: as Kubo has it.
+/// How long a peer is looked for: as Kubo has it.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Time between two pings.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
         bail!("ping count must be greater than 0, was {}", args.count);
     }
     ctx.block_on(async {
-        reach(&node, peer, place).await?;
+        reach(ctx, &node, peer, place).await?;
         Event::said(true, format!("PING {peer}.")).print(ctx)?;
         let (mut answers, mut total) = (0_u32, Duration::ZERO);
         for number in 0..args.count {
@@ -95,12 +95,18 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     })
 }
 
-/// Connects with the peer.
-async fn reach(node: &Node, peer: PeerId, place: Option<Multiaddr>) -> anyhow::Result<()> {
+/// Connects with the peer, which is looked for if nothing is known of it.
+async fn reach(ctx: &Ctx, node: &Node, peer: PeerId, place: Option<Multiaddr>) -> anyhow::Result<()> {
     if node.peers().await.iter().any(|p| p.peer == peer) {
         return Ok(());
     }
+    let mut addrs: Vec<_> = place.into_iter().collect();
     let deadline = Some(Instant::now() + PATIENCE);
-    let addrs: Vec<_> = place.into_iter().collect();
+    let known = node.known_addresses().await.get(&peer).is_some_and(|addrs| !addrs.is_empty());
+    if addrs.is_empty() && !known {
+        Event::said(true, format!("Looking up peer {peer}")).print(ctx)?;
+        let found = node.routing().find_peer(peer, deadline).await;
+        addrs = found.map_err(|error| anyhow::anyhow!("peer lookup failed: {error}"))?.addrs;
+    }
     Ok(node.connect(peer, addrs, deadline).await?)
 }

@@ -359,9 +359,9 @@ impl Node {
         &self.0.services.dht
     }
 
-    /// Whoever can be asked for providers, peers and values; `None` when `Routing.Type` leaves nobody.
-    pub fn routing(&self) -> Option<Arc<dyn Routing>> {
-        self.0.services.routing.clone()
+    /// Whoever can be asked for providers, peers and values.
+    pub fn routing(&self) -> Arc<dyn Routing> {
+        Arc::clone(&self.0.services.routing)
     }
 
     /// Bitswap: what is wanted, what was given.

@@ -97,7 +97,7 @@ pub(super) fn bitswap(
 pub(super) struct Services {
     pub dht: Dht,
     pub exchange: Exchange,
-    pub routing: Option<Arc<dyn Routing>>,
+    pub routing: Arc<dyn Routing>,
     pub names: Names,
     pub sweep: Mutex<Option<Sweep>>,
 }
@@ -119,6 +119,8 @@ impl Services {
         let dns: Option<Arc<dyn TextSource>> = Some(Arc::new(Resolver::new(config.dns.clone())));
         let follower = (config.ipns_pubsub && pubsub.is_enabled()).then(|| Topics::follower(pubsub));
         let names = Names::with_pubsub(&config.names, kv, routing.clone(), dns, follower);
+        // Of nobody the answer is that there are no peers to ask.
+        let routing = routing.unwrap_or_else(|| Arc::new(Parallel::new(Vec::new())));
         Ok(Self { dht, exchange, routing, names, sweep: Mutex::new(None) })
     }
 }
