@@ -28,6 +28,8 @@ pub struct Daemon {
     pub requests: Arc<Log>,
     /// Room for requests.
     pub slots: Arc<Semaphore>,
+    /// Where names are looked up.
+    names: Arc<dyn Names>,
     /// Ends the daemon.
     pub stop: CancellationToken,
     /// When it was started.
@@ -45,6 +47,7 @@ impl Daemon {
             offline,
             requests: Arc::default(),
             slots: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            names: Arc::new(NoNames),
             stop: CancellationToken::new(),
             started: SystemTime::now(),
             metrics: Mutex::default(),
@@ -59,6 +62,6 @@ impl Daemon {
 
     /// Where names are looked up.
     pub fn names(&self) -> Arc<dyn Names> {
-        Arc::new(NoNames)
+        Arc::clone(&self.names)
     }
 }
