@@ -95,7 +95,7 @@ impl Screen<'_> {
                 let print = || self.ctx.out.begin(Kind::Events, None).write_all(&bytes);
                 match &self.bar {
                     Some(bar) => {
-                        bar.suspend(|| print().and_then(|()| self.ctx.out.begin(Kind::Events, None).flush()))?
+                        bar.suspend(|| print().and_then(|()| self.ctx.out.begin(Kind::Events, None).flush()))?;
                     }
                     None if bytes.len() >= PIECE / 16 => self.ctx.out.begin(Kind::Events, None).whole(bytes)?,
                     None => print()?,
@@ -256,7 +256,7 @@ impl Parts {
         for source in sources {
             let mut path: Vec<Vec<u8>> = Vec::new();
             let mut walk = Walk::new(source, options);
-            while let Some(step) = walk.next()? {
+            while let Some(step) = walk.step()? {
                 let below = |name: Vec<u8>| path.iter().chain([&name]).cloned().collect::<Vec<_>>().join(&b'/');
                 match step {
                     Step::Enter { name, meta } => {

@@ -163,6 +163,16 @@ impl Node {
         blocks: Arc<KvBlocks>,
         kv: Arc<dyn Kv>,
     ) -> Result<Self, StartError> {
+        // In a box: all parts of a swarm pass through it, and callers would carry their sizes along.
+        Box::pin(Self::assemble(config, keys, blocks, kv)).await
+    }
+
+    async fn assemble(
+        config: Config,
+        keys: Keypair,
+        blocks: Arc<KvBlocks>,
+        kv: Arc<dyn Kv>,
+    ) -> Result<Self, StartError> {
         let (filters, protection) = (Filters::new(config.filters.iter().copied()), Protection::default());
         let meters = Meters::new(config.bandwidth);
         let registry = Arc::new(Mutex::new(Registry::default()));

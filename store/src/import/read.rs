@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
             let mut walk = Walk::new(source, self.options);
             // Folders that are open: an argument begins where there are none.
             let mut depth = 0_usize;
-            while let Some(step) = walk.next()? {
+            while let Some(step) = walk.step()? {
                 if depth == 0 && !matches!(step, Step::Leave) {
                     self.push(Item::Source)?;
                 }

@@ -206,7 +206,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// When something can't be read, or is not a file, folder or symlink.
-    pub fn next(&mut self) -> Result<Option<Step>, ImportError> {
+    pub fn step(&mut self) -> Result<Option<Step>, ImportError> {
         match self.first.take() {
             Some(Source::Stream { name, reader }) => {
                 let meta = FileMeta { mode: self.options.mode, mtime: self.options.mtime };

@@ -123,10 +123,8 @@ fn paths_do_not_lead_out() {
     let daemon = Daemon::start(&node);
     let answer = daemon.upload("add", &[("file", "..%2F..%2Fetc%2Fpasswd", "application/octet-stream", b"x")]);
     assert_eq!(answer.events()[0]["Name"], "etc/passwd");
-    for name in ["a%00b"] {
-        let answer = daemon.upload("add?wrap-with-directory=true", &[("file", name, "application/octet-stream", b"x")]);
-        assert!(answer.status == 500 || answer.trailers.contains_key("x-stream-error"), "{name}: {answer:?}");
-    }
+    let answer = daemon.upload("add?wrap-with-directory=true", &[("file", "a%00b", "application/octet-stream", b"x")]);
+    assert!(answer.status == 500 || answer.trailers.contains_key("x-stream-error"), "{answer:?}");
     assert_eq!(
         daemon.post("add?arg=/etc/passwd").status,
         400,
