@@ -41,8 +41,6 @@ pub struct Daemon {
     pub requests: Arc<Log>,
     /// Room for requests.
     pub slots: Arc<Semaphore>,
-    /// Where names are looked up.
-    names: Arc<dyn Names>,
     /// Ends the daemon.
     pub stop: CancellationToken,
     /// When it was started.
@@ -66,7 +64,6 @@ impl Daemon {
             names,
             requests: Arc::default(),
             slots: Arc::new(Semaphore::new(MAX_REQUESTS)),
-            names: Arc::new(NoNames),
             stop: CancellationToken::new(),
             started: SystemTime::now(),
             metrics: Mutex::default(),

@@ -163,9 +163,8 @@ fn each(
             bail!("cannot provide: no connected peers");
         }
         let mut seen: HashSet<Multihash> = HashSet::new();
-        let mut new = |cid: &Cid| {
-            seen.contains(cid.hash()) == false && (seen.len() >= MAX_REMEMBERED || seen.insert(*cid.hash()))
-        };
+        let mut new =
+            |cid: &Cid| !seen.contains(cid.hash()) && (seen.len() >= MAX_REMEMBERED || seen.insert(*cid.hash()));
         let mut batch = Vec::new();
         let mut refs = Refs::new(fetch, Options { unique: true, max_depth: None, deadline: None });
         for root in roots {
