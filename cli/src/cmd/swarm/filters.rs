@@ -112,7 +112,7 @@ mod tests {
     fn networks_are_listed_once_and_removed_as_listed() {
         let mut config = Config::defaults("", "");
         let [one, two] = ["/ip4/10.0.0.0/ipcidr/8", "/ip6/fc00::/ipcidr/7"].map(str::to_owned);
-        assert_eq!(add(&mut config, &[one.clone(), one.clone()]).expect("added"), [one.clone()]);
+        assert_eq!(add(&mut config, &[one.clone(), one.clone()]).expect("added"), std::slice::from_ref(&one));
         assert_eq!(add(&mut config, &[two.clone(), one.clone()]).expect("added"), [two.clone(), one.clone()]);
         assert_eq!(list(&config).expect("listed"), [two.clone(), one.clone()]);
         assert_eq!(remove(&mut config, &[one.clone(), "/ip4/1.1.1.1/ipcidr/32".into()]).expect("removed"), [one]);
