@@ -144,7 +144,6 @@ fn bytes_are_counted() {
 }
 
 #[test]
-#[ignore = "the daemon does not exchange blocks yet"]
 fn what_one_adds_the_other_has() {
     let (one, two) = (Online::new(), Online::new());
     one.connect(&two);
@@ -167,7 +166,6 @@ fn what_one_adds_the_other_has() {
 }
 
 #[test]
-#[ignore = "the daemon does not exchange blocks yet"]
 fn a_missing_block_is_given_up_in_time() {
     let (one, two) = (Online::new(), Online::new());
     one.connect(&two);
@@ -181,7 +179,6 @@ fn a_missing_block_is_given_up_in_time() {
 }
 
 #[test]
-#[ignore = "the daemon has no DHT yet"]
 fn a_provider_is_found_through_a_third_node() {
     let (one, two, three) = (Online::new(), Online::new(), Online::new());
     one.connect(&two);
@@ -198,7 +195,6 @@ fn a_provider_is_found_through_a_third_node() {
 }
 
 #[test]
-#[ignore = "the daemon does not exchange blocks yet"]
 fn what_was_fetched_outlives_a_kill() {
     let (one, mut two) = (Online::new(), Online::new());
     one.connect(&two);

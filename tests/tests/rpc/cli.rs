@@ -47,7 +47,7 @@ const TABLE: &[(&[&str], &str)] = &[
     (&["repo", "stat", "--size-only", "--enc=json", "--timeout=1h"], ""),
     (&["repo", "verify"], ""),
     (&["repo", "fsck"], ""),
-    (&["resolve", "/ipns/example.com"], ""),
+    (&["--offline", "resolve", "/ipns/example.com"], ""),
     (&["cid", "format", "-v", "1", "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"], ""),
     (&["config", "Import.CidVersion", "--json", "1"], ""),
     (&["config", "Import"], ""),
