@@ -4,7 +4,14 @@ set -eu
 cairn=${1:?usage: demo.sh PROGRAM}
 sources=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/cairn-demo.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+nodes=
+stop_nodes() {
+    # shellcheck disable=SC2086  # a list of processes
+    [ -z "$nodes" ] || kill $nodes 2>/dev/null || true
+    wait
+    nodes=
+}
+trap 'stop_nodes; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 export CAIRN_PATH="$work/repository"
 megabytes=${DEMO_MEGABYTES:-256}
@@ -68,6 +75,40 @@ end=$(now)
 printf 'imported: %s, every block hashed, durable\n' "$(speed "$begin" "$end")"
 run repo verify
 "$cairn" cat "$cid/big.bin" | cmp - "$work/folder/big.bin"
+
+say "Two nodes on this machine: one fetches from the other"
+# Loopback only: no bootstrap peers, no multicast.
+node() {
+    export CAIRN_PATH="$work/$1"
+    [ -e "$CAIRN_PATH/config" ] || "$cairn" init >/dev/null
+    "$cairn" config --json Bootstrap '[]'
+    "$cairn" config --json Discovery.MDNS.Enabled false
+    "$cairn" config --json Swarm.DisableNatPortMap true
+    "$cairn" config --json Addresses.Swarm '["/ip4/127.0.0.1/tcp/0"]'
+    "$cairn" config Addresses.API /ip4/127.0.0.1/tcp/0
+    "$cairn" config Routing.Type none
+    "$cairn" daemon >"$work/$1.log" 2>&1 &
+    nodes="$nodes $!"
+    tries=0
+    until grep -q '^Daemon is ready' "$work/$1.log"; do
+        tries=$((tries + 1))
+        [ "$tries" -le 100 ] || { cat "$work/$1.log"; exit 1; }
+        sleep 0.1
+    done
+}
+node other
+address=$("$cairn" swarm addrs local --id | grep 127.0.0.1 | head -n 1)
+node third
+run swarm connect "$address"
+begin=$(now)
+"$cairn" get -o "$work/fetched" "$cid" >/dev/null
+end=$(now)
+diff -r "$work/folder" "$work/fetched"
+printf 'fetched from the other node: the same; %s\n' "$(speed "$begin" "$end")"
+run swarm peers
+run bitswap stat
+stop_nodes
+export CAIRN_PATH="$work/other"
 
 say "Let it go"
 run pin rm "$cid"
