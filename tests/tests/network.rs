@@ -39,6 +39,36 @@ fn peers_are_connected_listed_pinged_and_disconnected() {
 }
 
 #[test]
+fn a_node_says_who_it_is_and_who_others_are() {
+    let (one, two) = (Online::new(), Online::new());
+    let id = |node: &Online, args: &[&str]| -> serde_json::Value {
+        let args: Vec<&str> = ["id", "--enc=json"].iter().chain(args).copied().collect();
+        serde_json::from_str(&node.ok(args)).expect("JSON")
+    };
+    let own = id(&two, &[]);
+    let strings = |value: &serde_json::Value| -> Vec<String> {
+        value.as_array().expect("a list").iter().map(|v| v.as_str().expect("text").to_owned()).collect()
+    };
+    let protocols = strings(&own["Protocols"]);
+    assert!(protocols.iter().any(|p| p == "/ipfs/bitswap/1.2.0"), "{protocols:?}");
+    let end = format!("/p2p/{}", two.peer());
+    assert!(
+        strings(&own["Addresses"]).iter().all(|a| a.starts_with("/ip4/127.0.0.1/tcp/") && a.ends_with(&end)),
+        "{own}"
+    );
+    one.connect(&two);
+    let told = id(&one, &[&two.peer()]);
+    assert_eq!(
+        (&told["ID"], &told["PublicKey"], &told["AgentVersion"]),
+        (&own["ID"], &own["PublicKey"], &own["AgentVersion"])
+    );
+    // What a node says of itself is what it answers.
+    assert_eq!(strings(&told["Protocols"]), protocols);
+    let nobody = "12D3KooWGkASHe7CTyQfEkq2f9sKvxnQKdsFaUGmPJDw1kBUjjou";
+    assert!(!one.run(["id", "--timeout=10s", nobody]).status.success());
+}
+
+#[test]
 fn nobody_can_be_pinged_or_connected_who_is_not_there() {
     let (one, mut two) = (Online::new(), Online::new());
     let (peer, address) = (two.peer(), two.address());
@@ -173,6 +203,9 @@ fn a_missing_block_is_given_up_in_time() {
     let outcome =
         one.run(["block", "get", "--timeout=2s", "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"]);
     assert!(!outcome.status.success() && begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
+    eventually("the other is told that it is not wanted any more", || {
+        two.ok(["bitswap", "wantlist", "--peer", &one.peer()]).is_empty()
+    });
     // And the node goes on.
     let cid = two.add(&[], &two.file("file", b"after"));
     assert_eq!(one.ok(["cat", "--timeout=20s", &cid]), "after");

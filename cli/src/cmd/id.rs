@@ -1,10 +1,13 @@
 //! `cairn id`: who this node is.
 
 use crate::{ctx::Ctx, output::parse_base};
-use anyhow::bail;
+use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use cairn_store::{Cid, Multihash, cid::codec, repo::Identity};
+use cairn_net::node::{Node as NetNode, PeerInfo, config::AGENT};
+use cairn_store::{Cid, Multihash, cid::codec, config::Config, repo::Identity};
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use serde::Serialize;
+use std::time::{Duration, Instant};
 
 /// Kubo's word for the old form of a peer ID.
 const BARE: &str = "b58mh";
@@ -44,36 +47,108 @@ struct Node {
     protocols: Option<Vec<String>>,
 }
 
+/// How long a search for another node may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked whether a peer has said who it is, and how long that may take once it is connected.
+const LOOK: Duration = Duration::from_millis(50);
+const LOOKS: u32 = 100;
+
 /// Runs `cairn id`.
 ///
 /// # Errors
-/// When it is another node, or the key can't be read.
+/// When another node can't be reached or does not say who it is, or the key can't be read.
 pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let config = ctx.config()?;
     let identity = Identity::of(&config)?;
-    if args.peer.as_deref().is_some_and(|peer| !identity.is(peer)) {
-        bail!("'cairn id' cannot query information on remote peers without a running daemon that is online");
-    }
-    let node = Node {
-        id: peer_id(&identity, &args.peerid_base)?,
-        public_key: STANDARD.encode(identity.public_key()),
-        addresses: None,
-        agent: agent_version(),
-        protocols: None,
+    let node = match args.peer.as_deref().filter(|peer| !identity.is(peer)) {
+        Some(peer) => ctx.block_on(other(ctx, peer, args))?,
+        None => {
+            let (addresses, protocols) = match ctx.node().ok().filter(|_| !ctx.global.offline) {
+                Some(node) => ctx.block_on(async { Ok(own(&node).await) })?,
+                None => (None, None),
+            };
+            Node {
+                id: name(&identity.peer_hash(), &args.peerid_base)?,
+                public_key: STANDARD.encode(identity.public_key()),
+                addresses,
+                agent: agent_version(&config)?,
+                protocols,
+            }
+        }
     };
     ctx.out.emit_once(&node, |node| text(node, args.format.as_deref()))
 }
 
-/// What this node calls itself: `cairn/0.1.0/COMMIT`.
-pub fn agent_version() -> String {
-    format!("cairn/{}/{}", env!("CARGO_PKG_VERSION"), env!("CAIRN_COMMIT"))
+/// What this node calls itself.
+///
+/// # Errors
+/// When `Version.AgentSuffix` is no text.
+pub fn agent_version(config: &Config) -> anyhow::Result<String> {
+    let suffix = config.get_str("Version.AgentSuffix")?.unwrap_or_default();
+    Ok(if suffix.is_empty() { AGENT.to_owned() } else { format!("{AGENT}/{suffix}") })
 }
 
-fn peer_id(identity: &Identity, base: &str) -> anyhow::Result<String> {
-    if base == BARE {
-        return Ok(identity.peer_id());
+/// Addresses with the peer's name at their end, in order; none at all is `null`, as in Kubo.
+fn named(addresses: &[Multiaddr], peer: PeerId) -> Option<Vec<String>> {
+    let mut named: Vec<String> =
+        addresses
+            .iter()
+            .map(|a| {
+                if a.iter().any(|p| p == Protocol::P2p(peer)) { a.clone() } else { a.clone().with(Protocol::P2p(peer)) }
+            })
+            .map(|a| a.to_string())
+            .collect();
+    named.sort();
+    Some(named).filter(|n| !n.is_empty())
+}
+
+async fn own(node: &NetNode) -> (Option<Vec<String>>, Option<Vec<String>>) {
+    let mut addresses = node.addresses().await;
+    if addresses.is_empty() {
+        addresses = node.listeners().await;
     }
-    let hash = Multihash::from_bytes(&identity.peer_hash())?;
+    let mut protocols = node.protocols();
+    protocols.sort();
+    (named(&addresses, node.peer_id()), Some(protocols).filter(|p| !p.is_empty()))
+}
+
+/// Another node, connected if it is not.
+async fn other(ctx: &Ctx, text: &str, args: &Args) -> anyhow::Result<Node> {
+    let node = ctx.node().context("'cairn id' can't ask other peers without a daemon that is online")?;
+    let peer = crate::address::peer(text)?;
+    let known = |peers: Vec<PeerInfo>| peers.into_iter().find(|p| p.peer == peer);
+    let mut found = known(node.peers().await);
+    if found.is_none() {
+        let deadline = Some(Instant::now() + PATIENCE);
+        let addrs = node.routing().find_peer(peer, deadline).await.map(|p| p.addrs).unwrap_or_default();
+        node.connect(peer, addrs, deadline).await?;
+    }
+    for _ in 0..LOOKS {
+        if found.as_ref().is_some_and(|p| !p.agent.is_empty()) {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+        found = known(node.peers().await);
+    }
+    let found = found.with_context(|| format!("{peer} went away before it said who it is"))?;
+    let key = found.public_key.map(|key| STANDARD.encode(key.encode_protobuf())).unwrap_or_default();
+    let mut protocols = found.protocols;
+    protocols.sort();
+    Ok(Node {
+        id: name(&peer.to_bytes(), &args.peerid_base)?,
+        public_key: key,
+        addresses: named(&found.listen_addrs, peer),
+        agent: found.agent,
+        protocols: Some(protocols).filter(|p| !p.is_empty()),
+    })
+}
+
+/// A peer's name in the wanted form.
+fn name(peer: &[u8], base: &str) -> anyhow::Result<String> {
+    let hash = Multihash::from_bytes(peer)?;
+    if base == BARE {
+        return Ok(PeerId::from_bytes(peer).context("not the name of a peer")?.to_string());
+    }
     Ok(Cid::new_v1(codec::LIBP2P_KEY, hash).to_string_of_base(parse_base(base)?)?)
 }
 

@@ -33,7 +33,7 @@ mod tests;
 pub use addr::{BadMask, Mask, Scope, is_relayed, scope, split_peer};
 pub use announce::{Announce, Never};
 pub use bandwidth::Bandwidth;
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, RoutingKind};
 pub use connman::Protection;
 pub use info::{ConnectionInfo, Direction, PeerInfo, Reachability};
 pub use limits::{Filters, Limits, Refused};
@@ -140,6 +140,10 @@ struct Inner {
     finished: watch::Receiver<bool>,
     blocks: Arc<KvBlocks>,
     services: Services,
+    protocols: Vec<&'static str>,
+    routing: RoutingKind,
+    /// Whether it relays for others.
+    relays: bool,
 }
 
 /// A running node. Clones are the same node; it runs until [`Node::shutdown`], or until the last of them is dropped.
@@ -226,6 +230,9 @@ impl Node {
             finished,
             blocks,
             services,
+            protocols: services::protocols(&config),
+            routing: config.routing.kind,
+            relays: config.nat.relay_service.is_some(),
         })))
     }
 
@@ -362,6 +369,19 @@ impl Node {
     /// Whether the node can be reached from outside, now and as it changes.
     pub fn reachability(&self) -> watch::Receiver<Reachability> {
         self.0.reachability.clone()
+    }
+
+    /// Protocols that this node answers now.
+    pub fn protocols(&self) -> Vec<String> {
+        let serves = match self.0.routing {
+            RoutingKind::DhtServer => true,
+            RoutingKind::Auto | RoutingKind::Dht => *self.0.reachability.borrow() == Reachability::Public,
+            RoutingKind::AutoClient | RoutingKind::DhtClient | RoutingKind::Delegated | RoutingKind::None => false,
+        };
+        let public = *self.0.reachability.borrow() == Reachability::Public;
+        let wan = serves.then_some("/ipfs/kad/1.0.0");
+        let hop = (public && self.0.relays).then_some("/libp2p/circuit/relay/0.2.0/hop");
+        self.0.protocols.iter().copied().chain(wan).chain(hop).map(str::to_owned).collect()
     }
 
     /// The DHTs.

@@ -67,6 +67,34 @@ pub(super) fn modes(kind: RoutingKind) -> (Option<Mode>, Option<Mode>) {
     }
 }
 
+/// Protocols that a node with this configuration answers, but for those of the public DHT and of relaying, which depend
+/// on who reaches it.
+pub(super) fn protocols(config: &Config) -> Vec<&'static str> {
+    let mut all = vec![
+        "/ipfs/id/1.0.0",
+        "/ipfs/id/push/1.0.0",
+        "/ipfs/ping/1.0.0",
+        "/ipfs/bitswap",
+        "/ipfs/bitswap/1.0.0",
+        "/ipfs/bitswap/1.1.0",
+        "/ipfs/bitswap/1.2.0",
+        "/libp2p/autonat/2/dial-back",
+    ];
+    if config.nat.autonat_server {
+        all.push("/libp2p/autonat/2/dial-request");
+    }
+    if config.nat.hole_punching {
+        all.push("/libp2p/dcutr");
+    }
+    if modes(config.routing.kind).1 == Some(Mode::Server) {
+        all.push("/ipfs/lan/kad/1.0.0");
+    }
+    if config.pubsub.is_some() {
+        all.extend(["/meshsub/1.0.0", "/meshsub/1.1.0", "/meshsub/1.2.0", "/meshsub/1.3.0"]);
+    }
+    all
+}
+
 /// The DHT's two halves.
 pub(super) fn dht(config: &Config, keys: &Keypair, kv: Arc<dyn Kv>) -> (dht::Behaviour, Dht) {
     let (wan, lan) = modes(config.routing.kind);

@@ -394,6 +394,11 @@ impl Client {
         }
     }
 
+    /// Whether a connected peer is still to be told of a cancel.
+    pub fn owes_cancels(&self) -> bool {
+        self.peers.values().any(|peer| peer.connected && !peer.later.is_empty())
+    }
+
     /// The next thing to be done.
     pub fn next_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()

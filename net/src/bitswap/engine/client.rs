@@ -126,7 +126,7 @@ pub(super) async fn run(
 impl Task {
     /// Waiters and sessions that may have ended are looked after even while the client has nothing to do.
     fn next_chore(&self) -> Option<Instant> {
-        (!self.alive.is_empty()).then(|| Instant::now() + FLUSH)
+        (!self.alive.is_empty() || self.client.owes_cancels()).then(|| Instant::now() + FLUSH)
     }
 
     async fn on_peer(&mut self, event: PeerEvent) {
