@@ -31,6 +31,7 @@ const PLACES: &[(&[&str], Place)] = &[
     (&["shutdown"], Place::Daemon),
     (&["log"], Place::Daemon),
     (&["diag", "cmds"], Place::Daemon),
+    (&["key", "export"], Place::Here),
     (&["get"], Place::WithBlocks),
 ];
 

@@ -92,7 +92,9 @@ pub struct Behaviour {
 impl Behaviour {
     /// Speaks for the owner of these keys.
     pub fn new(config: &Config, keys: &Keypair) -> Self {
-        let settings = identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), keys)
+        // Without a signed record of the addresses: libp2p-identify signs it in a form of its own, older than the
+        // specification (RFC 0003), and js-libp2p then throws away all that the message says.
+        let settings = identify::Config::new(PROTOCOL_VERSION.to_owned(), keys.public())
             .with_agent_version(config.agent.clone())
             .with_push_listen_addr_updates(true)
             // The address book remembers.
