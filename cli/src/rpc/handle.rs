@@ -147,7 +147,7 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
         return forbidden();
     }
     if method == Method::GET && !path.starts_with(PREFIX) {
-        return page(shared, &path);
+        return page(shared, &path).await;
     }
     if method != Method::POST {
         let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "405 - Method Not Allowed");
@@ -172,10 +172,13 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
 }
 
 /// What is not a command.
-fn page(shared: &Shared, path: &str) -> Answer {
+async fn page(shared: &Shared, path: &str) -> Answer {
     match path {
         "/debug/metrics/prometheus" if shared.secrets.is_open() => {
-            let mut answer = plain(StatusCode::OK, metrics::text(&shared.daemon));
+            let daemon = Arc::clone(&shared.daemon);
+            // It looks at files.
+            let text = tokio::task::spawn_blocking(move || metrics::text(&daemon)).await.unwrap_or_default();
+            let mut answer = plain(StatusCode::OK, text);
             answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::MEDIA));
             answer
         }

@@ -26,7 +26,7 @@ pub(crate) mod wire;
 
 pub use behaviour::Behaviour;
 pub use handle::{BucketStats, Dht, Stats};
-pub use validator::{PublicKeys, Validator, Validators};
+pub use validator::{Names, Validator};
 
 use cairn_store::kv::Kv;
 use libp2p::{PeerId, StreamProtocol, identity::Keypair};
@@ -113,7 +113,7 @@ pub struct Config {
     pub max_provider_records: usize,
     /// How often the routing table is refreshed.
     pub refresh: Duration,
-    /// What says whether a value may be kept or returned. Must know `/pk/` and `/ipns/`.
+    /// What says whether a value may be kept or returned; tests take others than [`Names`].
     pub validator: Arc<dyn Validator>,
     /// Time for what is kept.
     pub clock: Arc<dyn Clock>,
@@ -127,7 +127,7 @@ impl Default for Config {
             loopback_on_lan: false,
             max_provider_records: providers::MAX_RECORDS,
             refresh: Duration::from_secs(600),
-            validator: Arc::new(PublicKeys),
+            validator: Arc::new(Names),
             clock: Arc::new(SystemClock),
         }
     }

@@ -1,7 +1,8 @@
 //! Which values a DHT may hold: `/pk/` and `/ipns/`, nothing else.
 
-use libp2p::identity::PublicKey;
-use std::sync::Arc;
+use crate::ipns::{self, Timestamp};
+use bytes::Bytes;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Says what a value is worth.
 pub trait Validator: Send + Sync {
@@ -15,49 +16,18 @@ pub trait Validator: Send + Sync {
     fn is_better(&self, key: &[u8], first: &[u8], second: &[u8]) -> bool;
 }
 
-/// `/pk/<peer id>`: a public key, which must hash to the peer id.
+/// `/ipns/` and `/pk/` by the rules of names; no other value.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct PublicKeys;
+pub struct Names;
 
-/// Longest public key in protobuf: that of RSA with 8192 bits, the largest that libp2p takes.
-const MAX_PUBLIC_KEY: usize = 1200;
-
-impl Validator for PublicKeys {
-    fn validate(&self, key: &[u8], value: &[u8], _: u64) -> Result<(), String> {
-        let peer = key.strip_prefix(b"/pk/").ok_or("no value of this kind is kept in the DHT")?;
-        if value.len() > MAX_PUBLIC_KEY {
-            return Err("the public key is too long".into());
-        }
-        let public = PublicKey::try_decode_protobuf(value).map_err(|e| format!("not a public key: {e}"))?;
-        if public.to_peer_id().to_bytes() == peer { Ok(()) } else { Err("the public key is another peer's".into()) }
-    }
-
-    fn is_better(&self, _: &[u8], _: &[u8], _: &[u8]) -> bool {
-        // Valid keys of one peer are the same key.
-        false
-    }
-}
-
-/// `/pk/` by [`PublicKeys`], `/ipns/` by another validator.
-#[derive(Clone)]
-pub struct Validators {
-    /// For keys that begin with `/ipns/`.
-    pub ipns: Arc<dyn Validator>,
-}
-
-impl Validators {
-    fn of(&self, key: &[u8]) -> &dyn Validator {
-        if key.starts_with(b"/ipns/") { &*self.ipns } else { &PublicKeys }
-    }
-}
-
-impl Validator for Validators {
+impl Validator for Names {
     fn validate(&self, key: &[u8], value: &[u8], now: u64) -> Result<(), String> {
-        self.of(key).validate(key, value, now)
+        let now = Timestamp::from(UNIX_EPOCH + Duration::from_secs(now));
+        ipns::validate_value(key, &Bytes::copy_from_slice(value), now).map_err(|e| e.to_string())
     }
 
     fn is_better(&self, key: &[u8], first: &[u8], second: &[u8]) -> bool {
-        self.of(key).is_better(key, first, second)
+        ipns::compare_values(key, &Bytes::copy_from_slice(first), &Bytes::copy_from_slice(second)).is_gt()
     }
 }
 
@@ -70,12 +40,12 @@ mod tests {
     fn a_public_key_belongs_under_its_own_peer_id() {
         let (ours, theirs) = (Keypair::generate_ed25519().public(), Keypair::generate_ed25519().public());
         let key = [b"/pk/".to_vec(), ours.to_peer_id().to_bytes()].concat();
-        let validate = |key: &[u8], value: &[u8]| PublicKeys.validate(key, value, 0);
+        let validate = |key: &[u8], value: &[u8]| Names.validate(key, value, 0);
         assert_eq!(validate(&key, &ours.encode_protobuf()), Ok(()));
         assert!(validate(&key, &theirs.encode_protobuf()).is_err());
         assert!(validate(&key, b"").is_err());
-        assert!(validate(&key, &[0; MAX_PUBLIC_KEY + 1]).is_err());
-        assert!(validate(b"/ipns/x", &ours.encode_protobuf()).is_err(), "no IPNS without an IPNS validator");
+        assert!(validate(&key, &[0; 20_000]).is_err());
+        assert!(validate(b"/ipns/x", &ours.encode_protobuf()).is_err());
         assert!(validate(b"/anything/x", b"x").is_err());
     }
 }

@@ -10,14 +10,15 @@
 //! | blocks fetched ahead and not yet asked for | [`MAX_AHEAD`], and [`AHEAD_BYTES`] by their mean size | no more are fetched |
 //! | nodes whose links are remembered | [`MAX_NODES`], [`MAX_LINKS`] links together | those used longest ago are forgotten |
 //! | tasks | one for each [`Run`], of at most `MAX_AHEAD` blocks together | |
+//! | blocks that are here, read for their links | [`READ_AT_ONCE`] by each task | the others wait |
 
 use super::session::Inner;
 use crate::bitswap::Urgency;
-use cairn_store::{Block, Cid, dag};
+use cairn_store::{Block, Cid, blockstore::Blockstore, dag};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
-    sync::Weak,
+    sync::{Arc, Weak},
 };
 
 /// Blocks fetched ahead and not yet asked for.
@@ -42,12 +43,15 @@ const CHILD_WINDOW: usize = 64;
 /// Inner nodes of the store that are remembered before anything was missing.
 const MAX_EARLY: usize = 16;
 
+/// Blocks that are looked for, and read if they are here, at a time: 32 MiB at the very most.
+const READ_AT_ONCE: usize = 16;
 /// Levels that count for the order of nodes; a walk of deeper ones has little to fetch ahead.
 const MAX_PLACE: usize = 64;
 
 type NodeId = u64;
 
 struct Node {
+    cid: Cid,
     /// Where it lies: the place of each link on the way to it. Sorted, it is the order of a walk.
     place: Vec<u64>,
     links: Vec<Cid>,
@@ -220,7 +224,7 @@ impl Prefetch {
         self.links += links.len();
         self.known.insert(*block.cid(), id);
         let asked = vec![false; links.len()];
-        let node = Node { place, links, asked, count: 0, next: 0, end, window: 0, parent, deep };
+        let node = Node { cid: *block.cid(), place, links, asked, count: 0, next: 0, end, window: 0, parent, deep };
         self.nodes.insert(id, node);
         while self.nodes.len() > MAX_NODES || self.links > MAX_LINKS {
             self.forget_oldest();
@@ -237,7 +241,7 @@ impl Prefetch {
                 self.by_child.remove(cid);
             }
         }
-        self.known.retain(|_, of| *of != id);
+        self.known.remove(&node.cid);
         self.hungry.remove(&(node.place, id));
     }
 
@@ -296,25 +300,16 @@ impl Run {
     /// Fetches the blocks into the store, for as long as somebody uses the session.
     pub(super) async fn go(self, inner: Weak<Inner>) {
         let Some(user) = inner.upgrade() else { return };
-        let store = std::sync::Arc::clone(&user.store);
-        let cids = self.0;
-        let looked = tokio::task::spawn_blocking(move || {
-            let hashes: Vec<_> = cids.iter().map(|cid| *cid.hash()).collect();
-            let entries = store.entries(&hashes);
-            let (mut missing, mut here) = (Vec::new(), Vec::new());
-            for (cid, entry) in cids.into_iter().zip(entries) {
-                match entry {
-                    Ok(Some(entry)) if entry.leaf || dag::is_leaf(&cid) => {}
-                    Ok(Some(_)) => here.extend(store.get(&cid).ok().flatten()),
-                    Ok(None) => missing.push(cid),
-                    Err(_) => {}
-                }
+        let mut missing = Vec::new();
+        // In pieces: nodes that are here are read, and a stranger says how large and how many they are.
+        for cids in self.0.chunks(READ_AT_ONCE) {
+            let (store, cids) = (Arc::clone(&user.store), cids.to_vec());
+            let looked = tokio::task::spawn_blocking(move || look(store.as_ref(), cids));
+            let Ok((not_here, here)) = looked.await else { return };
+            missing.extend(not_here);
+            for block in &here {
+                user.arrived_ahead(block);
             }
-            (missing, here)
-        });
-        let Ok((missing, here)) = looked.await else { return };
-        for block in &here {
-            user.arrived_ahead(block);
         }
         if missing.is_empty() {
             return;
@@ -329,8 +324,23 @@ impl Run {
     }
 }
 
+/// Which of these blocks are missing, and those that are here and have links.
+fn look(store: &dyn Blockstore, cids: Vec<Cid>) -> (Vec<Cid>, Vec<Block>) {
+    let hashes: Vec<_> = cids.iter().map(|cid| *cid.hash()).collect();
+    let (mut missing, mut here) = (Vec::new(), Vec::new());
+    for (cid, entry) in cids.into_iter().zip(store.entries(&hashes)) {
+        match entry {
+            Ok(Some(entry)) if entry.leaf || dag::is_leaf(&cid) => {}
+            Ok(Some(_)) => here.extend(store.get(&cid).ok().flatten()),
+            Ok(None) => missing.push(cid),
+            Err(_) => {}
+        }
+    }
+    (missing, here)
+}
+
 impl Inner {
-    fn arrived_ahead(self: &std::sync::Arc<Self>, block: &Block) {
+    fn arrived_ahead(self: &Arc<Self>, block: &Block) {
         let run = self.prefetch.lock().on_ahead(block, self.mean());
         self.start(run);
     }

@@ -8,10 +8,10 @@ use super::{
 use crate::{
     bitswap::{self, Bitswap},
     delegated,
-    dht::{self, Dht, Mode, Validator, Validators, sweep::Sweep},
+    dht::{self, Dht, Mode, sweep::Sweep},
     dnslink::{Resolver, TextSource},
     exchange::Exchange,
-    ipns::{self, Name, Names, Timestamp},
+    ipns::Names,
     routing::{Parallel, Routing},
 };
 use cairn_store::{
@@ -20,41 +20,12 @@ use cairn_store::{
 };
 use libp2p::identity::Keypair;
 use parking_lot::Mutex;
-use std::{
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 /// The router that stands behind `auto` among `Routing.DelegatedRouters`: Kubo's fallback.
 const PUBLIC_ROUTER: &str = "https://delegated-ipfs.dev";
 /// For one request to an HTTP router: as in Kubo.
 const ROUTER_PATIENCE: Duration = Duration::from_secs(15);
-
-/// Values of `/ipns/…` in the DHT.
-struct IpnsRecords;
-
-/// A value of the DHT as a valid record.
-fn record(key: &[u8], value: &[u8], now: Timestamp) -> Result<ipns::Record, String> {
-    let name = Name::from_routing_key(key).map_err(|e| e.to_string())?;
-    ipns::parse_valid(&bytes::Bytes::copy_from_slice(value), name, now).map_err(|e| e.to_string())
-}
-
-impl Validator for IpnsRecords {
-    fn validate(&self, key: &[u8], value: &[u8], now: u64) -> Result<(), String> {
-        record(key, value, Timestamp::from(UNIX_EPOCH + Duration::from_secs(now))).map(drop)
-    }
-
-    fn is_better(&self, _: &[u8], first: &[u8], second: &[u8]) -> bool {
-        let parse = |value: &[u8]| ipns::Record::parse(&bytes::Bytes::copy_from_slice(value));
-        // Both were found valid before.
-        matches!((parse(first), parse(second)), (Ok(a), Ok(b)) if ipns::compare(&a, &b).is_gt())
-    }
-}
-
-/// What decides which values are taken from others.
-pub(super) fn validator() -> Arc<dyn Validator> {
-    Arc::new(Validators { ipns: Arc::new(IpnsRecords) })
-}
 
 /// In which mode a node begins in the public DHT, and in that of the LAN.
 pub(super) fn modes(kind: RoutingKind) -> (Option<Mode>, Option<Mode>) {
@@ -98,13 +69,7 @@ pub(super) fn protocols(config: &Config) -> Vec<&'static str> {
 /// The DHT's two halves.
 pub(super) fn dht(config: &Config, keys: &Keypair, kv: Arc<dyn Kv>) -> (dht::Behaviour, Dht) {
     let (wan, lan) = modes(config.routing.kind);
-    let settings = dht::Config {
-        wan,
-        lan,
-        loopback_on_lan: config.routing.loopback_on_lan,
-        validator: validator(),
-        ..Default::default()
-    };
+    let settings = dht::Config { wan, lan, loopback_on_lan: config.routing.loopback_on_lan, ..Default::default() };
     dht::new(settings, keys, kv)
 }
 
@@ -169,7 +134,7 @@ fn routing(config: &Config, dht: &Dht) -> Result<Option<Arc<dyn Routing>>, Strin
             filter: delegated::Filter::default(),
             timeout: ROUTER_PATIENCE,
             user_agent: config.agent.clone(),
-            validator: validator(),
+            validator: Arc::new(dht::Names),
         };
         routers.push(Arc::new(delegated::Client::new(client).map_err(|e| e.to_string())?));
     }

@@ -1,23 +1,13 @@
 //! The life of a daemon.
 
 use crate::{HELLO, HELLO_CID, node};
-use cairn_tests::{daemon::Daemon, harness::Node};
+use cairn_tests::{daemon::Daemon, harness::Node, network::eventually};
 use rustix::process::Signal;
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::UnixDatagram,
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
-
-/// Waits for something that has to become true.
-fn soon(what: &str, mut is: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !is() {
-        assert!(Instant::now() < until, "{what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
 
 #[test]
 fn a_daemon_says_what_kubos_clients_wait_for() {
@@ -59,7 +49,7 @@ fn requests_that_never_end_do_not_keep_it() {
     // Sends no end of its body.
     let mut upload = daemon.connect();
     upload.write_all(daemon.upload_head("add", 1 << 30).as_bytes()).expect("sends");
-    soon("both run", || daemon.post("diag/cmds").text().matches("\"Active\":true").count() >= 3);
+    eventually("both run", || daemon.post("diag/cmds").text().matches("\"Active\":true").count() >= 3);
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait().code(), Some(0));
 }
@@ -71,14 +61,14 @@ fn a_client_that_goes_away_ends_its_command() {
     let mut stream = daemon.connect();
     stream.write_all(b"POST /api/v0/log/tail HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").expect("sends");
     let running = || daemon.post("diag/cmds").text().contains("\"Active\":true,\"Command\":\"log/tail\"");
-    soon("it runs", running);
+    eventually("it runs", running);
     drop(stream);
-    soon("it ends", || !running());
+    eventually("it ends", || !running());
     let mut child = node.command(["log", "tail"]).spawn().expect("the program can be started");
-    soon("it runs", running);
+    eventually("it runs", running);
     child.kill().expect("it runs");
     child.wait().expect("it ends");
-    soon("it ends", || !running());
+    eventually("it ends", || !running());
 }
 
 #[test]
@@ -128,7 +118,7 @@ fn it_collects_when_it_is_told_to() {
     let bytes: Vec<u8> = (0..3_u32 << 20).map(|i| (i.wrapping_mul(i) >> 7) as u8 ^ (i >> 10) as u8).collect();
     let file = node.file("x", bytes);
     let root = node.add(&["--pin=false", "--chunker=size-1000"], &file);
-    soon("it is collected", || daemon.post(&format!("block/stat?arg={root}")).status == 500);
+    eventually("it is collected", || daemon.post(&format!("block/stat?arg={root}")).status == 500);
 }
 
 #[test]
