@@ -20,7 +20,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     future::Future,
     io::{self, Read},
     path::PathBuf,
@@ -232,15 +232,10 @@ fn meta_of(headers: &Headers) -> FileMeta {
 /// See [`Upload::steps`].
 pub struct Trees {
     upload: Arc<Upload>,
-    open: Vec<Open>,
+    /// Names of the folders that are open.
+    open: Vec<Vec<u8>>,
     ready: VecDeque<Step>,
     ended: bool,
-}
-
-struct Open {
-    name: Vec<u8>,
-    /// Names of its entries: two of one name are refused.
-    names: HashSet<Vec<u8>>,
 }
 
 impl Steps for Trees {
@@ -272,23 +267,19 @@ impl Trees {
             return Err(ImportError::Loop { path: shown(&path) });
         }
         let name = if kind == PartKind::Folder { None } else { Some(path.pop()) };
-        let common = self.open.iter().zip(&path).take_while(|(open, name)| open.name == **name).count();
+        let common = self.open.iter().zip(&path).take_while(|(open, name)| open == name).count();
         while self.open.len() > common {
             self.open.pop();
             self.ready.push_back(Step::Leave);
         }
         let last = path.len();
         for (depth, folder) in path.into_iter().enumerate().skip(common) {
-            self.claim(&folder)?;
             // One that is only known from the paths of what is in it has no meta of its own.
             let meta = if name.is_none() && depth + 1 == last { meta } else { FileMeta::default() };
             self.ready.push_back(Step::Enter { name: folder.clone(), meta });
-            self.open.push(Open { name: folder, names: HashSet::new() });
+            self.open.push(folder);
         }
         let Some(name) = name else { return Ok(()) };
-        if let Some(name) = &name {
-            self.claim(name)?;
-        }
         let reader = self.upload.reader();
         let step = match (kind, name) {
             (PartKind::Symlink, Some(name)) => {
@@ -307,16 +298,6 @@ impl Trees {
         };
         self.ready.push_back(step);
         Ok(())
-    }
-
-    /// Refuses a second entry of one name in a folder.
-    fn claim(&mut self, name: &[u8]) -> Result<(), ImportError> {
-        let Some(parent) = self.open.last_mut() else { return Ok(()) };
-        if parent.names.insert(name.to_vec()) {
-            return Ok(());
-        }
-        let path: Vec<Vec<u8>> = self.open.iter().map(|o| o.name.clone()).chain([name.to_vec()]).collect();
-        Err(ImportError::Sender(format!("{} was sent twice", shown(&path).display())))
     }
 }
 
@@ -486,17 +467,12 @@ mod tests {
     }
 
     #[test]
-    fn two_entries_of_one_name_are_refused() {
-        for parts in [
-            vec![part("f", "d/x", FILE, ""), part("f", "d/x", FILE, "")],
-            vec![part("f", "d/s/x", FILE, ""), part("f", "d/y", FILE, ""), part("f", "d/s/z", FILE, "")],
-            vec![part("f", "d/x", FILE, ""), part("f", "d/x/y", FILE, "")],
-        ] {
-            assert!(matches!(steps(&parts), Err(ImportError::Sender(why)) if why.contains("twice")));
-        }
-        // A folder that is still open is no second one, and arguments of one name are arguments of their own.
-        assert!(steps(&[part("f", "d/x", FILE, ""), part("f", "d", FOLDER, ""), part("f", "d/y", FILE, "")]).is_ok());
-        assert!(steps(&[part("f", "x", FILE, ""), part("f", "x", FILE, "")]).is_ok());
+    fn a_folder_is_entered_again_when_it_was_left() {
+        let got = steps(&[part("f", "d/x", FILE, ""), part("f", "d", FOLDER, ""), part("f", "d/y", FILE, "")]);
+        assert_eq!(got.expect("well-formed"), ["d/ None", "x =  None", "y =  None", ".."]);
+        let got = steps(&[part("f", "d/s/x", FILE, ""), part("f", "d/y", FILE, ""), part("f", "d/s/z", FILE, "")]);
+        let expected = ["d/ None", "s/ None", "x =  None", "..", "y =  None", "s/ None", "z =  None", "..", ".."];
+        assert_eq!(got.expect("well-formed"), expected);
     }
 
     #[test]

@@ -1,4 +1,8 @@
 //! The last stage: from sealed leaves to files, and from files to folders.
+//!
+//! A sender may return to a folder that it left (`a/x`, `b`, `a/y`), and two arguments that are wrapped may be folders
+//! of one name: both are merged, as in Kubo. So a folder that was left is built when the one around it is, if that is
+//! possible within [`MAX_KEPT`] and [`MAX_KEPT_DEPTH`].
 
 use super::{Added, ImportError, Options, Sink, read::Item};
 use crate::{
@@ -11,10 +15,17 @@ use crate::{
         meta::FileMeta,
     },
 };
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// Blocks that are handed to the sink at once, at the most.
 const FLUSH_BLOCKS: usize = 1024;
+
+/// Entries of folders that were left and may be entered again, about 100 bytes each. What is left beyond them is built
+/// at once, and can't be entered again.
+const MAX_KEPT: usize = 1 << 18;
+
+/// Folders around one that is kept, at most: what is nested deeper is built at once.
+const MAX_KEPT_DEPTH: usize = 256;
 
 /// A window after hashing: its items, and its leaves in the order of its chunks.
 pub struct Hashed {
@@ -28,6 +39,10 @@ struct Folder {
     name: Vec<u8>,
     meta: FileMeta,
     entries: DirBuilder,
+    /// Names of its entries, where two of one name have to be noticed.
+    names: HashSet<Vec<u8>>,
+    /// Folders inside it that were left and not built yet, by name.
+    left: BTreeMap<Vec<u8>, Folder>,
     /// Folders inside it that are finished: announced after all files of the argument, as Kubo does.
     finished: Vec<Added>,
 }
@@ -40,17 +55,19 @@ pub struct Builder<'a> {
     file: Option<(Option<Vec<u8>>, FileMeta, LayoutBuilder)>,
     /// Bytes of content that became blocks.
     bytes: u64,
-    wrapped: HashSet<Vec<u8>>,
+    /// Whether folders that were left may be entered again.
+    merge: bool,
+    /// Entries of all folders that were left and not built yet.
+    kept: usize,
 }
 
 impl<'a> Builder<'a> {
-    /// Prepares the stage.
-    pub fn new(options: &'a Options) -> Self {
-        let mut builder =
-            Self { options, out: Vec::new(), folders: Vec::new(), file: None, bytes: 0, wrapped: HashSet::new() };
+    /// Prepares the stage; `foreign`: whether somebody else says what is in which folder.
+    pub fn new(options: &'a Options, foreign: bool) -> Self {
+        let merge = foreign || options.wrap;
+        let mut builder = Self { options, out: Vec::new(), folders: Vec::new(), file: None, bytes: 0, merge, kept: 0 };
         if options.wrap {
-            let meta = FileMeta { mode: options.mode, mtime: options.mtime };
-            builder.enter(Vec::new(), meta);
+            builder.open(Vec::new(), FileMeta { mode: options.mode, mtime: options.mtime });
         }
         builder
     }
@@ -64,10 +81,7 @@ impl<'a> Builder<'a> {
         for item in items {
             match item {
                 Item::Source => {}
-                Item::Enter(name, meta) => {
-                    self.claim(&name)?;
-                    self.enter(name, meta);
-                }
+                Item::Enter(name, meta) => self.enter(name, meta)?,
                 Item::Leave => self.leave(sink)?,
                 Item::Symlink(name, target, meta) => {
                     self.claim(&name)?;
@@ -109,17 +123,33 @@ impl<'a> Builder<'a> {
         sink.put(self.out)
     }
 
-    /// Two arguments of one name would silently replace each other in the wrapping folder.
+    /// Notes an entry of the innermost folder: one of the same name would silently be replaced by it.
     fn claim(&mut self, name: &[u8]) -> Result<(), ImportError> {
-        if self.options.wrap && self.folders.len() == 1 && !self.wrapped.insert(name.to_vec()) {
-            return Err(ImportError::SameName { name: String::from_utf8_lossy(name).into_owned() });
+        let merge = self.merge;
+        if self.folders.last_mut().is_none_or(|folder| !merge || folder.names.insert(name.to_vec())) {
+            return Ok(());
         }
+        Err(ImportError::SameName { name: String::from_utf8_lossy(&self.path(name)).into_owned() })
+    }
+
+    /// Enters a folder, again if it was left before.
+    fn enter(&mut self, name: Vec<u8>, meta: FileMeta) -> Result<(), ImportError> {
+        let Some(mut folder) = self.folders.last_mut().and_then(|parent| parent.left.remove(&name)) else {
+            self.claim(&name)?;
+            self.open(name, meta);
+            return Ok(());
+        };
+        self.kept -= folder.entries.len();
+        // Who only names something in it says nothing of the folder itself.
+        folder.meta = FileMeta { mode: meta.mode.or(folder.meta.mode), mtime: meta.mtime.or(folder.meta.mtime) };
+        self.folders.push(folder);
         Ok(())
     }
 
-    fn enter(&mut self, name: Vec<u8>, meta: FileMeta) {
+    fn open(&mut self, name: Vec<u8>, meta: FileMeta) {
         let entries = DirBuilder::new(&self.options.profile, meta);
-        self.folders.push(Folder { name, meta, entries, finished: Vec::new() });
+        let (names, left, finished) = (HashSet::new(), BTreeMap::new(), Vec::new());
+        self.folders.push(Folder { name, meta, entries, names, left, finished });
     }
 
     /// Path of an entry of the innermost folder, without the wrapping folder's empty name.
@@ -135,7 +165,37 @@ impl<'a> Builder<'a> {
 
     fn leave(&mut self, sink: &mut dyn Sink) -> Result<(), ImportError> {
         let Some(folder) = self.folders.pop() else { return Err(ImportError::Broken("walking")) };
+        let (kept, depth) = (self.kept + folder.entries.len(), self.folders.len());
+        match self.folders.last_mut() {
+            Some(parent) if self.merge && kept <= MAX_KEPT && depth <= MAX_KEPT_DEPTH => {
+                self.kept = kept;
+                parent.left.insert(folder.name.clone(), folder);
+                Ok(())
+            }
+            _ => self.build(folder, sink),
+        }
+    }
+
+    /// Builds a folder of the innermost one that is open, after what was left in it.
+    fn build(&mut self, folder: Folder, sink: &mut dyn Sink) -> Result<(), ImportError> {
+        let depth = self.folders.len();
+        self.folders.push(folder);
+        while self.folders.len() > depth {
+            let Some(mut folder) = self.folders.pop() else { break };
+            match folder.left.pop_first() {
+                Some((_, inner)) => {
+                    self.kept -= inner.entries.len();
+                    self.folders.extend([folder, inner]);
+                }
+                None => self.seal(folder, sink)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, mut folder: Folder, sink: &mut dyn Sink) -> Result<(), ImportError> {
         let name = self.path(&folder.name);
+        folder.entries.set_meta(folder.meta);
         let root = folder.entries.finish_with(|block| {
             self.out.push(block);
             if self.out.len() >= FLUSH_BLOCKS { sink.put(std::mem::take(&mut self.out)) } else { Ok(()) }
@@ -145,8 +205,7 @@ impl<'a> Builder<'a> {
         finished.push(Added { name, cid: root.cid, size: root.tsize, meta: folder.meta, root: is_root });
         match self.folders.last_mut() {
             Some(parent) => {
-                let entry = parent.entries.add(&folder.name, &root.cid, root.tsize);
-                entry?;
+                parent.entries.add(&folder.name, &root.cid, root.tsize)?;
                 parent.finished.append(&mut finished);
             }
             None => {
@@ -168,8 +227,7 @@ impl<'a> Builder<'a> {
         let path = self.path(name);
         let is_root = self.folders.is_empty();
         if let Some(parent) = self.folders.last_mut() {
-            let entry = parent.entries.add(name, &root.cid, root.tsize);
-            entry?;
+            parent.entries.add(name, &root.cid, root.tsize)?;
         }
         if is_root {
             sink.put(std::mem::take(&mut self.out))?;

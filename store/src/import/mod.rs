@@ -144,10 +144,10 @@ pub enum ImportError {
         /// The system's answer.
         error: Arc<io::Error>,
     },
-    /// Two arguments would be entries of one name in the wrapping folder.
-    #[error("two arguments are named {name:?}: they can't be wrapped in one directory")]
+    /// Two arguments, or two parts of what was sent, would be entries of one name in one folder.
+    #[error("two entries are named {name:?}: they can't be in one directory")]
     SameName {
-        /// The name.
+        /// Its path.
         name: String,
     },
     /// The store refused a block.

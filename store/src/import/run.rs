@@ -35,6 +35,7 @@ pub fn import(
     cancel: &AtomicBool,
     sink: &mut dyn Sink,
 ) -> Result<(), ImportError> {
+    let foreign = sources.iter().any(|source| matches!(source, Source::Steps(_)));
     let workers = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (work_in, work_out) = bounded::<Work>(QUEUE);
     let (order_in, order_out) = bounded::<Receiver<Sealed>>(QUEUE + workers);
@@ -46,7 +47,7 @@ pub fn import(
         // Without this, the reader would wait for ever when all hashing threads have ended.
         drop(work_out);
         let reader = scope.spawn(move || read(sources, options, cancel, &work_in, &order_in));
-        let built = build(options, cancel, &order_out, sink);
+        let built = build(Builder::new(options, foreign), cancel, &order_out, sink);
         // Lets the reader go when building failed.
         drop(order_out);
         let read = reader.join().unwrap_or(Err(ImportError::Broken("reading")));
@@ -102,12 +103,11 @@ fn seal_leaves<'a>(profile: &Profile, chunks: impl Iterator<Item = &'a mut Chunk
 }
 
 fn build(
-    options: &Options,
+    mut builder: Builder<'_>,
     cancel: &AtomicBool,
     order: &Receiver<Receiver<Sealed>>,
     sink: &mut dyn Sink,
 ) -> Result<(), ImportError> {
-    let mut builder = Builder::new(options);
     for next in order {
         let window = next.recv().map_err(|_| ImportError::Broken("hashing"))??;
         if cancel.load(Ordering::Relaxed) {

@@ -103,6 +103,85 @@ fn two_arguments_of_one_name_are_not_wrapped() {
     assert!(matches!(add(&blocks, sources, &wrap).result, Err(ImportError::SameName { .. })));
 }
 
+/// Files of a sender, by path: folders are entered and left as paths need it.
+struct Sent(Vec<Step>);
+
+impl Steps for Sent {
+    fn next(&mut self) -> Result<Option<Step>, ImportError> {
+        Ok((!self.0.is_empty()).then(|| self.0.remove(0)))
+    }
+}
+
+fn sent(paths: &[&str]) -> Source {
+    let mut steps = Vec::new();
+    for path in paths {
+        let mut parts: Vec<Vec<u8>> = path.split('/').map(|p| p.as_bytes().to_vec()).collect();
+        let (name, content) = (parts.pop(), path.as_bytes().to_vec());
+        let depth = parts.len();
+        steps.extend(parts.into_iter().map(|name| Step::Enter { name, meta: FileMeta::default() }));
+        let reader = Box::new(Cursor::new(content));
+        steps.push(Step::File { name, meta: FileMeta::default(), path: path.into(), reader, size: None });
+        steps.extend((0..depth).map(|_| Step::Leave));
+    }
+    Source::Steps(Box::new(Sent(steps)))
+}
+
+#[test]
+fn a_folder_that_a_sender_returns_to_is_the_same_folder() {
+    let blocks = store(Arc::new(MemoryKv::new()));
+    let wrap = Options { wrap: true, ..options() };
+    let paths = ["a/x", "a/s/x", "b", "a/s/y", "c/a/x", "a/y"];
+    let dir = tempfile::tempdir().expect("temp dir");
+    for path in paths {
+        let file = dir.path().join(path);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("mkdir");
+        fs::write(file, path).expect("write");
+    }
+    let on_disk = add(&blocks, vec![Source::Path(dir.path().to_owned())], &options());
+    on_disk.result.expect("adds");
+    let got = add(&blocks, vec![sent(&paths)], &wrap);
+    got.result.expect("adds");
+    let names: Vec<&str> = got.added.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["a/x", "a/s/x", "b", "a/s/y", "c/a/x", "a/y", "a/s", "a", "c/a", "c", ""]);
+    assert_eq!(got.added.last().map(|(_, cid)| cid), on_disk.added.last().map(|(_, cid)| cid));
+    // Without a folder round it the parts of one argument are merged all the same.
+    let Source::Steps(mut inner) = sent(&paths) else { panic!("steps") };
+    let mut steps = vec![Step::Enter { name: b"top".to_vec(), meta: FileMeta::default() }];
+    steps.extend(std::iter::from_fn(|| inner.next().expect("never fails")));
+    steps.push(Step::Leave);
+    let got = add(&blocks, vec![Source::Steps(Box::new(Sent(steps)))], &options());
+    assert_eq!(got.added.last().map(|(_, cid)| cid), on_disk.added.last().map(|(_, cid)| cid));
+}
+
+#[test]
+fn two_entries_of_one_name_are_refused_and_two_folders_merged() {
+    let blocks = store(Arc::new(MemoryKv::new()));
+    let wrap = Options { wrap: true, ..options() };
+    for (paths, twice) in [
+        (["a/x", "b", "a/x"], "a/x"),
+        (["a/x", "b", "b"], "b"),
+        (["a/x", "b", "a"], "a"),
+        (["a/x", "b", "b/x"], "b"),
+        (["a/x", "b", "a/x/y"], "a/x"),
+    ] {
+        let outcome = add(&blocks, vec![sent(&paths)], &wrap);
+        assert!(matches!(outcome.result, Err(ImportError::SameName { name }) if name == twice), "{paths:?}");
+    }
+    // Arguments too.
+    let dir = tempfile::tempdir().expect("temp dir");
+    let argument = |path: &str, file: &str| {
+        let argument = dir.path().join(path);
+        fs::create_dir_all(&argument).expect("mkdir");
+        fs::write(argument.join(file), file).expect("write");
+        Source::Path(argument)
+    };
+    let merged = add(&blocks, vec![argument("1/d", "x"), argument("2/d", "y")], &wrap);
+    merged.result.expect("adds");
+    let one = add(&blocks, vec![argument("3/d", "x"), argument("3/d", "y")], &options());
+    let folder = |outcome: &[(String, String)]| outcome.iter().rev().find(|(name, _)| name == "d").cloned();
+    assert_eq!(folder(&merged.added), folder(&one.added));
+}
+
 /// A reader that fails after some bytes, like a file on a disk that goes bad.
 struct Failing(usize);
 

@@ -57,6 +57,11 @@ impl DirBuilder {
         Ok(())
     }
 
+    /// Sets another mode and time than at first.
+    pub fn set_meta(&mut self, meta: FileMeta) {
+        self.meta = meta;
+    }
+
     /// Number of entries so far; those of one name count each.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -279,10 +279,9 @@ impl Client {
                 && !want.asked_of(peer)
                 && let Some(peer) = self.peers.get_mut(peer)
             {
-                // A want that was not sent yet needs no cancel.
-                if peer.outbox.remove(&want.cid).is_none() {
-                    peer.later.push_back(want.cid);
-                }
+                // What waits to be sent may be asked for the second time: the first one has to be taken back.
+                peer.outbox.remove(&want.cid);
+                peer.later.push_back(want.cid);
             }
         }
         Some(want)
