@@ -1,13 +1,15 @@
 //! Bitswap: asks peers for blocks, and gives them blocks (specification: specs.ipfs.tech/bitswap-protocol).
 //!
 //! [`client`], [`session`], [`server`] and [`ledger`] are state machines without I/O; [`engine`] runs them as tasks;
-//! [`behaviour`] and [`handler`] join them to a swarm; [`message`] and [`codec`] are what goes over the wire.
+//! [`behaviour`] and [`handler`] join them to a swarm; [`message`] and [`codec`] are what goes over the wire. [`gateway`]
+//! lets servers of HTTP take part.
 //! [`new`] makes a behaviour for a swarm and a handle for everybody else.
 
 pub mod behaviour;
 pub mod client;
 pub mod codec;
 pub mod engine;
+pub mod gateway;
 pub mod handler;
 pub mod ledger;
 pub mod link;
@@ -26,6 +28,7 @@ pub use session::Order;
 use crate::routing::Routing;
 use cairn_store::{Block, Cid, Multihash, StoreError, blockstore::Blockstore, kv::Kv};
 use engine::{Channels, ClientEvent, Command, Counters, ServerEvent, Shared};
+use gateway::Gateways;
 use libp2p::PeerId;
 use parking_lot::{Mutex, RwLock};
 use std::{
@@ -61,6 +64,8 @@ pub struct Config {
     pub filter: Filter,
     /// Peers that are exempt from limits (`Peering.Peers`).
     pub friends: HashSet<PeerId>,
+    /// How gateways are asked over HTTP; `None`: not at all.
+    pub gateways: Option<gateway::GatewayConfig>,
 }
 
 impl Default for Config {
@@ -72,6 +77,7 @@ impl Default for Config {
             max_providers: 10,
             filter: Filter::default(),
             friends: HashSet::new(),
+            gateways: None,
         }
     }
 }
@@ -120,7 +126,10 @@ pub fn new(config: Config, local: PeerId, store: Arc<dyn Blockstore>, kv: Option
     let (to_client, client) = mpsc::channel::<ClientEvent>(engine::EVENTS);
     let (to_server, server) = mpsc::channel::<ServerEvent>(engine::EVENTS);
     let (to_commands, commands) = mpsc::channel(COMMANDS);
-    let budget = PollSemaphore::new(Arc::new(Semaphore::new(INGRESS_BYTES)));
+    let budget = Arc::new(Semaphore::new(INGRESS_BYTES));
+    let gateways = config.gateways.as_ref();
+    let gateways =
+        gateways.and_then(|g| Gateways::new(g, Arc::clone(&links), &to_ingress, Arc::clone(&budget), &to_peers));
     let shared = Arc::new(Shared {
         links: Arc::clone(&links),
         store,
@@ -136,10 +145,11 @@ pub fn new(config: Config, local: PeerId, store: Arc<dyn Blockstore>, kv: Option
         server: to_server,
         dials: to_dials,
         sent: Arc::new(Notify::new()),
+        gateways,
         config,
     });
     engine::spawn(&shared, Channels { ingress, peers, client, commands, server });
-    let behaviour = Behaviour::new(links, to_ingress, budget, dials, to_peers);
+    let behaviour = Behaviour::new(links, to_ingress, PollSemaphore::new(budget), dials, to_peers);
     let handle = Bitswap { shared, commands: to_commands, sessions: Arc::default(), local };
     (behaviour, handle)
 }
