@@ -29,6 +29,8 @@ test: build ## All tests, 200 kills and some power losses among them (10 minutes
 	cargo test --release --workspace --features cairn-store/shuttle --test interleave
 	$(BIN)/crash --kills 200
 	$(BIN)/powerloss --losses 60
+	sh tests/netns/lan.sh $(BIN)/cairn
+	sh tests/netns/nat.sh $(BIN)/cairn
 
 lint: setup ## Format and lints
 	cargo fmt --all --check

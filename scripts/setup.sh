@@ -17,9 +17,13 @@ if [ -z "${LIBCLANG_PATH:-}" ] && ! ls /usr/lib/llvm-*/lib/libclang*.so* /usr/li
     needed="$needed libclang-dev"
 fi
 useful=
-if [ "${1:-}" = test ] && [ "$(uname -m)" = x86_64 ] && ! command -v qemu-x86_64 >/dev/null 2>&1; then
+if [ "${1:-}" = test ]; then
     # Runs the program on processors that it was not built for.
-    useful=" qemu-user"
+    [ "$(uname -m)" != x86_64 ] || command -v qemu-x86_64 >/dev/null 2>&1 || useful="$useful qemu-user"
+    # Networks of several machines on this one.
+    PATH=$PATH:/usr/sbin:/sbin
+    command -v ip >/dev/null 2>&1 || useful="$useful iproute2"
+    command -v nft >/dev/null 2>&1 || useful="$useful nftables"
 fi
 [ -z "$needed$useful" ] && exit 0
 
