@@ -1,7 +1,13 @@
 //! Daemons on the loopback address: the commands of the network, and what they do together.
 
 use cairn_tests::network::{Following, Online, eventually};
-use std::{fs, time::Instant};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::{
+    collections::VecDeque,
+    fs,
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
 
 /// A few leaves and a node above them.
 const FILE: usize = 3_000_000;
@@ -239,4 +245,33 @@ fn what_was_fetched_outlives_a_kill() {
     two.start();
     assert!(two.bytes(["cat", &cid]) == content, "the file differs");
     fs::remove_dir_all(two.work()).expect("it is there");
+}
+
+#[test]
+fn a_flood_of_connections_leaves_a_node_well() {
+    const FLOOD: usize = 10_000;
+    let (node, honest) = (Online::new(), Online::new());
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("the soft limit may be raised");
+    // Some are for this process itself.
+    let most = limit.current.map_or(FLOOD, |files| usize::try_from(files.saturating_sub(200)).unwrap_or(FLOOD));
+    let address = node.address();
+    let port: u16 = address.split('/').nth(4).and_then(|port| port.parse().ok()).expect("a port");
+    let mut held = VecDeque::new();
+    for _ in 0..FLOOD {
+        // They say nothing. What is refused is refused.
+        held.extend(TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), Duration::from_secs(1)).ok());
+        if held.len() > most {
+            held.pop_front();
+        }
+    }
+    assert!(node.ok(["id"]).contains(&node.peer()), "it answers");
+    let peak = node.peak() >> 20;
+    assert!(peak < 256, "{peak} MiB");
+    drop(held);
+    eventually("there is room again", || honest.run(["swarm", "connect", &address]).status.success());
+    let file = node.file("x", bytes(1, 100_000));
+    let root = node.ok(["add", "-Q", &file.to_string_lossy()]);
+    assert_eq!(honest.bytes(["cat", "--timeout=20s", &root]), bytes(1, 100_000));
 }

@@ -15,6 +15,7 @@ Without options, a summary.
 Examples:
   cairn provide stat
   cairn provide stat --all
+  watch cairn provide stat --all --compact
   cairn provide stat --lan --enc=json")]
 pub struct Args {
     /// Of the DHT of the local network [default: of the public one]
@@ -23,6 +24,9 @@ pub struct Args {
     /// All that follows
     #[arg(short, long)]
     all: bool,
+    /// All of it in two columns, for watching
+    #[arg(long, requires = "all")]
+    compact: bool,
     /// Whether there is a network
     #[arg(long)]
     connectivity: bool,
@@ -127,6 +131,9 @@ fn text(stats: &Stats, args: &Args) -> String {
     }
     let headings = args.all || count > 1;
     let mut texts = Vec::new();
+    if args.compact {
+        return beside(&sections);
+    }
     for ((title, lines), wanted) in sections.into_iter().zip(wanted) {
         if !wanted && !args.all {
             continue;
@@ -138,6 +145,26 @@ fn text(stats: &Stats, args: &Args) -> String {
         texts.push(if headings { format!("{title}:\n{}", table.text()) } else { table.text() });
     }
     texts.join("\n")
+}
+
+/// The sections in two columns, as Kubo places them.
+fn beside(sections: &[Section]) -> String {
+    const LEFT: [&str; 3] = ["Schedule", "Network", "Workers"];
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    for (title, lines) in sections {
+        let column = if LEFT.contains(title) { &mut left } else { &mut right };
+        if !column.is_empty() {
+            column.push(String::new());
+        }
+        column.push(format!("{title}:"));
+        column.extend(lines.iter().map(|(label, value)| format!("  {label}: {value}")));
+    }
+    let mut table = Table::new(1, 3);
+    let rows = left.len().max(right.len());
+    left.resize(rows, String::new());
+    right.resize(rows, String::new());
+    left.into_iter().zip(right).for_each(|(left, right)| table.row([left, right]));
+    table.text()
 }
 
 /// A summary.
