@@ -1,6 +1,7 @@
 //! What a daemon holds open for those who ask it.
 
 use crate::rpc::{log::Log, metrics::Provider};
+use cairn_net::bitswap::Order;
 use cairn_net::{ipns::Names, node::Node};
 use cairn_store::{
     Cid,
@@ -107,8 +108,13 @@ impl Daemon {
 
     /// Where a piece of work asks for its blocks.
     pub fn fetch(&self) -> Arc<dyn Fetch> {
+        self.fetch_in(Order::Sequential)
+    }
+
+    /// The same, in that order as far as they come from the network.
+    pub fn fetch_in(&self, order: Order) -> Arc<dyn Fetch> {
         if let Some(node) = self.node.get() {
-            return node.session();
+            return node.session_in(order);
         }
         let blocks: Arc<KvBlocks> = Arc::clone(self.repo.blocks());
         Arc::new(Offline::new(blocks))

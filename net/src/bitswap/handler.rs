@@ -8,12 +8,14 @@
 //! | What | Bound | At the bound |
 //! |---|---|---|
 //! | inbound streams | [`MAX_INBOUND`] | the one that was silent for longest is dropped |
+//! | streams with a good part of a long message in memory | one | the others are read up to 128 KiB |
+//! | time that a message takes to come | [`MESSAGE_TIME`], up to twice that | its stream is dropped |
 //! | messages read and not yet taken by the engine | one | no stream of the connection is read |
 //! | attempts to send a message | [`MAX_ATTEMPTS`] | it is dropped, and the engine told |
 
 use super::{
     codec::{MessageReader, MessageWriter},
-    link::{Inbound, Link, LinkGuard, Outgoing},
+    link::{Inbound, Lane, Link, LinkGuard, Outgoing},
     message::{Message, Version},
 };
 use futures::future::{Ready, ready};
@@ -28,16 +30,22 @@ use libp2p::{
 use std::{
     collections::VecDeque,
     convert::Infallible,
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio_util::sync::{PollSemaphore, PollSender};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Sleep},
+};
 
 /// Inbound streams of one connection that are read.
 pub const MAX_INBOUND: usize = 16;
 /// Times that a message is tried on a fresh stream.
 pub const MAX_ATTEMPTS: u32 = 3;
+/// Time that a message may take from its first byte to its last.
+pub const MESSAGE_TIME: Duration = Duration::from_secs(60);
 /// Messages read from one connection before other work of its task gets a turn.
 const READ_TURN: usize = 32;
 
@@ -99,14 +107,24 @@ enum Outbound {
     Unsupported,
 }
 
+/// Where messages go that were read. What peers want goes a way of its own: a flood of wants must not hold up blocks.
+#[derive(Clone)]
+pub(super) struct Lanes {
+    /// Wants and cancels.
+    pub(super) wants: Lane,
+    /// Blocks and presences.
+    pub(super) answers: Lane,
+}
+
 /// The streams of one connection.
 pub struct Handler {
-    _guard: LinkGuard,
+    guard: LinkGuard,
     link: Arc<Link>,
     /// Silent for longest first.
     inbound: VecDeque<MessageReader<Stream>>,
-    ingress: PollSender<Inbound>,
-    budget: PollSemaphore,
+    /// Rings when a message may have taken too long.
+    timer: Option<Pin<Box<Sleep>>>,
+    lanes: Lanes,
     /// Read, and waiting for room in the engine.
     read: Option<(Message, usize)>,
     outgoing: mpsc::Receiver<Outgoing>,
@@ -118,19 +136,13 @@ pub struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(
-        guard: LinkGuard,
-        link: Arc<Link>,
-        outgoing: mpsc::Receiver<Outgoing>,
-        ingress: mpsc::Sender<Inbound>,
-        budget: PollSemaphore,
-    ) -> Self {
+    pub(super) fn new(guard: LinkGuard, link: Arc<Link>, outgoing: mpsc::Receiver<Outgoing>, lanes: Lanes) -> Self {
         Self {
-            _guard: guard,
+            guard,
             link,
             inbound: VecDeque::new(),
-            ingress: PollSender::new(ingress),
-            budget,
+            timer: None,
+            lanes,
             read: None,
             outgoing,
             outbound: Outbound::Closed,
@@ -139,33 +151,28 @@ impl Handler {
         }
     }
 
-    /// Hands the message that was read to the engine.
+    /// Hands the message that was read to the engine, its wants first.
     fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some((_, len)) = &self.read else { return Poll::Ready(()) };
-        let cost = u32::try_from(*len).unwrap_or(u32::MAX).max(1);
-        // IMPORTANT: the place in the queue is taken before the bytes, or a full queue would hold on to the bytes
-        // that it waits for.
-        match self.ingress.poll_reserve(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) => {
+        while let Some((message, len)) = &mut self.read {
+            let asks = !message.wants.is_empty() || message.full;
+            let lane = if asks { &mut self.lanes.wants } else { &mut self.lanes.answers };
+            let Some(permit) = ready!(lane.poll_room(*len, cx)) else {
                 self.read = None;
-                return Poll::Ready(());
-            }
-            Poll::Pending => return Poll::Pending,
-        }
-        let permit: OwnedSemaphorePermit = match self.budget.poll_acquire_many(cx, cost) {
-            Poll::Ready(Some(permit)) => permit,
-            Poll::Ready(None) => {
+                break;
+            };
+            let part = if asks {
+                let (wants, full) = (std::mem::take(&mut message.wants), std::mem::take(&mut message.full));
+                Message { wants, full, ..Message::default() }
+            } else {
+                std::mem::take(message)
+            };
+            let more = !message.is_empty();
+            // A message counts with its last part.
+            let len = if more { 0 } else { *len };
+            lane.send(Inbound { peer: self.link.peer, message: part, len, permit });
+            if !more {
                 self.read = None;
-                return Poll::Ready(());
             }
-            Poll::Pending => {
-                self.ingress.abort_send();
-                return Poll::Pending;
-            }
-        };
-        if let Some((message, len)) = self.read.take() {
-            let _ = self.ingress.send_item(Inbound { peer: self.link.peer, message, len, permit });
         }
         Poll::Ready(())
     }
@@ -176,7 +183,7 @@ impl Handler {
                 return;
             }
             if !self.poll_streams(cx) {
-                return;
+                return self.drop_late(cx);
             }
         }
         cx.waker().wake_by_ref();
@@ -185,8 +192,10 @@ impl Handler {
     /// Reads one message from any of the streams; `false` when there is none.
     fn poll_streams(&mut self, cx: &mut Context<'_>) -> bool {
         let mut index = 0;
-        while let Some(stream) = self.inbound.get_mut(index) {
-            match stream.poll_next(cx) {
+        while index < self.inbound.len() {
+            let taken = self.inbound.iter().position(MessageReader::is_large);
+            let Some(stream) = self.inbound.get_mut(index) else { break };
+            match stream.poll_next(cx, taken.is_none_or(|at| at == index)) {
                 Poll::Pending => index += 1,
                 Poll::Ready(Ok(Some(read))) => {
                     self.read = Some(read);
@@ -195,16 +204,37 @@ impl Handler {
                     }
                     return true;
                 }
-                Poll::Ready(Ok(None)) => {
+                ended @ Poll::Ready(Ok(None) | Err(_)) => {
+                    if let Poll::Ready(Err(error)) = ended {
+                        tracing::debug!(peer = %self.link.peer, %error, "a bitswap stream was given up");
+                    }
                     self.inbound.remove(index);
-                }
-                Poll::Ready(Err(error)) => {
-                    tracing::debug!(peer = %self.link.peer, %error, "a bitswap stream was given up");
-                    self.inbound.remove(index);
+                    if taken == Some(index) {
+                        // Another one may be read on now.
+                        index = 0;
+                    }
                 }
             }
         }
         false
+    }
+
+    /// Drops streams on which a message does not come to its end.
+    fn drop_late(&mut self, cx: &mut Context<'_>) {
+        while self.inbound.iter().any(MessageReader::is_partial) {
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(MESSAGE_TIME)));
+            if timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.timer = None;
+            let (now, before) = (Instant::now(), self.inbound.len());
+            self.inbound.retain(|stream| stream.waits(now) < MESSAGE_TIME);
+            if self.inbound.len() < before {
+                tracing::debug!(peer = %self.link.peer, "a bitswap message did not come to its end");
+                // Others may be read on now.
+                cx.waker().wake_by_ref();
+            }
+        }
     }
 
     /// Sends what the engine gave. `true`: a stream has to be opened.
@@ -263,12 +293,28 @@ impl Handler {
     }
 
     fn add_inbound(&mut self, mut stream: Stream) {
-        // Which connections are kept is decided by what is wanted over them.
+        // Which connections are kept is for the connection manager to say: see `Keep`.
         stream.ignore_for_keep_alive();
         if self.inbound.len() >= MAX_INBOUND {
             self.inbound.pop_front();
         }
         self.inbound.push_back(MessageReader::new(stream));
+    }
+}
+
+impl Drop for Handler {
+    /// What was not sent yet goes over another connection, if there is one.
+    fn drop(&mut self) {
+        self.guard.close();
+        self.outgoing.close();
+        let sending = self.sending.take().map(|(outgoing, _)| outgoing);
+        let rest = std::iter::from_fn(|| self.outgoing.try_recv().ok());
+        for outgoing in sending.into_iter().chain(rest) {
+            if self.guard.links.send(&self.link.peer, outgoing).is_err() {
+                // What is lost is asked for again once it is late.
+                break;
+            }
+        }
     }
 }
 
@@ -291,10 +337,6 @@ impl ConnectionHandler for Handler {
 
     fn listen_protocol(&self) -> SubstreamProtocol<Protocols> {
         SubstreamProtocol::new(Protocols, ())
-    }
-
-    fn connection_keep_alive(&self) -> bool {
-        self.sending.is_some() || !self.outgoing.is_empty() || self.read.is_some() || self.link.is_needed()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Protocols, (), Report>> {
