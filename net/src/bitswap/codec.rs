@@ -201,7 +201,7 @@ mod tests {
     async fn a_length_over_the_limit_is_refused_before_anything_is_kept() {
         for len in [MAX_MESSAGE as u64 + 1, 5 << 20, u64::MAX >> 1] {
             let mut bytes = Vec::new();
-            crate::bitswap::wire::put_raw_varint(&mut bytes, len);
+            crate::protobuf::push_varint(&mut bytes, len);
             let mut reader = MessageReader::new(Cursor::new(bytes));
             let error = poll_fn(|cx| reader.poll_next(cx, true)).await.expect_err("too long");
             assert!(matches!(error, CodecError::TooLong(n) if n == len));

@@ -7,14 +7,13 @@
 //!
 //! | What | Bound | At the bound |
 //! |---|---|---|
-//! | inbound streams | [`MAX_INBOUND`] | the one that was silent for longest is dropped |
-//! | streams with a good part of a long message in memory | one | the others are read up to 128 KiB |
-//! | time that a message takes to come | [`MESSAGE_TIME`], up to twice that | its stream is dropped |
+//! | inbound streams, and what they hold | see [`super::inbox`] | |
 //! | messages read and not yet taken by the engine | one | no stream of the connection is read |
 //! | attempts to send a message | [`MAX_ATTEMPTS`] | it is dropped, and the engine told |
 
 use super::{
-    codec::{MessageReader, MessageWriter},
+    codec::MessageWriter,
+    inbox::Inbox,
     link::{Inbound, Lane, Link, LinkGuard, Outgoing},
     message::{Message, Version},
 };
@@ -28,24 +27,14 @@ use libp2p::{
     },
 };
 use std::{
-    collections::VecDeque,
     convert::Infallible,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, Sleep},
-};
+use tokio::sync::mpsc;
 
-/// Inbound streams of one connection that are read.
-pub const MAX_INBOUND: usize = 16;
 /// Times that a message is tried on a fresh stream.
 pub const MAX_ATTEMPTS: u32 = 3;
-/// Time that a message may take from its first byte to its last.
-pub const MESSAGE_TIME: Duration = Duration::from_secs(60);
 /// Messages read from one connection before other work of its task gets a turn.
 const READ_TURN: usize = 32;
 
@@ -120,10 +109,7 @@ pub(super) struct Lanes {
 pub struct Handler {
     guard: LinkGuard,
     link: Arc<Link>,
-    /// Silent for longest first.
-    inbound: VecDeque<MessageReader<Stream>>,
-    /// Rings when a message may have taken too long.
-    timer: Option<Pin<Box<Sleep>>>,
+    inbox: Inbox<Stream>,
     lanes: Lanes,
     /// Read, and waiting for room in the engine.
     read: Option<(Message, usize)>,
@@ -138,10 +124,9 @@ pub struct Handler {
 impl Handler {
     pub(super) fn new(guard: LinkGuard, link: Arc<Link>, outgoing: mpsc::Receiver<Outgoing>, lanes: Lanes) -> Self {
         Self {
+            inbox: Inbox::new(link.peer),
             guard,
             link,
-            inbound: VecDeque::new(),
-            timer: None,
             lanes,
             read: None,
             outgoing,
@@ -182,59 +167,12 @@ impl Handler {
             if self.poll_deliver(cx).is_pending() {
                 return;
             }
-            if !self.poll_streams(cx) {
-                return self.drop_late(cx);
+            match self.inbox.poll_next(cx) {
+                Poll::Ready(read) => self.read = Some(read),
+                Poll::Pending => return,
             }
         }
         cx.waker().wake_by_ref();
-    }
-
-    /// Reads one message from any of the streams; `false` when there is none.
-    fn poll_streams(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut index = 0;
-        while index < self.inbound.len() {
-            let taken = self.inbound.iter().position(MessageReader::is_large);
-            let Some(stream) = self.inbound.get_mut(index) else { break };
-            match stream.poll_next(cx, taken.is_none_or(|at| at == index)) {
-                Poll::Pending => index += 1,
-                Poll::Ready(Ok(Some(read))) => {
-                    self.read = Some(read);
-                    if let Some(stream) = self.inbound.remove(index) {
-                        self.inbound.push_back(stream);
-                    }
-                    return true;
-                }
-                ended @ Poll::Ready(Ok(None) | Err(_)) => {
-                    if let Poll::Ready(Err(error)) = ended {
-                        tracing::debug!(peer = %self.link.peer, %error, "a bitswap stream was given up");
-                    }
-                    self.inbound.remove(index);
-                    if taken == Some(index) {
-                        // Another one may be read on now.
-                        index = 0;
-                    }
-                }
-            }
-        }
-        false
-    }
-
-    /// Drops streams on which a message does not come to its end.
-    fn drop_late(&mut self, cx: &mut Context<'_>) {
-        while self.inbound.iter().any(MessageReader::is_partial) {
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(MESSAGE_TIME)));
-            if timer.as_mut().poll(cx).is_pending() {
-                return;
-            }
-            self.timer = None;
-            let (now, before) = (Instant::now(), self.inbound.len());
-            self.inbound.retain(|stream| stream.waits(now) < MESSAGE_TIME);
-            if self.inbound.len() < before {
-                tracing::debug!(peer = %self.link.peer, "a bitswap message did not come to its end");
-                // Others may be read on now.
-                cx.waker().wake_by_ref();
-            }
-        }
     }
 
     /// Sends what the engine gave. `true`: a stream has to be opened.
@@ -295,10 +233,7 @@ impl Handler {
     fn add_inbound(&mut self, mut stream: Stream) {
         // Which connections are kept is for the connection manager to say: see `Keep`.
         stream.ignore_for_keep_alive();
-        if self.inbound.len() >= MAX_INBOUND {
-            self.inbound.pop_front();
-        }
-        self.inbound.push_back(MessageReader::new(stream));
+        self.inbox.add(stream);
     }
 }
 

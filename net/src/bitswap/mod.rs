@@ -9,6 +9,7 @@ pub mod client;
 pub mod codec;
 pub mod engine;
 pub mod handler;
+pub mod inbox;
 pub mod ledger;
 pub mod link;
 pub mod message;
@@ -16,7 +17,6 @@ pub mod server;
 pub mod session;
 #[cfg(test)]
 pub(crate) mod tests;
-mod wire;
 
 pub use behaviour::Behaviour;
 pub use client::Urgency;

@@ -6,6 +6,7 @@ use super::{
     Behaviour, Bitswap, Config,
     link::Outgoing,
     message::{Entry, Message, Payload, Presence, WantType},
+    server::ServerConfig,
 };
 use crate::exchange::Exchange;
 use bytes::Bytes;
@@ -364,6 +365,59 @@ async fn who_asks_and_never_reads_takes_a_bounded_number_of_messages() {
     // An end of an earlier connection that is told late does not take back what it wants by now.
     bitswap.shared.server.send(super::ServerEvent::Disconnected(peer)).await.expect("runs");
     assert!(!bitswap.wantlist(Some(peer)).await.is_empty());
+    bitswap.shared.refuse(peer);
     bitswap.shared.server.send(super::ServerEvent::Refused(peer)).await.expect("runs");
     assert!(bitswap.wantlist(Some(peer)).await.is_empty());
+}
+
+/// Reciprocity weighs while the uplink is what everybody waits for. Peers on one machine are friends and exempt, so they
+/// are said not to be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_free_rider_gets_a_quarter_among_contributors_and_alone_everything() {
+    const LIMIT: u64 = 8 << 20;
+    const SIZE: u64 = 64 << 10;
+    const WANTED: u64 = 8 << 20;
+    let server = ServerConfig { upload_limit: Some(LIMIT), ..ServerConfig::default() };
+    let seed = TestNode::new(Config { server, ..Config::default() }).await;
+    let blocks: Vec<Block> = (0..WANTED / SIZE).map(|n| raw(n, SIZE as usize)).collect();
+    seed.store.put_many(&blocks, cairn_store::kv::Durability::Buffered).expect("puts");
+    let cids: Vec<Cid> = blocks.iter().map(|b| *b.cid()).collect();
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        let node = TestNode::new(Config::default()).await;
+        node.connect(&seed).await;
+        nodes.push(node);
+    }
+    let shared = &seed.bitswap.shared;
+    within(async {
+        while shared.connected.lock().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    shared.connected.lock().values_mut().for_each(|friend| *friend = false);
+    let rider = nodes.pop().expect("three");
+    for contributor in &nodes {
+        shared.ledger.lock().on_received(contributor.peer, 1 << 30, super::engine::unix_now());
+    }
+    let fetch = |node: &TestNode| {
+        let (session, cids) = (node.exchange.session(), cids.clone());
+        tokio::spawn(async move { session.fetch_many(cids, None).map(|b| b.expect("comes")).count().await })
+    };
+    let (first, second, riding) = (fetch(&nodes[0]), fetch(&nodes[1]), fetch(&rider));
+    within(futures::future::select(first, second)).await;
+    let got = |node: &TestNode| seed.bitswap.ledger(&node.peer).sent;
+    let (taken, given) = (got(&rider), nodes.iter().map(got).max().expect("two"));
+    println!("{taken} bytes to the free rider, {given} to a contributor");
+    assert!(taken > 0 && taken <= given / 4, "{taken} of {given}");
+    within(async {
+        while nodes.iter().any(|node| got(node) < WANTED) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    let (begun, left) = (std::time::Instant::now(), WANTED - got(&rider));
+    within(riding).await.expect("runs");
+    let rate = left as f64 / begun.elapsed().as_secs_f64();
+    assert!(rate > LIMIT as f64 / 2.0, "alone it gets {rate:.0} bytes per second of {LIMIT}");
 }
