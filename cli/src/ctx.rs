@@ -10,6 +10,7 @@ use crate::{
     output::{Out, Place, complain},
 };
 use anyhow::Context as _;
+use cairn_net::bitswap::Order;
 use cairn_net::{ipns, node::Node};
 use cairn_store::{
     Cid, StoreError,
@@ -335,11 +336,19 @@ impl Ctx {
     /// # Errors
     /// When the repository can't be opened.
     pub fn fetch(&self) -> anyhow::Result<Arc<dyn Fetch>> {
+        self.fetch_in(Order::Sequential)
+    }
+
+    /// Where blocks are asked for in that order, as far as they come from the network.
+    ///
+    /// # Errors
+    /// When the repository can't be opened.
+    pub fn fetch_in(&self, order: Order) -> anyhow::Result<Arc<dyn Fetch>> {
         if let Some(source) = &self.source {
             return Ok(Arc::clone(&source.fetch));
         }
         if let Host::Daemon(daemon) = &self.host {
-            return Ok(daemon.fetch(self.global.offline));
+            return Ok(daemon.fetch(order, self.global.offline));
         }
         let blocks: Arc<KvBlocks> = Arc::clone(self.blocks()?);
         Ok(Arc::new(Offline::new(blocks)))

@@ -1,6 +1,7 @@
 //! What a daemon holds open for those who ask it.
 
 use crate::rpc::log::Log;
+use cairn_net::bitswap::Order;
 use cairn_net::{ipns::Names, node::Node};
 use cairn_store::{
     Cid,
@@ -106,10 +107,11 @@ impl Daemon {
         });
     }
 
-    /// Where a piece of work asks for its blocks; only here if `offline`.
-    pub fn fetch(&self, offline: bool) -> Arc<dyn Fetch> {
+    /// Where a piece of work asks for its blocks, in that order as far as they come from the network; only here if
+    /// `offline`.
+    pub fn fetch(&self, order: Order, offline: bool) -> Arc<dyn Fetch> {
         if let Some(node) = self.node.get().filter(|_| !offline) {
-            return node.session();
+            return node.session_in(order);
         }
         let blocks: Arc<KvBlocks> = Arc::clone(self.repo.blocks());
         Arc::new(Offline::new(blocks))

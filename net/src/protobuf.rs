@@ -1,4 +1,4 @@
-//! The little of protobuf that keys and records need: fields of varints and of bytes.
+//! The little of protobuf that keys, records and messages need: fields of varints and of bytes.
 
 /// A field's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,8 @@ pub(crate) fn push_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn push_varint(out: &mut Vec<u8>, number: u64) {
+/// Appends a number without a field.
+pub(crate) fn push_varint(out: &mut Vec<u8>, number: u64) {
     let mut buffer = unsigned_varint::encode::u64_buffer();
     out.extend_from_slice(unsigned_varint::encode::u64(number, &mut buffer));
 }

@@ -40,7 +40,7 @@ pub enum BlockError {
 }
 
 /// All of a CID but the digest: what a new block is to be named with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Prefix {
     /// 0 or 1.
     pub version: cid::Version,
@@ -91,6 +91,11 @@ impl Block {
     pub fn seal(prefix: Prefix, data: Bytes) -> Result<Self, BlockError> {
         let hash = prefix.hash.digest(&data).ok_or(BlockError::IdentityTooLong(data.len()))?;
         Ok(Self { cid: prefix.cid(hash), data })
+    }
+
+    /// The same bytes under another CID of the same multihash; `None` when its multihash is another. Nothing is hashed.
+    pub fn renamed(&self, cid: Cid) -> Option<Self> {
+        (cid.hash() == self.cid.hash()).then(|| Self { cid, data: self.data.clone() })
     }
 
     /// Names many new blocks at once, hashing them in lockstep.

@@ -2,6 +2,7 @@
 
 use crate::{cmd::source, ctx::Ctx, output::Kind};
 use anyhow::Context as _;
+use cairn_net::bitswap::Order;
 use cairn_store::{
     Cid,
     fetch::Fetch,
@@ -63,7 +64,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let given = source::arguments(ctx, args.path.into_iter().collect())?;
     let path = ContentPath::parse(&given[0])?;
     let output = args.output.filter(|o| !o.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from(path.name()));
-    let fetch = ctx.fetch()?;
+    let fetch = ctx.fetch_in(Order::Rarest)?;
     if ctx.input.upload().is_some() {
         return send(ctx, fetch, &path, args.archive, level);
     }

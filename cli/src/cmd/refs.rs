@@ -1,6 +1,7 @@
 //! `cairn refs`: the links of objects; `cairn refs local`: all blocks.
 
 use crate::{cmd::source, ctx::Ctx, exit::AlreadyReported};
+use cairn_net::bitswap::Order;
 use cairn_store::{
     Cid,
     blockstore::Blockstore as _,
@@ -67,7 +68,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let format = if args.edges { "<src> -> <dst>" } else { &args.format };
     let max_depth = if args.recursive { u32::try_from(args.max_depth).ok() } else { Some(1) };
     let paths = source::paths(ctx, args.paths)?;
-    let fetch = ctx.fetch()?;
+    let fetch = ctx.fetch_in(Order::Rarest)?;
     ctx.block_on(async {
         let mut roots = Vec::with_capacity(paths.len());
         for path in &paths {

@@ -12,6 +12,7 @@ use super::{
 use crate::cmd::put::MAX_INPUT;
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes, BytesMut};
+use cairn_net::bitswap::Order;
 use cairn_store::{
     Block, Cid, StoreError, cid,
     fetch::{Deadline, Fetch, FetchError},
@@ -68,8 +69,8 @@ pub fn serve<B: Body>(shared: &Arc<Shared>, request: Request<B>) -> Answer {
         query.split('&').find_map(|p| p.strip_prefix("session=")).and_then(|s| u128::from_str_radix(s, 16).ok());
     let daemon = Arc::clone(&shared.daemon);
     let fetch = match session {
-        Some(session) if !offline => shared.sessions.get(session, || daemon.fetch(false)),
-        _ => daemon.fetch(offline),
+        Some(session) if !offline => shared.sessions.get(session, || daemon.fetch(Order::Rarest, false)),
+        _ => daemon.fetch(Order::Rarest, offline),
     };
     let (sender, records) = futures::channel::mpsc::channel(1);
     let stop = daemon.stop.child_token();

@@ -3,12 +3,13 @@
 
 use super::{
     engine::PeerEvent,
-    handler::{Handler, Report},
-    link::{Inbound, LinkGuard, Links},
+    handler::{Handler, Lanes, Report},
+    link::{LinkGuard, Links},
 };
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
+    multiaddr::Protocol,
     swarm::{
         ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
         THandlerOutEvent, ToSwarm,
@@ -16,18 +17,18 @@ use libp2p::{
     },
 };
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
 };
 use tokio::sync::mpsc;
-use tokio_util::sync::{PollSemaphore, PollSender};
+use tokio_util::sync::PollSender;
 
 /// Dials that wait for the swarm; further ones count as failed.
 pub const DIALS: usize = 64;
-/// Events that wait for the engine in its channel. Those that do not fit stay with the behaviour: at most a few for
-/// each connection, whose number the swarm limits.
+/// Events that wait for the engine in its channel. Those that do not fit stay with the behaviour: a few for each
+/// connection, whose number the swarm limits, and for each of our own dials.
 pub const PEER_EVENTS: usize = 256;
 
 /// A wish to be connected.
@@ -42,9 +43,10 @@ pub struct Dial {
 /// Bitswap in a swarm. Its events say nothing: they may be ignored.
 pub struct Behaviour {
     links: Arc<Links>,
-    ingress: mpsc::Sender<Inbound>,
-    budget: PollSemaphore,
+    pub(super) lanes: Lanes,
     dials: mpsc::Receiver<Dial>,
+    /// Who is to be reached for the engine. It bounds how many it asks for.
+    dialed: HashSet<PeerId>,
     events: PollSender<PeerEvent>,
     waiting: VecDeque<PeerEvent>,
 }
@@ -52,18 +54,19 @@ pub struct Behaviour {
 impl Behaviour {
     pub(super) fn new(
         links: Arc<Links>,
-        ingress: mpsc::Sender<Inbound>,
-        budget: PollSemaphore,
+        lanes: Lanes,
         dials: mpsc::Receiver<Dial>,
         events: mpsc::Sender<PeerEvent>,
     ) -> Self {
-        Self { links, ingress, budget, dials, events: PollSender::new(events), waiting: VecDeque::new() }
+        let (dialed, waiting) = (HashSet::new(), VecDeque::new());
+        Self { links, lanes, dials, dialed, events: PollSender::new(events), waiting }
     }
 
-    fn handler(&self, peer: PeerId, connection: ConnectionId) -> Handler {
-        let (link, outgoing) = self.links.open(peer, connection);
+    fn handler(&self, peer: PeerId, connection: ConnectionId, addr: &Multiaddr) -> Handler {
+        let relayed = addr.iter().any(|part| part == Protocol::P2pCircuit);
+        let (link, outgoing) = self.links.open(peer, connection, relayed);
         let guard = LinkGuard { links: Arc::clone(&self.links), peer, connection };
-        Handler::new(guard, link, outgoing, self.ingress.clone(), self.budget.clone())
+        Handler::new(guard, link, outgoing, self.lanes.clone())
     }
 }
 
@@ -75,26 +78,28 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         connection: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer, connection))
+        // The relay stands in the address that it reached us by.
+        Ok(self.handler(peer, connection, local))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         connection: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        addr: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer, connection))
+        Ok(self.handler(peer, connection, addr))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(e) if e.other_established == 0 => {
+                self.dialed.remove(&e.peer_id);
                 let addr = e.endpoint.get_remote_address().clone();
                 self.waiting.push_back(PeerEvent::Connected { peer: e.peer_id, addr });
             }
@@ -105,10 +110,10 @@ impl NetworkBehaviour for Behaviour {
                 }
             }
             FromSwarm::DialFailure(e) => {
-                // A dial that was not needed is no failure.
-                if let Some(peer) = e.peer_id
-                    && !matches!(e.error, DialError::DialPeerConditionFalse(_))
-                {
+                let Some(peer) = e.peer_id else { return };
+                // A dial that was not needed is no failure: there is a connection, or another dial, which may fail.
+                let unneeded = matches!(e.error, DialError::DialPeerConditionFalse(_));
+                if (!unneeded || self.links.contains(&peer)) && self.dialed.remove(&peer) && !unneeded {
                     self.waiting.push_back(PeerEvent::DialFailed(peer));
                 }
             }
@@ -137,6 +142,7 @@ impl NetworkBehaviour for Behaviour {
             }
         }
         if let Poll::Ready(Some(dial)) = self.dials.poll_recv(cx) {
+            self.dialed.insert(dial.peer);
             let opts = DialOpts::peer_id(dial.peer)
                 .condition(PeerCondition::DisconnectedAndNotDialing)
                 .addresses(dial.addrs)

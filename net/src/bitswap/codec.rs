@@ -4,15 +4,24 @@ use super::message::{MAX_MESSAGE, Message, MessageError};
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures::{AsyncRead, AsyncWrite};
 use std::{
+    cell::RefCell,
     collections::VecDeque,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
+use tokio::time::Instant;
 
-/// Bytes asked of a stream at once. A buffer grows by this much when it has been filled, never to a length that was
-/// only announced.
+/// Bytes asked of a stream at once. A buffer grows with what has come, never to a length that was only announced.
 const READ_SIZE: usize = 64 << 10;
+/// Buffered bytes from which on a reader is [large](MessageReader::is_large).
+const LARGE: usize = 2 * READ_SIZE;
+
+thread_local! {
+    /// What a stream reads into. One for each thread: connections are many, and most are silent.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
+}
 
 /// Why a stream can't be read on.
 #[derive(Debug, thiserror::Error)]
@@ -28,38 +37,73 @@ pub enum CodecError {
     Message(#[from] MessageError),
 }
 
-/// Reads messages. Holds one message, partly read, and what came after it: at most [`MAX_MESSAGE`] + `READ_SIZE`.
+/// Reads messages. Holds one message, partly read, and what came after it: at most [`MAX_MESSAGE`] + `READ_SIZE`, and
+/// less than `LARGE` where it may not grow.
 #[derive(Debug)]
 pub struct MessageReader<S> {
     stream: S,
     buffer: BytesMut,
+    /// Since when a message is there in part.
+    since: Option<Instant>,
 }
 
 impl<S: AsyncRead + Unpin> MessageReader<S> {
     /// Reads from that stream.
     pub fn new(stream: S) -> Self {
-        Self { stream, buffer: BytesMut::new() }
+        Self { stream, buffer: BytesMut::new(), since: None }
     }
 
-    /// The next message and its length in bytes; `None` at the end of the stream.
+    /// The next message and its length in bytes; `None` at the end of the stream. Where it may not grow, it is left
+    /// alone, and nobody is woken, once about as much is buffered as makes it large: it has to be asked again when it
+    /// may.
     ///
     /// # Errors
     /// After an error the stream has to be given up.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Message, usize)>, CodecError>> {
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        may_grow: bool,
+    ) -> Poll<Result<Option<(Message, usize)>, CodecError>> {
         loop {
             if let Some((body, len)) = split_frame(&mut self.buffer)? {
+                self.since = None;
                 return Poll::Ready(Ok(Some((Message::decode(&body)?, len))));
             }
-            let filled = self.buffer.len();
-            self.buffer.resize(filled + READ_SIZE, 0);
-            let read = Pin::new(&mut self.stream).poll_read(cx, &mut self.buffer[filled..]);
-            self.buffer.truncate(filled + if let Poll::Ready(Ok(n)) = &read { *n } else { 0 });
+            if !self.buffer.is_empty() {
+                self.since.get_or_insert_with(Instant::now);
+            }
+            if !may_grow && self.buffer.len() >= LARGE - READ_SIZE {
+                return Poll::Pending;
+            }
+            let Self { stream, buffer, .. } = self;
+            let read = SCRATCH.with_borrow_mut(|scratch| {
+                let read = Pin::new(stream).poll_read(cx, scratch);
+                if let Poll::Ready(Ok(n)) = &read {
+                    buffer.extend_from_slice(&scratch[..*n]);
+                }
+                read
+            });
             match ready!(read)? {
                 0 if self.buffer.is_empty() => return Poll::Ready(Ok(None)),
                 0 => return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())),
                 _ => {}
             }
         }
+    }
+
+    /// Whether a good part of a long message is buffered.
+    pub fn is_large(&self) -> bool {
+        self.buffer.len() >= LARGE
+    }
+
+    /// For how long the message that comes has been incomplete.
+    pub fn waits(&self, now: Instant) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// Whether a message is there in part.
+    pub fn is_partial(&self) -> bool {
+        self.since.is_some()
     }
 }
 
@@ -139,13 +183,13 @@ mod tests {
         let bytes = writer.stream.into_inner();
         let mut reader = MessageReader::new(Cursor::new(bytes.clone()));
         for message in &messages {
-            let (read, _) = poll_fn(|cx| reader.poll_next(cx)).await.expect("reads").expect("one more");
+            let (read, _) = poll_fn(|cx| reader.poll_next(cx, true)).await.expect("reads").expect("one more");
             assert_eq!(&read, message);
         }
-        assert!(poll_fn(|cx| reader.poll_next(cx)).await.expect("ends").is_none());
+        assert!(poll_fn(|cx| reader.poll_next(cx, true)).await.expect("ends").is_none());
         let mut cut = MessageReader::new(Cursor::new(bytes[..bytes.len() - 1].to_vec()));
         let error = loop {
-            match poll_fn(|cx| cut.poll_next(cx)).await {
+            match poll_fn(|cx| cut.poll_next(cx, true)).await {
                 Ok(read) => assert!(read.is_some(), "an end inside a message is an error"),
                 Err(error) => break error,
             }
@@ -157,13 +201,36 @@ mod tests {
     async fn a_length_over_the_limit_is_refused_before_anything_is_kept() {
         for len in [MAX_MESSAGE as u64 + 1, 5 << 20, u64::MAX >> 1] {
             let mut bytes = Vec::new();
-            crate::bitswap::wire::put_raw_varint(&mut bytes, len);
+            crate::protobuf::push_varint(&mut bytes, len);
             let mut reader = MessageReader::new(Cursor::new(bytes));
-            let error = poll_fn(|cx| reader.poll_next(cx)).await.expect_err("too long");
+            let error = poll_fn(|cx| reader.poll_next(cx, true)).await.expect_err("too long");
             assert!(matches!(error, CodecError::TooLong(n) if n == len));
             assert!(reader.buffer.capacity() <= 2 * READ_SIZE);
         }
         let mut reader = MessageReader::new(Cursor::new(vec![0xff; 20]));
-        assert!(matches!(poll_fn(|cx| reader.poll_next(cx)).await, Err(CodecError::Message(_))));
+        assert!(matches!(poll_fn(|cx| reader.poll_next(cx, true)).await, Err(CodecError::Message(_))));
+    }
+
+    #[tokio::test]
+    async fn a_long_message_waits_where_it_may_not_grow() {
+        let mut bytes = unsigned_varint::encode::u64(3 << 20, &mut unsigned_varint::encode::u64_buffer()).to_vec();
+        bytes.resize(1 << 20, 0);
+        let mut reader = MessageReader::new(futures::AsyncReadExt::chain(Cursor::new(bytes), Silent));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(reader.poll_next(&mut cx, false).is_pending());
+        assert!(!reader.is_large() && reader.is_partial() && reader.buffer.len() >= READ_SIZE);
+        assert!(reader.poll_next(&mut cx, false).is_pending());
+        assert!(!reader.is_large(), "{}", reader.buffer.len());
+        assert!(reader.poll_next(&mut cx, true).is_pending());
+        assert_eq!(reader.buffer.len(), 1 << 20);
+        assert!(reader.is_large() && reader.waits(Instant::now() + Duration::from_secs(60)) >= Duration::from_secs(60));
+    }
+
+    struct Silent;
+
+    impl AsyncRead for Silent {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
     }
 }

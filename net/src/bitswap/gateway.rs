@@ -15,7 +15,7 @@
 
 use super::{
     engine::PeerEvent,
-    link::{Inbound, LinkGuard, Links, Outgoing},
+    link::{Lane, LinkGuard, Links, Outgoing, WeakLane},
     message::{Entry, Message, Payload, Presence, Version, WantType, prefix_of},
 };
 use bytes::{Bytes, BytesMut};
@@ -133,8 +133,7 @@ pub(super) struct Gateways {
     room: Arc<Semaphore>,
     links: Arc<Links>,
     /// Weak: the tasks that take what comes here own this.
-    ingress: mpsc::WeakSender<Inbound>,
-    budget: Arc<Semaphore>,
+    answers: WeakLane,
     peers: mpsc::WeakSender<PeerEvent>,
     next: AtomicUsize,
 }
@@ -144,8 +143,7 @@ impl Gateways {
     pub(super) fn new(
         config: &GatewayConfig,
         links: Arc<Links>,
-        ingress: &mpsc::Sender<Inbound>,
-        budget: Arc<Semaphore>,
+        answers: &Lane,
         peers: &mpsc::Sender<PeerEvent>,
     ) -> Option<Self> {
         // An error says that somebody has chosen already, which is as good.
@@ -166,8 +164,7 @@ impl Gateways {
                 room: Arc::new(Semaphore::new(MAX_GATEWAYS)),
                 config: Arc::new(config.clone()),
                 links,
-                ingress: ingress.downgrade(),
-                budget,
+                answers: answers.weak(),
                 peers: peers.downgrade(),
                 next: AtomicUsize::new(0),
             }),
@@ -196,12 +193,12 @@ impl Gateways {
         };
         let connection = ConnectionId::new_unchecked(FIRST_LINK + self.next.fetch_add(1, Ordering::Relaxed));
         let (links, addr) = (Arc::clone(&self.links), addr.clone());
-        let answers = Answers { peer, ingress: self.ingress.clone(), budget: Arc::clone(&self.budget) };
+        let answers = self.answers.clone();
         tokio::spawn(async move {
             let _turn = turn;
             let event = if gateway.answers().await {
                 let _guard = LinkGuard { links: Arc::clone(&links), peer, connection };
-                let (_, outgoing) = links.open(peer, connection);
+                let (_, outgoing) = links.open(peer, connection, false);
                 for event in [PeerEvent::Connected { peer, addr }, PeerEvent::Speaks(peer, Version::V1_2)] {
                     let _ = peers.send(event).await;
                 }
@@ -214,25 +211,6 @@ impl Gateways {
             let _ = peers.send(event).await;
         });
         true
-    }
-}
-
-/// Where answers go: to the engine, as messages of the peer.
-struct Answers {
-    peer: PeerId,
-    ingress: mpsc::WeakSender<Inbound>,
-    budget: Arc<Semaphore>,
-}
-
-impl Answers {
-    async fn give(&self, message: Message) {
-        let Some(ingress) = self.ingress.upgrade() else { return };
-        let len = message.data_len() + 64;
-        // In this order, as in `handler`.
-        let Ok(place) = ingress.reserve().await else { return };
-        let cost = u32::try_from(len).unwrap_or(u32::MAX);
-        let Ok(permit) = Arc::clone(&self.budget).acquire_many_owned(cost).await else { return };
-        place.send(Inbound { peer: self.peer, message, len, permit });
     }
 }
 
@@ -284,7 +262,7 @@ impl Gateway {
     }
 
     /// Asks it for what is wanted, until nothing is for a while or it fails.
-    async fn run(&self, mut outgoing: mpsc::Receiver<Outgoing>, answers: Answers) {
+    async fn run(&self, mut outgoing: mpsc::Receiver<Outgoing>, answers: WeakLane) {
         let mut waiting: VecDeque<Entry> = VecDeque::new();
         let mut running = FuturesUnordered::new();
         let (mut failures, mut lacking) = (0, 0);
@@ -330,7 +308,7 @@ impl Gateway {
                     }
                     lacking = if lacks { lacking + 1 } else { 0 };
                     if !message.is_empty() {
-                        answers.give(message).await;
+                        answers.send(self.peer, message).await;
                     }
                     if failures >= MAX_FAILURES || lacking >= MAX_LACKING {
                         return;

@@ -7,13 +7,14 @@
 //!
 //! | What | Bound | At the bound |
 //! |---|---|---|
-//! | inbound streams | [`MAX_INBOUND`] | the one that was silent for longest is dropped |
+//! | inbound streams, and what they hold | see [`super::inbox`] | |
 //! | messages read and not yet taken by the engine | one | no stream of the connection is read |
 //! | attempts to send a message | [`MAX_ATTEMPTS`] | it is dropped, and the engine told |
 
 use super::{
-    codec::{MessageReader, MessageWriter},
-    link::{Inbound, Link, LinkGuard, Outgoing},
+    codec::MessageWriter,
+    inbox::Inbox,
+    link::{Inbound, Lane, Link, LinkGuard, Outgoing},
     message::{Message, Version},
 };
 use futures::future::{Ready, ready};
@@ -26,16 +27,12 @@ use libp2p::{
     },
 };
 use std::{
-    collections::VecDeque,
     convert::Infallible,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio_util::sync::{PollSemaphore, PollSender};
+use tokio::sync::mpsc;
 
-/// Inbound streams of one connection that are read.
-pub const MAX_INBOUND: usize = 16;
 /// Times that a message is tried on a fresh stream.
 pub const MAX_ATTEMPTS: u32 = 3;
 /// Messages read from one connection before other work of its task gets a turn.
@@ -99,14 +96,21 @@ enum Outbound {
     Unsupported,
 }
 
+/// Where messages go that were read. What peers want goes a way of its own: a flood of wants must not hold up blocks.
+#[derive(Clone)]
+pub(super) struct Lanes {
+    /// Wants and cancels.
+    pub(super) wants: Lane,
+    /// Blocks and presences.
+    pub(super) answers: Lane,
+}
+
 /// The streams of one connection.
 pub struct Handler {
-    _guard: LinkGuard,
+    guard: LinkGuard,
     link: Arc<Link>,
-    /// Silent for longest first.
-    inbound: VecDeque<MessageReader<Stream>>,
-    ingress: PollSender<Inbound>,
-    budget: PollSemaphore,
+    inbox: Inbox<Stream>,
+    lanes: Lanes,
     /// Read, and waiting for room in the engine.
     read: Option<(Message, usize)>,
     outgoing: mpsc::Receiver<Outgoing>,
@@ -118,19 +122,12 @@ pub struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(
-        guard: LinkGuard,
-        link: Arc<Link>,
-        outgoing: mpsc::Receiver<Outgoing>,
-        ingress: mpsc::Sender<Inbound>,
-        budget: PollSemaphore,
-    ) -> Self {
+    pub(super) fn new(guard: LinkGuard, link: Arc<Link>, outgoing: mpsc::Receiver<Outgoing>, lanes: Lanes) -> Self {
         Self {
-            _guard: guard,
+            inbox: Inbox::new(link.peer),
+            guard,
             link,
-            inbound: VecDeque::new(),
-            ingress: PollSender::new(ingress),
-            budget,
+            lanes,
             read: None,
             outgoing,
             outbound: Outbound::Closed,
@@ -139,33 +136,28 @@ impl Handler {
         }
     }
 
-    /// Hands the message that was read to the engine.
+    /// Hands the message that was read to the engine, its wants first.
     fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some((_, len)) = &self.read else { return Poll::Ready(()) };
-        let cost = u32::try_from(*len).unwrap_or(u32::MAX).max(1);
-        // IMPORTANT: the place in the queue is taken before the bytes, or a full queue would hold on to the bytes
-        // that it waits for.
-        match self.ingress.poll_reserve(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) => {
+        while let Some((message, len)) = &mut self.read {
+            let asks = !message.wants.is_empty() || message.full;
+            let lane = if asks { &mut self.lanes.wants } else { &mut self.lanes.answers };
+            let Some(permit) = ready!(lane.poll_room(*len, cx)) else {
                 self.read = None;
-                return Poll::Ready(());
-            }
-            Poll::Pending => return Poll::Pending,
-        }
-        let permit: OwnedSemaphorePermit = match self.budget.poll_acquire_many(cx, cost) {
-            Poll::Ready(Some(permit)) => permit,
-            Poll::Ready(None) => {
+                break;
+            };
+            let part = if asks {
+                let (wants, full) = (std::mem::take(&mut message.wants), std::mem::take(&mut message.full));
+                Message { wants, full, ..Message::default() }
+            } else {
+                std::mem::take(message)
+            };
+            let more = !message.is_empty();
+            // A message counts with its last part.
+            let len = if more { 0 } else { *len };
+            lane.send(Inbound { peer: self.link.peer, message: part, len, permit });
+            if !more {
                 self.read = None;
-                return Poll::Ready(());
             }
-            Poll::Pending => {
-                self.ingress.abort_send();
-                return Poll::Pending;
-            }
-        };
-        if let Some((message, len)) = self.read.take() {
-            let _ = self.ingress.send_item(Inbound { peer: self.link.peer, message, len, permit });
         }
         Poll::Ready(())
     }
@@ -175,36 +167,12 @@ impl Handler {
             if self.poll_deliver(cx).is_pending() {
                 return;
             }
-            if !self.poll_streams(cx) {
-                return;
+            match self.inbox.poll_next(cx) {
+                Poll::Ready(read) => self.read = Some(read),
+                Poll::Pending => return,
             }
         }
         cx.waker().wake_by_ref();
-    }
-
-    /// Reads one message from any of the streams; `false` when there is none.
-    fn poll_streams(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut index = 0;
-        while let Some(stream) = self.inbound.get_mut(index) {
-            match stream.poll_next(cx) {
-                Poll::Pending => index += 1,
-                Poll::Ready(Ok(Some(read))) => {
-                    self.read = Some(read);
-                    if let Some(stream) = self.inbound.remove(index) {
-                        self.inbound.push_back(stream);
-                    }
-                    return true;
-                }
-                Poll::Ready(Ok(None)) => {
-                    self.inbound.remove(index);
-                }
-                Poll::Ready(Err(error)) => {
-                    tracing::debug!(peer = %self.link.peer, %error, "a bitswap stream was given up");
-                    self.inbound.remove(index);
-                }
-            }
-        }
-        false
     }
 
     /// Sends what the engine gave. `true`: a stream has to be opened.
@@ -263,12 +231,25 @@ impl Handler {
     }
 
     fn add_inbound(&mut self, mut stream: Stream) {
-        // Which connections are kept is decided by what is wanted over them.
+        // Which connections are kept is for the connection manager to say: see `Keep`.
         stream.ignore_for_keep_alive();
-        if self.inbound.len() >= MAX_INBOUND {
-            self.inbound.pop_front();
+        self.inbox.add(stream);
+    }
+}
+
+impl Drop for Handler {
+    /// What was not sent yet goes over another connection, if there is one.
+    fn drop(&mut self) {
+        self.guard.close();
+        self.outgoing.close();
+        let sending = self.sending.take().map(|(outgoing, _)| outgoing);
+        let rest = std::iter::from_fn(|| self.outgoing.try_recv().ok());
+        for outgoing in sending.into_iter().chain(rest) {
+            if self.guard.links.send(&self.link.peer, outgoing).is_err() {
+                // What is lost is asked for again once it is late.
+                break;
+            }
         }
-        self.inbound.push_back(MessageReader::new(stream));
     }
 }
 
@@ -291,10 +272,6 @@ impl ConnectionHandler for Handler {
 
     fn listen_protocol(&self) -> SubstreamProtocol<Protocols> {
         SubstreamProtocol::new(Protocols, ())
-    }
-
-    fn connection_keep_alive(&self) -> bool {
-        self.sending.is_some() || !self.outgoing.is_empty() || self.read.is_some() || self.link.is_needed()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Protocols, (), Report>> {

@@ -1,9 +1,9 @@
 //! Who gave how much to whom, and what share of a scarce uplink that earns. No I/O; times are seconds since 1970,
 //! since accounts outlive the process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// Accounts kept in memory. At the limit those that moved least are dropped; they stay on the disk.
+/// Accounts that are kept. At the limit those that moved least are dropped, a quarter of them, on the disk too.
 pub const MAX_ACCOUNTS: usize = 16_384;
 /// Time in seconds after which what a peer gave counts half.
 const HALF_LIFE: f64 = 24.0 * 3600.0;
@@ -130,21 +130,25 @@ pub fn weights(peers: &[Option<f64>]) -> Vec<f64> {
 }
 
 /// Accounts by peer, with those that changed since they were last saved.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger<P> {
     accounts: HashMap<P, Account>,
-    changed: std::collections::HashSet<P>,
+    changed: HashSet<P>,
+    /// Dropped since: at most [`MAX_ACCOUNTS`]; rows of others stay until the next start finds them to be too many.
+    gone: HashSet<P>,
+}
+
+impl<P> Default for Ledger<P> {
+    fn default() -> Self {
+        Self { accounts: HashMap::new(), changed: HashSet::new(), gone: HashSet::new() }
+    }
 }
 
 impl<P: Copy + Eq + std::hash::Hash + Ord> Ledger<P> {
-    /// No accounts.
-    pub fn new() -> Self {
-        Self { accounts: HashMap::new(), changed: std::collections::HashSet::new() }
-    }
-
     /// An account as it was saved. What happened meanwhile is added.
     pub fn load(&mut self, peer: P, saved: Account) {
         self.make_room();
+        self.gone.remove(&peer);
         let entry = self.accounts.entry(peer).or_default();
         entry.sent = entry.sent.saturating_add(saved.sent);
         entry.received = entry.received.saturating_add(saved.received);
@@ -173,7 +177,15 @@ impl<P: Copy + Eq + std::hash::Hash + Ord> Ledger<P> {
         self.changed.insert(peer);
     }
 
-    /// Drops the accounts that moved least, a quarter of them, when there are too many. Not those to be saved.
+    /// Adds all that was loaded elsewhere.
+    pub fn merge(&mut self, loaded: Self) {
+        for (peer, account) in loaded.accounts {
+            self.load(peer, account);
+        }
+        self.gone.extend(loaded.gone.into_iter().filter(|peer| !self.accounts.contains_key(peer)));
+    }
+
+    /// Drops the accounts that moved least, a quarter of them, when there are too many.
     fn make_room(&mut self) {
         if self.accounts.len() < MAX_ACCOUNTS {
             return;
@@ -184,13 +196,16 @@ impl<P: Copy + Eq + std::hash::Hash + Ord> Ledger<P> {
         for (_, peer) in by_size.into_iter().take(MAX_ACCOUNTS / 4) {
             self.accounts.remove(&peer);
             self.changed.remove(&peer);
+            if self.gone.len() < MAX_ACCOUNTS {
+                self.gone.insert(peer);
+            }
         }
     }
 
-    /// Accounts that changed since this was last asked.
-    pub fn take_changed(&mut self) -> Vec<(P, Account)> {
-        let changed = std::mem::take(&mut self.changed);
-        changed.into_iter().filter_map(|peer| Some((peer, *self.accounts.get(&peer)?))).collect()
+    /// Accounts that changed since this was last asked; `None`: it was dropped.
+    pub fn take_changed(&mut self) -> Vec<(P, Option<Account>)> {
+        let changed = std::mem::take(&mut self.changed).into_iter().chain(std::mem::take(&mut self.gone));
+        changed.map(|peer| (peer, self.accounts.get(&peer).copied())).collect()
     }
 }
 
@@ -212,6 +227,23 @@ mod tests {
         crowd.push(Some(1.0));
         let w = weights(&crowd);
         assert!(w[..100].iter().sum::<f64>() <= 0.2 * w.iter().sum::<f64>() + 1e-9);
+    }
+
+    #[test]
+    fn of_too_many_accounts_those_that_moved_least_go_on_the_disk_too() {
+        let mut ledger = Ledger::default();
+        for peer in 0..=MAX_ACCOUNTS {
+            ledger.on_received(peer, peer as u64 + 1, 1_000);
+        }
+        let changed = ledger.take_changed();
+        let (kept, gone): (Vec<_>, Vec<_>) = changed.into_iter().partition(|(_, account)| account.is_some());
+        assert_eq!((kept.len(), gone.len()), (MAX_ACCOUNTS + 1 - MAX_ACCOUNTS / 4, MAX_ACCOUNTS / 4));
+        assert!(gone.iter().all(|(peer, _)| *peer < MAX_ACCOUNTS / 4));
+        assert!(ledger.take_changed().is_empty());
+        let mut all = Ledger::default();
+        all.on_sent(7, 5, 1_000);
+        all.merge(ledger);
+        assert_eq!((all.account(&7).sent, all.account(&MAX_ACCOUNTS).received), (5, MAX_ACCOUNTS as u64 + 1));
     }
 
     #[test]

@@ -7,15 +7,20 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, ready},
 };
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::{PollSemaphore, PollSender};
 
 /// Messages that wait to be sent over one connection. The engine keeps what does not fit.
 pub const OUTGOING: usize = 32;
 
-/// A message that came in. Its bytes count against a budget of all connections until it is dropped.
+/// Bytes of a budget of all connections, held until the message that they are of is dealt with.
+pub type Permit = OwnedSemaphorePermit;
+
+/// A message that came in, or the part of it that goes one [`Lane`].
 #[derive(Debug)]
 pub struct Inbound {
     /// From whom.
@@ -25,7 +30,69 @@ pub struct Inbound {
     /// Its length on the wire in bytes.
     pub len: usize,
     /// Its share of the budget.
-    pub permit: OwnedSemaphorePermit,
+    pub permit: Permit,
+}
+
+/// A way into the engine: a queue, and a budget of bytes that all connections share.
+#[derive(Clone)]
+pub struct Lane {
+    queue: PollSender<Inbound>,
+    budget: PollSemaphore,
+}
+
+impl Lane {
+    /// A lane for so many messages of so many bytes together, and where they come out.
+    pub(super) fn new(messages: usize, bytes: usize) -> (Self, mpsc::Receiver<Inbound>) {
+        let (queue, receiver) = mpsc::channel(messages);
+        let budget = PollSemaphore::new(Arc::new(Semaphore::new(bytes)));
+        (Self { queue: PollSender::new(queue), budget }, receiver)
+    }
+
+    /// Room for a message of that many bytes, which is to be filled by [`Lane::send`]; `None` when the engine has
+    /// ended.
+    pub(super) fn poll_room(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
+        // IMPORTANT: the place in the queue is taken before the bytes, or a full queue would hold on to the bytes
+        // that it waits for.
+        if ready!(self.queue.poll_reserve(cx)).is_err() {
+            return Poll::Ready(None);
+        }
+        let permit = self.budget.poll_acquire_many(cx, u32::try_from(bytes).unwrap_or(u32::MAX).max(1));
+        if permit.is_pending() {
+            self.queue.abort_send();
+        }
+        permit
+    }
+
+    pub(super) fn send(&mut self, inbound: Inbound) {
+        // Whether the engine has ended shows at the next message.
+        let _ = self.queue.send_item(inbound);
+    }
+}
+
+/// A lane for who must not keep the engine alive.
+#[derive(Clone)]
+pub(super) struct WeakLane {
+    queue: Option<mpsc::WeakSender<Inbound>>,
+    budget: Arc<Semaphore>,
+}
+
+impl Lane {
+    pub(super) fn weak(&self) -> WeakLane {
+        WeakLane { queue: self.queue.get_ref().map(mpsc::Sender::downgrade), budget: self.budget.clone_inner() }
+    }
+}
+
+impl WeakLane {
+    /// Hands a message to the engine as soon as there is room, if it has not ended.
+    pub(super) async fn send(&self, peer: PeerId, message: Message) {
+        let Some(queue) = self.queue.as_ref().and_then(mpsc::WeakSender::upgrade) else { return };
+        let len = message.data_len() + 64;
+        // In this order, as in `Lane::poll_room`.
+        let Ok(place) = queue.reserve().await else { return };
+        let bytes = u32::try_from(len).unwrap_or(u32::MAX);
+        let Ok(permit) = Arc::clone(&self.budget).acquire_many_owned(bytes).await else { return };
+        place.send(Inbound { peer, message, len, permit });
+    }
 }
 
 /// A message to be sent.
@@ -46,15 +113,16 @@ impl Outgoing {
     }
 }
 
-/// Counts the bytes of a message as outstanding until it is sent or given up.
+/// Counts a message as outstanding until it is sent or given up.
 #[derive(Debug)]
 pub struct Receipt {
     meter: Arc<Meter>,
-    bytes: usize,
+    cost: usize,
+    blocks: usize,
     sent: bool,
 }
 
-/// Bytes handed to the connections of a peer.
+/// What was handed to the connections of a peer: bytes outstanding, and bytes of blocks sent.
 #[derive(Debug)]
 pub struct Meter {
     outstanding: AtomicUsize,
@@ -67,9 +135,10 @@ impl Meter {
         Arc::new(Self { outstanding: AtomicUsize::new(0), sent: AtomicUsize::new(0), wake })
     }
 
-    pub(super) fn receipt(self: &Arc<Self>, bytes: usize) -> Receipt {
-        self.outstanding.fetch_add(bytes, Ordering::AcqRel);
-        Receipt { meter: Arc::clone(self), bytes, sent: false }
+    /// For a message that counts as `cost` bytes while it is outstanding, and brings `blocks` bytes of blocks.
+    pub(super) fn receipt(self: &Arc<Self>, cost: usize, blocks: usize) -> Receipt {
+        self.outstanding.fetch_add(cost, Ordering::AcqRel);
+        Receipt { meter: Arc::clone(self), cost, blocks, sent: false }
     }
 
     /// Bytes that were handed over and are neither sent nor given up.
@@ -77,7 +146,7 @@ impl Meter {
         self.outstanding.load(Ordering::Acquire)
     }
 
-    /// Bytes sent since this was last asked.
+    /// Bytes of blocks sent since this was last asked.
     pub(super) fn take_sent(&self) -> usize {
         self.sent.swap(0, Ordering::AcqRel)
     }
@@ -86,9 +155,9 @@ impl Meter {
 impl Drop for Receipt {
     fn drop(&mut self) {
         if self.sent {
-            self.meter.sent.fetch_add(self.bytes, Ordering::AcqRel);
+            self.meter.sent.fetch_add(self.blocks, Ordering::AcqRel);
         }
-        self.meter.outstanding.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.meter.outstanding.fetch_sub(self.cost, Ordering::AcqRel);
         self.meter.wake.notify_one();
     }
 }
@@ -98,16 +167,10 @@ impl Drop for Receipt {
 pub struct Link {
     /// The peer at the other end.
     pub peer: PeerId,
-    /// Set while something is wanted over it, by either side: the connection is kept then.
-    needed: Arc<AtomicBool>,
     reports: Mutex<VecDeque<Report>>,
 }
 
 impl Link {
-    pub(super) fn is_needed(&self) -> bool {
-        self.needed.load(Ordering::Relaxed)
-    }
-
     pub(super) fn report(&self, report: Report) {
         let mut reports = self.reports.lock();
         // Only the last one counts.
@@ -123,9 +186,15 @@ impl Link {
 /// A peer with all of its connections.
 #[derive(Debug)]
 struct Peer {
-    /// Oldest first: messages go out over the first.
-    connections: Vec<(ConnectionId, mpsc::Sender<Outgoing>)>,
-    needed: Arc<AtomicBool>,
+    /// Messages go out over the first.
+    connections: Vec<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    id: ConnectionId,
+    relayed: bool,
+    queue: mpsc::Sender<Outgoing>,
 }
 
 /// All connected peers. As many as the swarm has connections.
@@ -142,9 +211,15 @@ pub(super) struct LinkGuard {
     pub(super) connection: ConnectionId,
 }
 
+impl LinkGuard {
+    pub(super) fn close(&self) {
+        self.links.close(&self.peer, self.connection);
+    }
+}
+
 impl Drop for LinkGuard {
     fn drop(&mut self) {
-        self.links.close(&self.peer, self.connection);
+        self.close();
     }
 }
 
@@ -158,21 +233,22 @@ pub enum SendError {
 }
 
 impl Links {
-    /// A new connection: its link, and the messages that its handler has to send.
-    pub(super) fn open(&self, peer: PeerId, connection: ConnectionId) -> (Arc<Link>, mpsc::Receiver<Outgoing>) {
-        let (sender, receiver) = mpsc::channel(OUTGOING);
+    /// A new connection: its link, and the messages that its handler has to send. Direct ones go before relayed ones,
+    /// and older before newer ones.
+    pub(super) fn open(&self, peer: PeerId, id: ConnectionId, relayed: bool) -> (Arc<Link>, mpsc::Receiver<Outgoing>) {
+        let (queue, receiver) = mpsc::channel(OUTGOING);
         let mut peers = self.peers.lock();
-        let entry = peers.entry(peer).or_insert_with(|| Peer { connections: Vec::new(), needed: Arc::default() });
-        entry.connections.push((connection, sender));
-        let link = Link { peer, needed: Arc::clone(&entry.needed), reports: Mutex::default() };
-        (Arc::new(link), receiver)
+        let connections = &mut peers.entry(peer).or_insert_with(|| Peer { connections: Vec::new() }).connections;
+        let place = connections.iter().position(|c| c.relayed && !relayed).unwrap_or(connections.len());
+        connections.insert(place, Connection { id, relayed, queue });
+        (Arc::new(Link { peer, reports: Mutex::default() }), receiver)
     }
 
     /// A connection ended, or was never used.
     pub(super) fn close(&self, peer: &PeerId, connection: ConnectionId) {
         let mut peers = self.peers.lock();
         if let Some(entry) = peers.get_mut(peer) {
-            entry.connections.retain(|(id, _)| *id != connection);
+            entry.connections.retain(|c| c.id != connection);
             if entry.connections.is_empty() {
                 peers.remove(peer);
             }
@@ -185,8 +261,8 @@ impl Links {
         let Some(entry) = peers.get(peer) else { return Err((SendError::Gone, outgoing)) };
         let mut outgoing = outgoing;
         let mut error = SendError::Gone;
-        for (_, sender) in &entry.connections {
-            match sender.try_send(outgoing) {
+        for connection in &entry.connections {
+            match connection.queue.try_send(outgoing) {
                 Ok(()) => return Ok(()),
                 Err(mpsc::error::TrySendError::Full(back)) => {
                     // The order of messages matters: they are not spread over connections.
@@ -203,7 +279,7 @@ impl Links {
 
     /// The queue of the peer's first connection.
     pub(super) fn queue(&self, peer: &PeerId) -> Option<mpsc::Sender<Outgoing>> {
-        self.peers.lock().get(peer)?.connections.first().map(|(_, sender)| sender.clone())
+        self.peers.lock().get(peer)?.connections.first().map(|c| c.queue.clone())
     }
 
     /// Whether there is a connection.
@@ -211,17 +287,57 @@ impl Links {
         self.peers.lock().contains_key(peer)
     }
 
-    /// Whether the peer's connections are to be kept.
-    pub(super) fn set_needed(&self, peer: &PeerId, needed: bool) {
-        if let Some(entry) = self.peers.lock().get(peer) {
-            entry.needed.store(needed, Ordering::Relaxed);
-        }
-    }
-
-    /// Peers that are connected and are not known not to speak Bitswap.
+    /// Peers that are connected.
     pub fn peers(&self) -> Vec<PeerId> {
         let mut peers: Vec<PeerId> = self.peers.lock().keys().copied().collect();
         peers.sort_unstable();
         peers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::handler::{Handler, Lanes},
+        *,
+    };
+
+    fn numbered(n: i32) -> Outgoing {
+        Outgoing { message: Message { pending_bytes: n, full: true, ..Message::default() }, receipt: None }
+    }
+
+    fn received(receiver: &mut mpsc::Receiver<Outgoing>) -> Vec<i32> {
+        std::iter::from_fn(|| receiver.try_recv().ok()).map(|o| o.message.pending_bytes).collect()
+    }
+
+    #[test]
+    fn messages_go_over_the_direct_connection_and_move_when_it_ends() {
+        let (links, peer) = (Arc::new(Links::default()), PeerId::random());
+        let [first, second, third] = [1, 2, 3].map(ConnectionId::new_unchecked);
+        let (_relayed, mut over_relay) = links.open(peer, first, true);
+        links.send(&peer, numbered(1)).expect("room");
+        assert_eq!(received(&mut over_relay), [1]);
+        let (direct, over_direct) = links.open(peer, second, false);
+        let (_other, mut over_other) = links.open(peer, third, false);
+        for n in 2..5 {
+            links.send(&peer, numbered(n)).expect("room");
+        }
+        assert!(received(&mut over_relay).is_empty() && received(&mut over_other).is_empty());
+        let lanes = Lanes { wants: Lane::new(1, 1).0, answers: Lane::new(1, 1).0 };
+        let guard = LinkGuard { links: Arc::clone(&links), peer, connection: second };
+        drop(Handler::new(guard, direct, over_direct, lanes));
+        assert_eq!(received(&mut over_other), [2, 3, 4], "in order");
+        links.close(&peer, third);
+        links.send(&peer, numbered(5)).expect("room");
+        assert_eq!(received(&mut over_relay), [5]);
+    }
+
+    #[test]
+    fn a_message_without_blocks_counts_as_outstanding_and_not_as_sent() {
+        let meter = Meter::new(Arc::default());
+        let receipt = meter.receipt(4096, 0);
+        assert_eq!(meter.outstanding(), 4096);
+        Outgoing { receipt: Some(receipt), ..numbered(1) }.sent();
+        assert_eq!((meter.outstanding(), meter.take_sent()), (0, 0));
     }
 }

@@ -4,7 +4,7 @@
 //! entry that is no usable CID is left out rather than costing the whole message. What it keeps is bounded, whatever
 //! the message says.
 
-use super::wire::{self, Reader};
+use crate::protobuf::{Fields, Malformed, Value, push_bytes, push_number, push_varint};
 use bytes::Bytes;
 use cairn_store::{
     Cid,
@@ -111,6 +111,12 @@ pub struct Message {
 #[error("not a bitswap message: {0}")]
 pub struct MessageError(pub &'static str);
 
+impl From<Malformed> for MessageError {
+    fn from(_: Malformed) -> Self {
+        Self("not protobuf")
+    }
+}
+
 impl Message {
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
@@ -128,14 +134,14 @@ impl Message {
     /// When the bytes are not protobuf. Time is linear in their length; memory too, with a small factor.
     pub fn decode(bytes: &Bytes) -> Result<Self, MessageError> {
         let mut message = Self::default();
-        let mut reader = Reader::new(bytes);
-        while let Some((field, value)) = reader.next_field()? {
+        let mut reader = Fields::new(bytes);
+        while let Some((field, value)) = reader.next()? {
             match (field, value) {
-                (1, wire::Value::Bytes(body)) => message.read_wantlist(body)?,
-                (2, wire::Value::Bytes(body)) => message.push_block(Prefix::V0, bytes.slice_ref(body)),
-                (3, wire::Value::Bytes(body)) => message.read_payload(bytes, body)?,
-                (4, wire::Value::Bytes(body)) => message.read_presence(body)?,
-                (5, wire::Value::Varint(n)) => message.pending_bytes = n as i32,
+                (1, Value::Bytes(body)) => message.read_wantlist(body)?,
+                (2, Value::Bytes(body)) => message.push_block(Prefix::V0, bytes.slice_ref(body)),
+                (3, Value::Bytes(body)) => message.read_payload(bytes, body)?,
+                (4, Value::Bytes(body)) => message.read_presence(body)?,
+                (5, Value::Number(n)) => message.pending_bytes = n as i32,
                 _ => {}
             }
         }
@@ -143,11 +149,11 @@ impl Message {
     }
 
     fn read_wantlist(&mut self, body: &[u8]) -> Result<(), MessageError> {
-        let mut reader = Reader::new(body);
-        while let Some((field, value)) = reader.next_field()? {
+        let mut reader = Fields::new(body);
+        while let Some((field, value)) = reader.next()? {
             match (field, value) {
-                (1, wire::Value::Bytes(entry)) => self.read_entry(entry)?,
-                (2, wire::Value::Varint(full)) => self.full = full != 0,
+                (1, Value::Bytes(entry)) => self.read_entry(entry)?,
+                (2, Value::Number(full)) => self.full = full != 0,
                 _ => {}
             }
         }
@@ -157,14 +163,14 @@ impl Message {
     fn read_entry(&mut self, body: &[u8]) -> Result<(), MessageError> {
         let mut name: &[u8] = &[];
         let (mut priority, mut cancel, mut want, mut send_dont_have) = (0, false, WantType::Block, false);
-        let mut reader = Reader::new(body);
-        while let Some((field, value)) = reader.next_field()? {
+        let mut reader = Fields::new(body);
+        while let Some((field, value)) = reader.next()? {
             match (field, value) {
-                (1, wire::Value::Bytes(bytes)) => name = bytes,
-                (2, wire::Value::Varint(n)) => priority = n as i32,
-                (3, wire::Value::Varint(n)) => cancel = n != 0,
-                (4, wire::Value::Varint(n)) => want = if n == 1 { WantType::Have } else { WantType::Block },
-                (5, wire::Value::Varint(n)) => send_dont_have = n != 0,
+                (1, Value::Bytes(bytes)) => name = bytes,
+                (2, Value::Number(n)) => priority = n as i32,
+                (3, Value::Number(n)) => cancel = n != 0,
+                (4, Value::Number(n)) => want = if n == 1 { WantType::Have } else { WantType::Block },
+                (5, Value::Number(n)) => send_dont_have = n != 0,
                 _ => {}
             }
         }
@@ -179,11 +185,11 @@ impl Message {
 
     fn read_payload(&mut self, whole: &Bytes, body: &[u8]) -> Result<(), MessageError> {
         let (mut prefix, mut data): (&[u8], &[u8]) = (&[], &[]);
-        let mut reader = Reader::new(body);
-        while let Some((field, value)) = reader.next_field()? {
+        let mut reader = Fields::new(body);
+        while let Some((field, value)) = reader.next()? {
             match (field, value) {
-                (1, wire::Value::Bytes(bytes)) => prefix = bytes,
-                (2, wire::Value::Bytes(bytes)) => data = bytes,
+                (1, Value::Bytes(bytes)) => prefix = bytes,
+                (2, Value::Bytes(bytes)) => data = bytes,
                 _ => {}
             }
         }
@@ -207,12 +213,12 @@ impl Message {
     fn read_presence(&mut self, body: &[u8]) -> Result<(), MessageError> {
         let mut name: &[u8] = &[];
         let mut presence = Presence::Have;
-        let mut reader = Reader::new(body);
-        while let Some((field, value)) = reader.next_field()? {
+        let mut reader = Fields::new(body);
+        while let Some((field, value)) = reader.next()? {
             match (field, value) {
-                (1, wire::Value::Bytes(bytes)) => name = bytes,
-                (2, wire::Value::Varint(0)) => presence = Presence::Have,
-                (2, wire::Value::Varint(_)) => presence = Presence::DontHave,
+                (1, Value::Bytes(bytes)) => name = bytes,
+                (2, Value::Number(0)) => presence = Presence::Have,
+                (2, Value::Number(_)) => presence = Presence::DontHave,
                 _ => {}
             }
         }
@@ -229,7 +235,7 @@ impl Message {
         let mut out = Pieces::default();
         let wantlist = self.encode_wantlist(version);
         // Always there, even empty: its absence crashes old peers.
-        wire::put_bytes(&mut out.head, 1, &wantlist);
+        push_bytes(&mut out.head, 1, &wantlist);
         for block in &self.blocks {
             if version == Version::V1_0 {
                 out.put_data(2, &[], &block.data);
@@ -240,12 +246,12 @@ impl Message {
         if version >= Version::V1_2 {
             for (cid, presence) in &self.presences {
                 let mut body = Vec::with_capacity(48);
-                wire::put_bytes(&mut body, 1, &cid.to_bytes());
-                wire::put_varint(&mut body, 2, u64::from(*presence == Presence::DontHave));
-                wire::put_bytes(&mut out.head, 4, &body);
+                push_bytes(&mut body, 1, &cid.to_bytes());
+                push_given(&mut body, 2, u64::from(*presence == Presence::DontHave));
+                push_bytes(&mut out.head, 4, &body);
             }
             // Negative numbers take ten bytes, as int32 has it.
-            wire::put_varint(&mut out.head, 5, i64::from(self.pending_bytes) as u64);
+            push_given(&mut out.head, 5, i64::from(self.pending_bytes) as u64);
         }
         out.finish()
     }
@@ -254,17 +260,24 @@ impl Message {
         let mut out = Vec::with_capacity(self.wants.len() * 48);
         for entry in &self.wants {
             let mut body = Vec::with_capacity(48);
-            wire::put_bytes(&mut body, 1, &entry.cid.to_bytes());
-            wire::put_varint(&mut body, 2, i64::from(entry.priority) as u64);
-            wire::put_varint(&mut body, 3, u64::from(entry.cancel));
+            push_bytes(&mut body, 1, &entry.cid.to_bytes());
+            push_given(&mut body, 2, i64::from(entry.priority) as u64);
+            push_given(&mut body, 3, u64::from(entry.cancel));
             if version >= Version::V1_2 {
-                wire::put_varint(&mut body, 4, u64::from(entry.want == WantType::Have));
-                wire::put_varint(&mut body, 5, u64::from(entry.send_dont_have));
+                push_given(&mut body, 4, u64::from(entry.want == WantType::Have));
+                push_given(&mut body, 5, u64::from(entry.send_dont_have));
             }
-            wire::put_bytes(&mut out, 1, &body);
+            push_bytes(&mut out, 1, &body);
         }
-        wire::put_varint(&mut out, 2, u64::from(self.full));
+        push_given(&mut out, 2, u64::from(self.full));
         out
+    }
+}
+
+/// A number; 0 is the default and is left out.
+fn push_given(out: &mut Vec<u8>, field: u8, number: u64) {
+    if number != 0 {
+        push_number(out, field, number);
     }
 }
 
@@ -277,18 +290,18 @@ struct Pieces {
 
 impl Pieces {
     /// A block: bare in field 2, or with its prefix in field 3.
-    fn put_data(&mut self, field: u64, prefix: &[u8], data: &Bytes) {
+    fn put_data(&mut self, field: u8, prefix: &[u8], data: &Bytes) {
         if field == 3 {
             let mut body = Vec::with_capacity(16);
-            wire::put_bytes(&mut body, 1, prefix);
-            wire::put_key(&mut body, 2, wire::BYTES);
-            wire::put_raw_varint(&mut body, data.len() as u64);
-            wire::put_key(&mut self.head, field, wire::BYTES);
-            wire::put_raw_varint(&mut self.head, (body.len() + data.len()) as u64);
+            push_bytes(&mut body, 1, prefix);
+            push_varint(&mut body, 2 << 3 | 2);
+            push_varint(&mut body, data.len() as u64);
+            push_varint(&mut self.head, u64::from(field) << 3 | 2);
+            push_varint(&mut self.head, (body.len() + data.len()) as u64);
             self.head.extend_from_slice(&body);
         } else {
-            wire::put_key(&mut self.head, field, wire::BYTES);
-            wire::put_raw_varint(&mut self.head, data.len() as u64);
+            push_varint(&mut self.head, u64::from(field) << 3 | 2);
+            push_varint(&mut self.head, data.len() as u64);
         }
         self.done.push(std::mem::take(&mut self.head).into());
         self.done.push(data.clone());
@@ -300,7 +313,7 @@ impl Pieces {
         }
         let len: usize = self.done.iter().map(Bytes::len).sum();
         let mut frame = Vec::with_capacity(4);
-        wire::put_raw_varint(&mut frame, len as u64);
+        push_varint(&mut frame, len as u64);
         self.done.insert(0, frame.into());
         self.done
     }
@@ -336,10 +349,10 @@ fn read_prefix(bytes: &[u8]) -> Option<Prefix> {
 /// The reverse of [`read_prefix`]: the prefix of a CID that was asked for, to name the answer as the asker did.
 fn encode_prefix(prefix: &Prefix) -> Vec<u8> {
     let mut out = Vec::with_capacity(8);
-    wire::put_raw_varint(&mut out, u64::from(prefix.version == ::cid::Version::V1));
-    wire::put_raw_varint(&mut out, prefix.codec);
-    wire::put_raw_varint(&mut out, prefix.hash.code());
-    wire::put_raw_varint(&mut out, prefix.hash.digest_len().map_or(0, u64::from));
+    push_varint(&mut out, u64::from(prefix.version == ::cid::Version::V1));
+    push_varint(&mut out, prefix.codec);
+    push_varint(&mut out, prefix.hash.code());
+    push_varint(&mut out, prefix.hash.digest_len().map_or(0, u64::from));
     out
 }
 
@@ -441,26 +454,26 @@ mod tests {
         let mut list = Vec::new();
         for cid in [identity.to_bytes(), vec![1; MAX_CID + 1], Vec::new(), v1().to_bytes()] {
             let mut entry = Vec::new();
-            wire::put_bytes(&mut entry, 1, &cid);
-            wire::put_bytes(&mut list, 1, &entry);
+            push_bytes(&mut entry, 1, &cid);
+            push_bytes(&mut list, 1, &entry);
         }
         let mut bytes = Vec::new();
-        wire::put_bytes(&mut bytes, 1, &list);
+        push_bytes(&mut bytes, 1, &list);
         let message = Message::decode(&Bytes::from(bytes)).expect("decodes");
         assert_eq!((message.wants.len(), message.ignored), (1, 3));
         // A million entries of a few bytes.
         let mut list = Vec::new();
         let mut entry = Vec::new();
-        wire::put_bytes(&mut entry, 1, &v1().to_bytes());
+        push_bytes(&mut entry, 1, &v1().to_bytes());
         for _ in 0..50_000 {
-            wire::put_bytes(&mut list, 1, &entry);
+            push_bytes(&mut list, 1, &entry);
         }
         let mut bytes = Vec::new();
-        wire::put_bytes(&mut bytes, 1, &list);
+        push_bytes(&mut bytes, 1, &list);
         assert_eq!(Message::decode(&Bytes::from(bytes)).expect("decodes").wants.len(), MAX_ENTRIES);
         // A block over the limit is left out.
         let mut bytes = Vec::new();
-        wire::put_bytes(&mut bytes, 2, &vec![0; MAX_BLOCK_SIZE + 1]);
+        push_bytes(&mut bytes, 2, &vec![0; MAX_BLOCK_SIZE + 1]);
         let message = Message::decode(&Bytes::from(bytes)).expect("decodes");
         assert_eq!((message.blocks.len(), message.ignored), (0, 1));
     }

@@ -11,6 +11,7 @@ pub mod codec;
 pub mod engine;
 pub mod gateway;
 pub mod handler;
+pub mod inbox;
 pub mod ledger;
 pub mod link;
 pub mod message;
@@ -18,17 +19,17 @@ pub mod server;
 pub mod session;
 #[cfg(test)]
 pub(crate) mod tests;
-mod wire;
 
 pub use behaviour::Behaviour;
 pub use client::Urgency;
-pub use engine::Filter;
+pub use engine::{Filter, Keep};
 pub use session::Order;
 
 use crate::routing::Routing;
 use cairn_store::{Block, Cid, Multihash, StoreError, blockstore::Blockstore, kv::Kv};
 use engine::{Channels, ClientEvent, Command, Counters, ServerEvent, Shared};
 use gateway::Gateways;
+use handler::Lanes;
 use libp2p::PeerId;
 use parking_lot::{Mutex, RwLock};
 use std::{
@@ -39,13 +40,14 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
-use tokio_util::sync::PollSemaphore;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Messages that were read from connections and wait for the engine.
 const INGRESS: usize = 64;
-/// Bytes of all messages between being read and being dealt with, over all connections.
+/// Bytes of all messages with blocks or presences between being read and being dealt with, over all connections.
 const INGRESS_BYTES: usize = 32 << 20;
+/// The same of wantlists.
+const WANTS_BYTES: usize = 8 << 20;
 /// Commands of callers that wait; further callers wait with them.
 const COMMANDS: usize = 256;
 
@@ -114,27 +116,34 @@ pub struct Bitswap {
     local: PeerId,
 }
 
-/// Makes Bitswap's two halves, and starts its tasks on the current tokio runtime. With `kv` the ledger is kept there.
+/// Makes Bitswap's two halves, and starts its tasks on the current tokio runtime. With `kv` the ledger is kept there;
+/// `keep` is told whose connections are of use.
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub fn new(config: Config, local: PeerId, store: Arc<dyn Blockstore>, kv: Option<Arc<dyn Kv>>) -> (Behaviour, Bitswap) {
+pub fn new(
+    config: Config,
+    local: PeerId,
+    store: Arc<dyn Blockstore>,
+    kv: Option<Arc<dyn Kv>>,
+    keep: Option<Keep>,
+) -> (Behaviour, Bitswap) {
     let links = Arc::new(link::Links::default());
-    let (to_ingress, ingress) = mpsc::channel(INGRESS);
+    let (answers, ingress) = link::Lane::new(INGRESS, INGRESS_BYTES);
+    let (wants, wantlists) = link::Lane::new(INGRESS, WANTS_BYTES);
     let (to_peers, peers) = mpsc::channel(behaviour::PEER_EVENTS);
     let (to_dials, dials) = mpsc::channel(behaviour::DIALS);
     let (to_client, client) = mpsc::channel::<ClientEvent>(engine::EVENTS);
     let (to_server, server) = mpsc::channel::<ServerEvent>(engine::EVENTS);
     let (to_commands, commands) = mpsc::channel(COMMANDS);
-    let budget = Arc::new(Semaphore::new(INGRESS_BYTES));
     let gateways = config.gateways.as_ref();
-    let gateways =
-        gateways.and_then(|g| Gateways::new(g, Arc::clone(&links), &to_ingress, Arc::clone(&budget), &to_peers));
+    let gateways = gateways.and_then(|g| Gateways::new(g, Arc::clone(&links), &answers, &to_peers));
     let shared = Arc::new(Shared {
         links: Arc::clone(&links),
         store,
         kv,
-        ledger: Mutex::new(ledger::Ledger::new()),
+        keep,
+        ledger: Mutex::default(),
         counters: Counters::default(),
         routing: RwLock::new(None),
         filter: RwLock::new(config.filter.clone()),
@@ -148,8 +157,8 @@ pub fn new(config: Config, local: PeerId, store: Arc<dyn Blockstore>, kv: Option
         gateways,
         config,
     });
-    engine::spawn(&shared, Channels { ingress, peers, client, commands, server });
-    let behaviour = Behaviour::new(links, to_ingress, PollSemaphore::new(budget), dials, to_peers);
+    engine::spawn(&shared, Channels { ingress, wants: wantlists, peers, client, commands, server });
+    let behaviour = Behaviour::new(links, Lanes { wants, answers }, dials, to_peers);
     let handle = Bitswap { shared, commands: to_commands, sessions: Arc::default(), local };
     (behaviour, handle)
 }
@@ -196,8 +205,10 @@ impl Bitswap {
         *self.shared.routing.write() = routing;
     }
 
-    /// Blocks were stored by somebody else, an import: peers that wait for them are answered.
+    /// Blocks were stored by somebody else, an import: whoever waits for them, here or elsewhere, is answered.
     pub async fn notify_new_blocks(&self, blocks: Vec<(Multihash, u64)>) {
+        let hashes = blocks.iter().map(|(hash, _)| *hash).collect();
+        let _ = self.shared.client.send(ClientEvent::Stored(hashes)).await;
         let _ = self.shared.server.send(ServerEvent::NewBlocks(blocks)).await;
     }
 

@@ -7,6 +7,7 @@ use super::{
     Behaviour, Bitswap, Config,
     link::Outgoing,
     message::{Entry, Message, Payload, Presence, WantType},
+    server::ServerConfig,
 };
 use crate::exchange::Exchange;
 use bytes::Bytes;
@@ -70,12 +71,16 @@ impl TestNode {
 
     /// What reaches the node reaches it that much later.
     pub(crate) async fn with_delay(config: Config, delay: Duration) -> Self {
+        Self::with(config, delay, None).await
+    }
+
+    async fn with(config: Config, delay: Duration, keep: Option<super::Keep>) -> Self {
         let key = Keypair::generate_ed25519();
         let peer = key.public().to_peer_id();
         let kv: Arc<dyn Kv> = Arc::new(MemoryKv::new());
         let store = Arc::new(KvBlocks::open(Arc::clone(&kv)).expect("opens"));
         let (behaviour, bitswap) =
-            super::new(config, peer, Arc::clone(&store) as Arc<dyn Blockstore>, Some(Arc::clone(&kv)));
+            super::new(config, peer, Arc::clone(&store) as Arc<dyn Blockstore>, Some(Arc::clone(&kv)), keep);
         let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(60));
         let mut swarm = Swarm::new(transport(&key, delay), behaviour, peer, config);
         swarm.listen_on("/memory/0".parse().expect("an address")).expect("listens");
@@ -264,7 +269,7 @@ async fn ledgers_survive_the_node() {
     within(b.exchange.session().fetch(block.cid(), None)).await.expect("comes");
     b.bitswap.flush().await;
     let blocks: Arc<dyn Blockstore> = Arc::clone(&b.store) as Arc<dyn Blockstore>;
-    let (_, again) = super::new(Config::default(), b.peer, blocks, Some(Arc::clone(&b.kv)));
+    let (_, again) = super::new(Config::default(), b.peer, blocks, Some(Arc::clone(&b.kv)), None);
     let receipt = within(async {
         loop {
             let receipt = again.ledger(&a.peer);
@@ -276,4 +281,144 @@ async fn ledgers_survive_the_node() {
     })
     .await;
     assert_eq!((receipt.recv, receipt.sent, receipt.exchanged), (70_000, 0, 1));
+}
+
+/// What a node was told of whose connections are of use.
+type Told = Arc<parking_lot::Mutex<std::collections::HashMap<PeerId, bool>>>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_of_use_while_something_is_wanted_of_their_peers() {
+    let told = Told::default();
+    let a = TestNode::new(Config::default()).await;
+    let (to, keep) = (Arc::clone(&told), Arc::clone(&told));
+    let b = TestNode::with(
+        Config::default(),
+        Duration::ZERO,
+        Some(Arc::new(move |peer, of_use| _ = to.lock().insert(peer, of_use))),
+    )
+    .await;
+    b.connect(&a).await;
+    let (here, missing) = (raw(1, 5000), raw(2, 5000));
+    a.store.put(&here).expect("puts");
+    let session = b.exchange.session();
+    within(session.fetch(here.cid(), None)).await.expect("comes");
+    assert!(keep.lock().get(&a.peer).is_none_or(|of_use| *of_use));
+    let waits = {
+        let (session, cid) = (Arc::clone(&session), *missing.cid());
+        tokio::spawn(async move { session.fetch(&cid, None).await })
+    };
+    let until = async |of_use: bool| {
+        while told.lock().get(&a.peer) != Some(&of_use) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(until(true)).await;
+    waits.abort();
+    drop(session);
+    within(until(false)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stored_here_ends_a_wait_for_it() {
+    let node = TestNode::new(Config::default()).await;
+    for (n, told) in [(1, true), (2, false)] {
+        let block = raw(n, 5000);
+        let session = node.exchange.session();
+        let waits = tokio::spawn({
+            let cid = *block.cid();
+            async move { session.fetch(&cid, None).await }
+        });
+        within(async {
+            while node.bitswap.wantlist(None).await != [*block.cid()] {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        node.store.put(&block).expect("puts");
+        if told {
+            node.bitswap.notify_new_blocks(vec![(*block.cid().hash(), 5000)]).await;
+        }
+        assert_eq!(within(waits).await.expect("runs").expect("comes"), block, "told: {told}");
+        assert!(node.bitswap.wantlist(None).await.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_and_never_reads_takes_a_bounded_number_of_messages() {
+    let local = PeerId::random();
+    let store = Arc::new(KvBlocks::open(Arc::new(MemoryKv::new())).expect("opens"));
+    let (behaviour, bitswap) = super::new(Config::default(), local, store as Arc<dyn Blockstore>, None, None);
+    let peer = PeerId::random();
+    let (_link, mut unread) = bitswap.shared.links.open(peer, libp2p::swarm::ConnectionId::new_unchecked(1), false);
+    let mut lane = behaviour.lanes.wants.clone();
+    let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let mut most = 0;
+    for n in 0..4000 {
+        let permit = within(std::future::poll_fn(|cx| lane.poll_room(100, cx))).await.expect("the engine runs");
+        let wants = vec![Entry::want(*raw(n, 8).cid(), WantType::Have, 1)];
+        let message = Message { wants, ..Message::default() };
+        lane.send(super::link::Inbound { peer, message, len: 100, permit });
+        most = most.max(tokio::runtime::Handle::current().metrics().num_alive_tasks());
+    }
+    assert!(most < before + 500, "{most} tasks for one peer");
+    // It is answered once it reads.
+    assert!(within(unread.recv()).await.is_some());
+    // An end of an earlier connection that is told late does not take back what it wants by now.
+    bitswap.shared.server.send(super::ServerEvent::Disconnected(peer)).await.expect("runs");
+    assert!(!bitswap.wantlist(Some(peer)).await.is_empty());
+    bitswap.shared.refuse(peer);
+    bitswap.shared.server.send(super::ServerEvent::Refused(peer)).await.expect("runs");
+    assert!(bitswap.wantlist(Some(peer)).await.is_empty());
+}
+
+/// Reciprocity weighs while the uplink is what everybody waits for. Peers on one machine are friends and exempt, so they
+/// are said not to be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_free_rider_gets_a_quarter_among_contributors_and_alone_everything() {
+    const LIMIT: u64 = 8 << 20;
+    const SIZE: u64 = 64 << 10;
+    const WANTED: u64 = 8 << 20;
+    let server = ServerConfig { upload_limit: Some(LIMIT), ..ServerConfig::default() };
+    let seed = TestNode::new(Config { server, ..Config::default() }).await;
+    let blocks: Vec<Block> = (0..WANTED / SIZE).map(|n| raw(n, SIZE as usize)).collect();
+    seed.store.put_many(&blocks, cairn_store::kv::Durability::Buffered).expect("puts");
+    let cids: Vec<Cid> = blocks.iter().map(|b| *b.cid()).collect();
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        let node = TestNode::new(Config::default()).await;
+        node.connect(&seed).await;
+        nodes.push(node);
+    }
+    let shared = &seed.bitswap.shared;
+    within(async {
+        while shared.connected.lock().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    shared.connected.lock().values_mut().for_each(|friend| *friend = false);
+    let rider = nodes.pop().expect("three");
+    for contributor in &nodes {
+        shared.ledger.lock().on_received(contributor.peer, 1 << 30, super::engine::unix_now());
+    }
+    let fetch = |node: &TestNode| {
+        let (session, cids) = (node.exchange.session(), cids.clone());
+        tokio::spawn(async move { session.fetch_many(cids, None).map(|b| b.expect("comes")).count().await })
+    };
+    let (first, second, riding) = (fetch(&nodes[0]), fetch(&nodes[1]), fetch(&rider));
+    within(futures::future::select(first, second)).await;
+    let got = |node: &TestNode| seed.bitswap.ledger(&node.peer).sent;
+    let (taken, given) = (got(&rider), nodes.iter().map(got).max().expect("two"));
+    println!("{taken} bytes to the free rider, {given} to a contributor");
+    assert!(taken > 0 && taken <= given / 4, "{taken} of {given}");
+    within(async {
+        while nodes.iter().any(|node| got(node) < WANTED) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    let (begun, left) = (std::time::Instant::now(), WANTED - got(&rider));
+    within(riding).await.expect("runs");
+    let rate = left as f64 / begun.elapsed().as_secs_f64();
+    assert!(rate > LIMIT as f64 / 2.0, "alone it gets {rate:.0} bytes per second of {LIMIT}");
 }

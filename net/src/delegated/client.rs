@@ -3,6 +3,7 @@
 use super::{Filter, IPNS_RECORD, JSON, MAX_IPNS_RECORD, NDJSON, PeerRecord};
 use crate::{
     dht::{Clock, SystemClock, Validator},
+    ipns::Name,
     routing::{Parallel, Provider, Routing, RoutingError, deadline_of},
 };
 use async_trait::async_trait;
@@ -10,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use cairn_store::{Multihash, cid::codec, fetch::Deadline};
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use libp2p::PeerId;
+use multibase::Base::Base36Lower;
 use reqwest::{
     Response, StatusCode, Url,
     header::{ACCEPT, CONTENT_TYPE},
@@ -265,11 +267,8 @@ fn content_type(response: &Response) -> String {
 
 /// `/ipns/` and a multihash as the CID that stands in addresses.
 fn ipns_name(key: &[u8]) -> Result<String, RoutingError> {
-    let invalid = || RoutingError::Invalid("delegated routers keep IPNS records only".into());
-    let multihash = key.strip_prefix(b"/ipns/").ok_or_else(invalid)?;
-    let multihash = Multihash::from_bytes(multihash).map_err(|_| invalid())?;
-    let cid = cairn_store::Cid::new_v1(codec::LIBP2P_KEY, multihash);
-    cid.to_string_of_base(multibase::Base::Base36Lower).map_err(|_| invalid())
+    let invalid = |_| RoutingError::Invalid("delegated routers keep IPNS records only".into());
+    Ok(Name::from_routing_key(key).map_err(invalid)?.in_base(Some(Base36Lower)))
 }
 
 /// A stream that ends with [`RoutingError::TimedOut`] when a deadline passes.
@@ -301,9 +300,7 @@ impl Routing for Endpoint {
     }
 
     async fn find_peer(&self, peer: PeerId, deadline: Deadline) -> Result<Provider, RoutingError> {
-        let multihash = Multihash::from_bytes(&peer.to_bytes()).map_err(|e| RoutingError::Invalid(e.to_string()))?;
-        let cid = cairn_store::Cid::new_v1(codec::LIBP2P_KEY, multihash);
-        let name = cid.to_string_of_base(multibase::Base::Base36Lower).map_err(|e| self.failed(e))?;
+        let name = Name::from(peer).in_base(Some(Base36Lower));
         let endpoint = Arc::new(Self {
             http: self.http.clone(),
             base: self.base.clone(),

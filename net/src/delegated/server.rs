@@ -3,6 +3,7 @@
 use super::{Filter, IPNS_RECORD, JSON, MAX_IPNS_RECORD, NDJSON, PeerRecord};
 use crate::{
     dht::{Clock, SystemClock, Validator},
+    ipns::Name,
     routing::{Provider, Routing, RoutingError},
 };
 use axum::{
@@ -18,7 +19,6 @@ use axum::{
 };
 use cairn_store::{Multihash, cid::codec};
 use futures::{StreamExt as _, stream, stream::BoxStream};
-use libp2p::PeerId;
 use serde::Deserialize;
 use std::{
     convert::Infallible,
@@ -119,21 +119,12 @@ async fn peers(
     Query(filters): Query<Filters>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let peer = parse_peer(&text).ok_or_else(|| bad(format!("unable to parse PeerID {text:?}")))?;
+    let peer = Name::parse(&text).map_err(|_| bad(format!("unable to parse PeerID {text:?}")))?.peer_id();
     let slot = server.slot()?;
     let routing = Arc::clone(&server.routing);
     let deadline = server.deadline();
     let found = stream::once(async move { routing.find_peer(peer, deadline).await }).boxed();
     answer("Peers", found, filters, &headers, slot).await
-}
-
-/// A peer id as a CID of a key, or in its old form.
-fn parse_peer(text: &str) -> Option<PeerId> {
-    if let Ok(peer) = text.parse() {
-        return Some(peer);
-    }
-    let cid = cairn_store::cid::parse(text).ok().filter(|cid| cid.codec() == codec::LIBP2P_KEY)?;
-    PeerId::from_bytes(&cid.hash().to_bytes()).ok()
 }
 
 /// What the caller takes: NDJSON if it names it, JSON otherwise.

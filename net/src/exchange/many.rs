@@ -6,8 +6,8 @@ use cairn_store::{
     Block, Cid, StoreError,
     fetch::{Deadline, FetchError},
 };
+use futures::{FutureExt as _, future::BoxFuture};
 use std::{collections::VecDeque, sync::Arc, vec};
-use tokio::task::JoinHandle;
 
 /// Blocks that one stream has under way or ready.
 const WINDOW: usize = 1024;
@@ -21,6 +21,7 @@ enum Slot {
     Waiting(Cid, Answer),
 }
 
+/// What a look into the store brought, for each CID in order.
 type Read = Vec<(Cid, Result<Option<Block>, StoreError>)>;
 
 pub(super) struct Many {
@@ -28,7 +29,7 @@ pub(super) struct Many {
     deadline: Deadline,
     cids: vec::IntoIter<Cid>,
     slots: VecDeque<Slot>,
-    reading: Option<JoinHandle<Read>>,
+    reading: Option<BoxFuture<'static, Read>>,
 }
 
 impl Many {
@@ -52,7 +53,7 @@ impl Many {
                 }
                 (None, Some(reading)) => {
                     let read = reading.await;
-                    self.take(read.unwrap_or_default()).await;
+                    self.take(read).await;
                 }
                 (Some(Slot::Waiting(cid, mut answer)), None) => {
                     let answer = self.inner.wait(&cid, &mut answer, self.deadline).await;
@@ -62,7 +63,7 @@ impl Many {
                     let (mut block, mut read) = (None, None);
                     tokio::select! {
                         given = self.inner.wait(&cid, &mut answer, self.deadline) => block = Some(given),
-                        done = &mut reading => read = Some(done.unwrap_or_default()),
+                        done = &mut reading => read = Some(done),
                     }
                     match (block, read) {
                         (Some(block), _) => {
@@ -99,11 +100,8 @@ impl Many {
         for cid in &batch {
             self.inner.asked(cid);
         }
-        let store = Arc::clone(&self.inner.store);
-        self.reading = Some(tokio::task::spawn_blocking(move || {
-            let found = store.get_many(&batch);
-            batch.into_iter().zip(found).collect()
-        }));
+        let read = self.inner.read(batch.clone());
+        self.reading = Some(read.map(|found| batch.into_iter().zip(found).collect()).boxed());
     }
 
     /// What a look into the store brought; the rest is wanted of the network.

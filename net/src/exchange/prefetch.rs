@@ -40,8 +40,9 @@ const FAR: usize = 128;
 const MAX_DEEP: usize = 16;
 /// Links fetched ahead of a node below which the walk will probably go.
 const CHILD_WINDOW: usize = 64;
-/// Inner nodes of the store that are remembered before anything was missing.
+/// Inner nodes of the store that are remembered before anything was missing, and the largest in bytes.
 const MAX_EARLY: usize = 16;
+const MAX_EARLY_SIZE: usize = 256 << 10;
 
 /// Blocks that are looked for, and read if they are here, at a time: 32 MiB at the very most.
 const READ_AT_ONCE: usize = 16;
@@ -172,6 +173,9 @@ impl Prefetch {
             return None;
         }
         if !active {
+            if block.data().len() > MAX_EARLY_SIZE {
+                return None;
+            }
             if self.early.len() >= MAX_EARLY {
                 self.early.pop_front();
             }

@@ -60,13 +60,19 @@ impl SessionFetch {
 }
 
 impl Inner {
-    /// Reads blocks from the store, on the blocking pool.
-    pub(super) async fn read(&self, cids: Vec<Cid>) -> Vec<Result<Option<Block>, StoreError>> {
+    /// Reads blocks from the store, on the blocking pool: one answer for each, in order. It begins at once.
+    pub(super) fn read(
+        &self,
+        cids: Vec<Cid>,
+    ) -> impl Future<Output = Vec<Result<Option<Block>, StoreError>>> + Send + use<> {
         let (store, count) = (Arc::clone(&self.store), cids.len());
-        tokio::task::spawn_blocking(move || store.get_many(&cids)).await.unwrap_or_else(|e| {
-            let error = StoreError::Backend(format!("a reading thread died: {e}"));
-            vec![Err(error); count]
-        })
+        let reading = tokio::task::spawn_blocking(move || store.get_many(&cids));
+        async move {
+            reading.await.unwrap_or_else(|e| {
+                let error = StoreError::Backend(format!("a reading thread died: {e}"));
+                vec![Err(error); count]
+            })
+        }
     }
 
     /// Wants blocks of the network.

@@ -190,7 +190,7 @@ impl Node {
         let book = peerstore::Book::new(rows, peerstore::unix_now());
         let (writer, writing) = peerstore::disk::writer(Arc::clone(&kv));
         let (dht, dht_handle) = services::dht(&config, &keys, Arc::clone(&kv));
-        let (bitswap, bitswap_handle) = services::bitswap(&config, &keys, &blocks, Arc::clone(&kv));
+        let (bitswap, bitswap_handle) = services::bitswap(&config, &keys, &blocks, Arc::clone(&kv), protection.clone());
 
         let (transport, relay_client) = transport::build(&config, &keys, &filters, &meters)?;
         let parts =

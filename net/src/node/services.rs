@@ -2,6 +2,7 @@
 
 use super::{
     config::{Config, RoutingKind},
+    connman::Protection,
     names_pubsub::Topics,
     pubsub::PubSub,
 };
@@ -26,6 +27,13 @@ use std::{sync::Arc, time::Duration};
 const PUBLIC_ROUTER: &str = "https://delegated-ipfs.dev";
 /// For one request to an HTTP router: as in Kubo.
 const ROUTER_PATIENCE: Duration = Duration::from_secs(15);
+/// Protocols of which they are asked for providers: as in Kubo. Others have nothing that this node could fetch.
+const ROUTER_PROTOCOLS: &str = "unknown,transport-bitswap";
+/// The same when gateways are asked too.
+const ROUTER_PROTOCOLS_WITH_HTTP: &str = "unknown,transport-bitswap,transport-ipfs-gateway-http";
+
+/// What a peer is worth that has what somebody here waits for, next to other uses of connections.
+const HOLDER: i32 = 100;
 
 /// In which mode a node begins in the public DHT, and in that of the LAN.
 pub(super) fn modes(kind: RoutingKind) -> (Option<Mode>, Option<Mode>) {
@@ -79,11 +87,15 @@ pub(super) fn bitswap(
     keys: &Keypair,
     blocks: &Arc<KvBlocks>,
     kv: Arc<dyn Kv>,
+    protection: Protection,
 ) -> (bitswap::Behaviour, Bitswap) {
     let mut settings = config.bitswap.clone();
     settings.friends.extend(config.peering.iter().map(|(peer, _)| *peer));
     let store: Arc<dyn Blockstore> = Arc::clone(blocks) as Arc<dyn Blockstore>;
-    bitswap::new(settings, keys.public().to_peer_id(), store, Some(kv))
+    let keep: bitswap::Keep = Arc::new(move |peer, of_use| {
+        protection.set_value(peer, "bitswap", if of_use { HOLDER } else { 0 });
+    });
+    bitswap::new(settings, keys.public().to_peer_id(), store, Some(kv), Some(keep))
 }
 
 /// What works over the swarm.
@@ -129,9 +141,10 @@ fn routing(config: &Config, dht: &Dht) -> Result<Option<Arc<dyn Routing>>, Strin
         endpoints.push(PUBLIC_ROUTER.to_owned());
     }
     if config.routing.kind.has_delegated() && !endpoints.is_empty() {
+        let protocols = if config.bitswap.gateways.is_some() { ROUTER_PROTOCOLS_WITH_HTTP } else { ROUTER_PROTOCOLS };
         let client = delegated::ClientConfig {
             endpoints,
-            filter: delegated::Filter::default(),
+            filter: delegated::Filter::parse("", protocols),
             timeout: ROUTER_PATIENCE,
             user_agent: config.agent.clone(),
             validator: Arc::new(dht::Names),

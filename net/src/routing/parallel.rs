@@ -9,10 +9,7 @@ use futures::{
     stream::{self, BoxStream, FuturesUnordered},
 };
 use libp2p::PeerId;
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 /// Asks all of its routers at once and merges what they say. One that fails does not fail the others: there is an error
 /// only if nobody had an answer.
@@ -119,30 +116,25 @@ impl Routing for Parallel {
         deadline: Deadline,
     ) -> BoxStream<'static, Result<Provider, RoutingError>> {
         let streams = self.routers.iter().map(|r| Arc::clone(r).find_providers(key, count, deadline));
-        let merged = stream::select_all(streams).boxed();
-        let mut seen: HashMap<PeerId, bool> = HashMap::new();
+        let merged = errors_last(stream::select_all(streams).boxed());
         let limit = if count == 0 { MAX_SEEN } else { count };
-        errors_last(merged)
-            .filter(move |item| {
-                let keep = item.as_ref().map_or(true, |provider| {
-                    let addressed = !provider.addrs.is_empty();
-                    match seen.entry(provider.peer) {
-                        Entry::Vacant(new) => {
-                            new.insert(addressed);
-                            true
-                        }
-                        // Named before without an address: this time it can be used.
-                        Entry::Occupied(mut known) if addressed && !*known.get() => {
-                            known.insert(true);
-                            true
-                        }
-                        Entry::Occupied(_) => false,
-                    }
-                });
-                std::future::ready(keep)
-            })
-            .take(limit)
-            .boxed()
+        let state = (merged, HashMap::<PeerId, bool>::new());
+        stream::unfold(state, move |(mut merged, mut seen)| async move {
+            // Peers are counted, not answers: one is named again once its addresses are known.
+            while seen.len() < limit
+                && let Some(item) = merged.next().await
+            {
+                let Ok(provider) = &item else { return Some((item, (merged, seen))) };
+                let addressed = !provider.addrs.is_empty();
+                match seen.insert(provider.peer, addressed) {
+                    Some(true) => _ = seen.insert(provider.peer, true),
+                    Some(false) if !addressed => {}
+                    None | Some(false) => return Some((item, (merged, seen))),
+                }
+            }
+            None
+        })
+        .boxed()
     }
 
     async fn find_peer(&self, peer: PeerId, deadline: Deadline) -> Result<Provider, RoutingError> {
@@ -236,6 +228,8 @@ mod tests {
         assert_eq!(found.iter().filter(|p| p.peer == b).count(), 1);
         assert!(found.contains(&provider(a, true)));
         assert_eq!(ask(&routers, 1).await.len(), 1);
+        let twice = parallel(vec![vec![Ok(provider(a, false)), Ok(provider(a, true)), Ok(provider(b, true))]]);
+        assert_eq!(ask(&twice, 2).await.last().map(|p| p.as_ref().expect("no error").peer), Some(b), "two peers");
     }
 
     #[tokio::test]

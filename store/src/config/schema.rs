@@ -275,7 +275,17 @@ const KEYS: &[(&str, &[(&str, Kind)])] = &[
     ),
     ("Version", &[("AgentSuffix", Str), ("SwarmCheckEnabled", Bool), ("SwarmCheckPercentThreshold", Int)]),
     ("Internal", &[("*", Any)]),
-    ("Bitswap", &[("Libp2pEnabled", Bool), ("ServerEnabled", Bool)]),
+    (
+        "Bitswap",
+        &[
+            ("Libp2pEnabled", Bool),
+            ("ServerEnabled", Bool),
+            // Cairn's own.
+            ("UploadLimit", Size),
+            ("AllowPeers", Strings),
+            ("DenyPeers", Strings),
+        ],
+    ),
 ];
 
 /// All known keys with their parts.

@@ -2,6 +2,7 @@
 
 use crate::{cmd::source::arguments, ctx::Ctx, units::decimal};
 use anyhow::{Context as _, ensure};
+use cairn_net::bitswap::Order;
 use cairn_store::{
     Cid,
     dag::walk::{Options, Seen, Sight, walk},
@@ -120,7 +121,7 @@ struct Tally {
 
 impl Tally {
     fn walk(&mut self, ctx: &Ctx, root: Cid) -> anyhow::Result<()> {
-        let fetch = ctx.fetch()?;
+        let fetch = ctx.fetch_in(Order::Rarest)?;
         ctx.block_on(async {
             let mut visits = walk(fetch, root, Options::default());
             while let Some(visit) = visits.try_next().await? {

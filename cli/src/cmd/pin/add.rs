@@ -3,6 +3,7 @@
 use super::{change, pins};
 use crate::{ctx::Ctx, units::decimal};
 use anyhow::Context as _;
+use cairn_net::bitswap::Order;
 use cairn_store::{
     Cid,
     pin::{PinMode, Progress, check_name},
@@ -41,7 +42,7 @@ pub struct Args {
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     check_name(&args.name)?;
     let mode = if args.recursive { PinMode::Recursive } else { PinMode::Direct };
-    let (pins, fetch) = (pins(ctx)?, ctx.fetch()?);
+    let (pins, fetch) = (pins(ctx)?, ctx.fetch_in(Order::Rarest)?);
     // What was pinned before, and what the present pin has reached.
     let (before, now) = (Mutex::new(Progress::default()), Mutex::new(Progress::default()));
     let report = |progress: Progress| {

@@ -2,6 +2,7 @@
 
 use super::{Changed, pins};
 use crate::{ctx::Ctx, target::target};
+use cairn_net::bitswap::Order;
 
 const EXAMPLES: &str = "Example:
   cairn pin update QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn QmPZ9gcCEpqKTo6aq61g2nXGUhM4iCL3ewB6LDXZCtioEB";
@@ -28,7 +29,7 @@ pub struct Args {
 /// When the old one is not pinned recursively, the new one is, or something of it is not here.
 pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let (from, to) = (target(ctx, &args.from)?, target(ctx, &args.to)?);
-    let (pins, fetch) = (pins(ctx)?, ctx.fetch()?);
+    let (pins, fetch) = (pins(ctx)?, ctx.fetch_in(Order::Rarest)?);
     ctx.block_on(async { Ok(pins.update(fetch, &from, &to, args.unpin).await?) })?;
     ctx.announce(vec![to]);
     let changed = Changed { pins: vec![ctx.out.cid(&from), ctx.out.cid(&to)] };

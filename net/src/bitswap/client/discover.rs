@@ -5,7 +5,7 @@ use super::{
         message::{Entry, WantType},
         session::{SessionId, WantId},
     },
-    Client, MAX_STALLS, Output,
+    Client, Output,
     schedule::priority,
     short,
 };
@@ -44,14 +44,17 @@ impl Client {
         if !starving.is_empty() && may_ask {
             for id in &starving {
                 self.retell(*id, now);
-                self.broadcast(*id);
+                self.broadcast(*id, now);
             }
             if let Some(state) = self.sessions.get_mut(&session) {
                 state.next_broadcast = Some(now + BROADCAST_DELAY);
             }
         }
-        // Nobody is connected, or all who are said no: there is nothing to wait for.
-        let hopeless = starving.first().and_then(|id| self.wants.get(id)).is_some_and(|w| w.unanswered == 0);
+        // Nobody is connected, or all who are said no: there is nothing to wait for. That shows once they were asked.
+        let hopeless = starving
+            .first()
+            .and_then(|id| self.wants.get(id))
+            .is_some_and(|w| w.unanswered == 0 && (may_ask || !w.told.is_empty()));
         let Some(state) = self.sessions.get_mut(&session) else { return };
         let may_search = !state.searching && state.next_search.is_none_or(|at| at <= now);
         let head = starving.first().or_else(|| state.waiting.first()).or_else(|| state.flying.first()).copied();
@@ -77,7 +80,7 @@ impl Client {
 
     /// Asks some of the connected peers whether they have a block: friends, then those that were of use, then others
     /// by lot.
-    fn broadcast(&mut self, id: WantId) {
+    fn broadcast(&mut self, id: WantId, now: Instant) {
         let Some(want) = self.wants.get(&id) else { return };
         if want.unanswered > 0 && self.config.broadcast <= want.told.len() {
             return;
@@ -86,9 +89,7 @@ impl Client {
         let mut peers: Vec<_> = self
             .peers
             .iter()
-            .filter(|(p, s)| {
-                s.connected && s.stalls < MAX_STALLS && !want.told.contains(p) && !want.dont_have.contains(p)
-            })
+            .filter(|(p, s)| s.connected && s.is_trusted(now) && !want.told.contains(p) && !want.dont_have.contains(p))
             .map(|(p, s)| (!s.friend, std::cmp::Reverse(s.useful), short_peer(p) ^ u64::from(lot), *p))
             .collect();
         peers.sort_unstable();
@@ -128,14 +129,18 @@ impl Client {
         if !want.asks.iter().any(|ask| ask.peer == peer) {
             // A peer that does not know the question is asked for the block.
             let kind = if state.old { WantType::Block } else { WantType::Have };
-            state.outbox.entry(want.cid).or_insert_with(|| Entry::want(want.cid, kind, priority(id)));
+            let entry = Entry::want(want.cid, kind, priority(id));
+            let queued = state.outbox.entry(want.cid).or_insert_with(|| entry.clone());
+            if queued.cancel {
+                *queued = entry;
+            }
         }
     }
 
     /// Peers that are told what a session wants next.
-    pub(super) fn audience(&self, session: SessionId) -> Vec<PeerId> {
+    pub(super) fn audience(&self, session: SessionId, now: Instant) -> Vec<PeerId> {
         let members = self.sessions.get(&session).into_iter().flat_map(|s| s.peers.keys());
-        let others = self.peers.iter().filter(|(_, s)| s.connected && s.stalls < MAX_STALLS).map(|(p, _)| p);
+        let others = self.peers.iter().filter(|(_, s)| s.connected && s.is_trusted(now)).map(|(p, _)| p);
         let mut peers: Vec<PeerId> = Vec::new();
         for peer in members.chain(others) {
             let old = self.peers.get(peer).is_none_or(|s| s.old);
@@ -161,7 +166,11 @@ impl Client {
 
     /// A search found a provider. At [`MAX_DIALING`] providers that are being connected to, further ones are ignored.
     pub fn on_provider(&mut self, session: SessionId, cid: &Cid, peer: PeerId, addrs: Vec<Multiaddr>) {
-        let Some(&id) = self.by_hash.get(cid.hash()) else { return };
+        if !self.sessions.contains_key(&session) {
+            return;
+        }
+        // Of what has come meanwhile no want is left: it is likely to have what the session wants next.
+        let id = self.by_hash.get(cid.hash()).copied().unwrap_or_default();
         if self.peers.get(&peer).is_some_and(|p| p.connected) {
             self.has(peer, session, id);
         } else if self.dialing.len() < MAX_DIALING || self.dialing.contains_key(&peer) {

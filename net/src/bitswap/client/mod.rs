@@ -27,7 +27,7 @@ use cairn_store::{Cid, Multihash};
 use libp2p::{Multiaddr, PeerId};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -171,9 +171,10 @@ impl Client {
             self.unwant(session, id);
         }
         self.sessions.remove(&session);
-        for targets in self.dialing.values_mut() {
+        self.dialing.retain(|_, targets| {
             targets.retain(|(of, _)| *of != session);
-        }
+            !targets.is_empty()
+        });
     }
 
     /// Wants a block for a session that was opened.
@@ -320,6 +321,7 @@ impl Client {
 
     /// The last connection to a peer ended: what was asked of it is asked of others.
     pub fn on_disconnected(&mut self, peer: &PeerId) {
+        self.dialing.remove(peer);
         let Some(state) = self.peers.remove(peer) else { return };
         for id in state.asked {
             if let Some(want) = self.wants.get_mut(&id) {
@@ -329,9 +331,10 @@ impl Client {
         }
         for want in self.wants.values_mut() {
             want.asks.retain(|ask| ask.peer != *peer);
-            want.have.remove(peer);
-            want.dont_have.remove(peer);
-            want.told.remove(peer);
+            let answered = want.have.remove(peer) | want.dont_have.remove(peer);
+            if want.told.remove(peer) && !answered {
+                want.unanswered = want.unanswered.saturating_sub(1);
+            }
         }
         for session in self.sessions.values_mut() {
             session.peers.remove(peer);
@@ -366,8 +369,8 @@ impl Client {
     pub fn take_messages(&mut self) -> Vec<(PeerId, Vec<Entry>)> {
         let mut messages = Vec::new();
         for (id, peer) in self.peers.iter_mut().filter(|(_, p)| p.connected && !p.outbox.is_empty()) {
+            peer.cancel_now();
             let mut entries: Vec<Entry> = std::mem::take(&mut peer.outbox).into_values().collect();
-            entries.extend(peer.later.drain(..).map(Entry::cancel));
             entries.sort_by_key(|entry| (!entry.cancel, -i64::from(entry.priority)));
             messages.push((*id, entries));
         }
@@ -387,9 +390,7 @@ impl Client {
     /// Cancels that could wait so far: they are sent with the next [`Client::take_messages`].
     pub fn flush_cancels(&mut self) {
         for peer in self.peers.values_mut() {
-            for cid in peer.later.drain(..) {
-                peer.outbox.entry(cid).or_insert_with(|| Entry::cancel(cid));
-            }
+            peer.cancel_now();
         }
     }
 
@@ -420,10 +421,18 @@ impl Client {
         self.peers.contains_key(peer)
     }
 
-    /// Whether anything is wanted of a peer.
-    pub fn needs(&self, peer: &PeerId) -> bool {
-        self.peers.get(peer).is_some_and(|p| !p.asked.is_empty())
-            || self.sessions.values().any(|s| !s.is_idle() && s.peers.contains_key(peer))
+    /// Connected peers of which something is wanted, or probably will be.
+    pub fn needed(&self) -> HashSet<PeerId> {
+        let asked = self.peers.iter().filter(|(_, p)| !p.asked.is_empty()).map(|(id, _)| id);
+        let members = self.sessions.values().filter(|s| !s.is_idle()).flat_map(|s| s.peers.keys());
+        asked.chain(members).filter(|id| self.peers.contains_key(id)).copied().collect()
+    }
+
+    /// For that long nothing was heard of anybody, through no fault of theirs.
+    pub fn paused(&mut self, time: Duration) {
+        for heard in self.peers.values_mut().filter_map(|peer| peer.heard.as_mut()) {
+            *heard += time;
+        }
     }
 
     /// Measurements of a peer: smoothed response time, and bytes per second.

@@ -1,8 +1,7 @@
 //! What peers answer.
 
 use super::{
-    super::message::Presence, Client, MAX_GARBAGE, MAX_MISSES, MAX_SATISFIED, MAX_STALLS, MIN_GARBAGE, Output, Verdict,
-    short,
+    super::message::Presence, Client, MAX_GARBAGE, MAX_MISSES, MAX_SATISFIED, MIN_GARBAGE, Output, Verdict, short,
 };
 use cairn_store::{Cid, Multihash};
 use libp2p::PeerId;
@@ -62,6 +61,16 @@ impl Client {
         Verdict::Wanted
     }
 
+    /// A block was stored by somebody else: nobody is asked for it any more.
+    pub fn on_stored(&mut self, hash: &Multihash, now: Instant) {
+        let want = self.by_hash.get(hash).copied().and_then(|id| self.finish(id, None));
+        for session in want.into_iter().flat_map(|want| want.sessions) {
+            if let Some(state) = self.sessions.get_mut(&session) {
+                state.progress = now;
+            }
+        }
+    }
+
     fn unwanted(&mut self, from: PeerId, hash: &Multihash, size: u64) -> Verdict {
         let Some(peer) = self.peers.get_mut(&from) else { return Verdict::Garbage };
         if peer.known.contains(short(hash)) {
@@ -84,7 +93,7 @@ impl Client {
     fn on_presence(&mut self, from: PeerId, cid: &Cid, presence: Presence, now: Instant) {
         let Some(&id) = self.by_hash.get(cid.hash()) else {
             if presence == Presence::Have {
-                self.on_late_have(from, short(cid.hash()));
+                self.on_late_have(from, short(cid.hash()), now);
             }
             return;
         };
@@ -94,7 +103,7 @@ impl Client {
             want.unanswered = want.unanswered.saturating_sub(1);
         }
         if presence == Presence::Have {
-            if peer.stalls < MAX_STALLS && peer.known.contains(short(cid.hash())) {
+            if peer.is_trusted(now) && peer.known.contains(short(cid.hash())) {
                 for session in want.sessions.clone() {
                     self.has(from, session, id);
                 }
@@ -109,6 +118,7 @@ impl Client {
         peer.estimator.on_response(now, &ask.mark);
         peer.heard = Some(now);
         peer.stalled = false;
+        peer.stalls = 0;
         peer.retry_at = None;
         if !ask.lapsed {
             self.release(&ask, id);
@@ -127,8 +137,8 @@ impl Client {
     }
 
     /// A peer had a block that others were quicker to send.
-    fn on_late_have(&mut self, from: PeerId, name: u64) {
-        if !self.peers.get(&from).is_some_and(|p| p.stalls < MAX_STALLS && p.known.contains(name)) {
+    fn on_late_have(&mut self, from: PeerId, name: u64, now: Instant) {
+        if !self.peers.get(&from).is_some_and(|p| p.is_trusted(now) && p.known.contains(name)) {
             return;
         }
         let Some((_, sessions)) = self.satisfied.iter().find(|(satisfied, _)| *satisfied == name) else { return };

@@ -5,7 +5,7 @@ use super::{
         message::{Entry, WantType},
         session::{Ask, Order, Peer, SessionId, WantId},
     },
-    Client, LAPSED, LOOK_AHEAD, MAX_ASKED,
+    Client, LAPSED, LOOK_AHEAD, MAX_ASKED, MAX_STALLS,
 };
 use libp2p::PeerId;
 use std::time::{Duration, Instant};
@@ -19,6 +19,11 @@ const INTEREST: usize = 256;
 const HEAD: usize = 8;
 
 impl Peer {
+    /// Whether what it says it has is believed: not after several silences in a row, until it may be tried again.
+    pub(super) fn is_trusted(&self, now: Instant) -> bool {
+        self.stalls < MAX_STALLS || self.retry_at.is_none_or(|at| at <= now)
+    }
+
     /// Whether one more block may be asked of it.
     fn has_room(&self, size: u64, now: Instant) -> bool {
         if !self.connected || self.asked.len() >= MAX_ASKED || self.retry_at.is_some_and(|at| now < at) {
@@ -67,8 +72,11 @@ impl Client {
     fn schedule(&mut self, session: SessionId, now: Instant) {
         let Some(state) = self.sessions.get(&session) else { return };
         let rarest = state.order == Order::Rarest && state.received > 0 && state.mean >= RAREST_SIZE;
+        let audience = if rarest { self.audience(session, now) } else { Vec::new() };
+        // With one peer there is nothing to choose.
+        let rarest = audience.len() > 1;
         if rarest {
-            self.ask_around(session);
+            self.ask_around(session, &audience);
         }
         let Some(state) = self.sessions.get(&session) else { return };
         let size = state.size();
@@ -201,15 +209,14 @@ impl Client {
     }
 
     /// Asks connected peers which of the next blocks they have. Those that don't will tell when they do.
-    fn ask_around(&mut self, session: SessionId) {
+    fn ask_around(&mut self, session: SessionId, peers: &[PeerId]) {
         let Some(state) = self.sessions.get(&session) else { return };
         let ids: Vec<WantId> = state.waiting.iter().take(INTEREST).copied().collect();
-        let peers = self.audience(session);
         for id in ids {
             if self.wants.get(&id).is_some_and(|want| want.told.len() >= peers.len()) {
                 continue;
             }
-            for peer in &peers {
+            for peer in peers {
                 self.tell(id, *peer);
             }
         }

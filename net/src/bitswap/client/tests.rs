@@ -20,6 +20,10 @@ fn list(count: u64) -> Vec<Cid> {
 /// Holders of everything with those uplinks (bytes per second) and round trips (milliseconds), and a reader that has
 /// that many blocks under way.
 fn holders(links: &[(f64, u64)], blocks: u64, ahead: usize) -> (Network, libp2p::PeerId) {
+    holders_in(Order::Sequential, links, blocks, ahead)
+}
+
+fn holders_in(order: Order, links: &[(f64, u64)], blocks: u64, ahead: usize) -> (Network, libp2p::PeerId) {
     let mut network = Network::new(SIZE);
     let reader = network.add(1000, 1e9, 0, Conduct::Honest);
     let list = list(blocks);
@@ -28,7 +32,7 @@ fn holders(links: &[(f64, u64)], blocks: u64, ahead: usize) -> (Network, libp2p:
         network.nodes.get_mut(&id).expect("a node").store.extend(list.iter().map(|c| *c.hash()));
     }
     network.connect_all();
-    network.fetch(reader, &list, Order::Sequential, ahead);
+    network.fetch(reader, &list, order, ahead);
     (network, reader)
 }
 
@@ -41,6 +45,17 @@ fn eight_holders_give_nine_tenths_of_their_sum() {
     let (bytes, sum) = ((blocks * SIZE) as f64, 8.0 * 4e6);
     assert!(bytes / took >= 0.9 * sum, "{:.1} MB/s of {:.1}", bytes / took / 1e6, sum / 1e6);
     assert!(node.duplicates as f64 <= 0.02 * bytes, "{} duplicate bytes", node.duplicates);
+}
+
+#[test]
+fn the_rarest_first_is_as_quick_where_all_have_everything() {
+    let blocks = 512;
+    for holders in [1, 8] {
+        let (mut network, reader) = holders_in(Order::Rarest, &vec![(4e6, 20); holders], blocks, 1024);
+        let took = network.run(&[reader], Duration::from_secs(600)).expect("completes").as_secs_f64();
+        let (bytes, sum) = ((blocks * SIZE) as f64, holders as f64 * 4e6);
+        assert!(bytes / took >= 0.9 * sum, "{holders}: {:.1} MB/s of {:.1}", bytes / took / 1e6, sum / 1e6);
+    }
 }
 
 #[test]
@@ -218,4 +233,145 @@ fn what_is_awaited_goes_before_what_is_fetched_ahead() {
     let blocks: Vec<Cid> = entries.iter().filter(|e| e.want == WantType::Block).map(|e| e.cid).collect();
     assert!(blocks.len() > 1, "{entries:?}");
     assert_eq!(blocks[0], cid(20));
+}
+
+/// A client with peers that are connected, all asked who has block 1.
+fn asked_round(peers: u64) -> (Client, Instant) {
+    let (mut client, now) = one_want();
+    for n in 1..=peers {
+        client.on_connected(peer(n), false);
+    }
+    client.poll(now);
+    client.take_messages();
+    while client.next_output().is_some() {}
+    (client, now)
+}
+
+fn searches(client: &mut Client) -> bool {
+    std::iter::from_fn(|| client.next_output()).any(|o| matches!(o, Output::FindProviders { .. }))
+}
+
+#[test]
+fn a_cancel_and_a_new_want_of_one_block_do_not_go_out_together() {
+    let (mut client, now) = asked_round(1);
+    // Given up, to be told with the next message; then wanted again.
+    client.cancel(1, &cid(1));
+    client.want(1, &cid(1), Urgency::Awaited, now);
+    client.poll(now);
+    let entries = client.take_messages().remove(0).1;
+    assert!(matches!(&entries[..], [entry] if !entry.cancel), "{entries:?}");
+    // The cancel of a block that was asked for waits to be sent when it is wanted again.
+    client.on_message(peer(1), &[], &[(cid(1), Presence::Have)], now);
+    client.poll(now);
+    client.take_messages();
+    client.cancel(1, &cid(1));
+    client.open(2, Order::Sequential, now);
+    client.want(2, &cid(1), Urgency::Awaited, now);
+    client.poll(now);
+    let entries = client.take_messages().remove(0).1;
+    assert!(matches!(&entries[..], [entry] if !entry.cancel), "{entries:?}");
+}
+
+#[test]
+fn silence_does_not_exclude_a_peer_for_good() {
+    let (mut client, mut now) = asked_round(1);
+    client.on_message(peer(1), &[], &[(cid(1), Presence::Have)], now);
+    for _ in 0..30 {
+        client.poll(now);
+        client.take_messages();
+        now += Duration::from_secs(10);
+    }
+    assert!(client.peers[&peer(1)].stalls >= super::MAX_STALLS, "it was asked again and again, and said nothing");
+    client.cancel(1, &cid(1));
+    client.close(1);
+    now += Duration::from_secs(60);
+    // Another session asks it all the same, and believes it.
+    client.open(2, Order::Sequential, now);
+    client.want(2, &cid(2), Urgency::Awaited, now);
+    client.poll(now);
+    let told = client.take_messages();
+    assert!(told.iter().any(|(_, e)| e.iter().any(|e| e.cid == cid(2))), "{told:?}");
+    client.on_message(peer(1), &[], &[(cid(2), Presence::Have)], now);
+    client.poll(now);
+    let asked = client.take_messages();
+    assert!(asked.iter().any(|(_, e)| e.iter().any(|e| e.cid == cid(2) && e.want == WantType::Block)), "{asked:?}");
+    // A DONT_HAVE is an answer too.
+    client.on_message(peer(1), &[], &[(cid(2), Presence::DontHave)], now);
+    assert_eq!(client.peers[&peer(1)].stalls, 0);
+}
+
+#[test]
+fn providers_that_cannot_be_used_take_no_room() {
+    let (mut client, _) = one_want();
+    let dials = |client: &mut Client, n| {
+        client.on_provider(1, &cid(1), peer(n), Vec::new());
+        std::iter::from_fn(|| client.next_output()).any(|o| matches!(o, Output::Connect { .. }))
+    };
+    for n in 0..300 {
+        assert!(dials(&mut client, n), "provider {n}");
+        // It turned out not to speak Bitswap.
+        client.on_disconnected(&peer(n));
+    }
+    assert!(dials(&mut client, 1000));
+    client.close(1);
+    assert!(client.dialing.is_empty());
+}
+
+#[test]
+fn a_provider_found_after_the_block_came_joins_the_session() {
+    let (mut client, now) = asked_round(2);
+    client.on_message(peer(1), &[(*cid(1).hash(), SIZE)], &[], now);
+    client.on_provider(1, &cid(1), peer(2), Vec::new());
+    client.on_provider(1, &cid(1), peer(3), Vec::new());
+    assert_eq!(client.next_output(), Some(Output::Connect { peer: peer(3), addrs: Vec::new() }));
+    client.on_connected(peer(3), false);
+    let members: Vec<_> = client.sessions[&1].peers.keys().copied().collect();
+    assert!((1..=3).all(|n| members.contains(&peer(n))), "{members:?}");
+}
+
+#[test]
+fn who_leaves_without_an_answer_is_not_waited_for() {
+    let (mut client, now) = asked_round(2);
+    client.on_message(peer(1), &[], &[(cid(1), Presence::DontHave)], now);
+    client.poll(now);
+    assert!(!searches(&mut client), "the other one may have it");
+    client.on_disconnected(&peer(2));
+    client.poll(now);
+    assert!(searches(&mut client));
+}
+
+#[test]
+fn providers_are_not_looked_for_before_connected_peers_were_asked() {
+    let (mut client, now) = asked_round(2);
+    client.want(1, &cid(2), Urgency::Awaited, now);
+    client.cancel(1, &cid(1));
+    client.poll(now);
+    assert!(!searches(&mut client), "block 2 was not asked round yet");
+    let later = now + Duration::from_millis(600);
+    client.poll(later);
+    assert!(client.take_messages().iter().any(|(_, e)| e.iter().any(|e| e.cid == cid(2))));
+}
+
+#[test]
+fn a_pause_of_our_own_is_no_silence_of_theirs() {
+    let (mut client, now) = asked_round(1);
+    client.on_message(peer(1), &[], &[(cid(1), Presence::Have)], now);
+    client.poll(now);
+    let pause = Duration::from_secs(30);
+    client.paused(pause);
+    client.poll(now + pause);
+    assert_eq!(client.peers[&peer(1)].stalls, 0);
+    client.poll(now + 2 * pause);
+    assert_eq!(client.peers[&peer(1)].stalls, 1);
+}
+
+#[test]
+fn what_was_stored_by_somebody_else_is_taken_back() {
+    let (mut client, now) = asked_round(1);
+    client.on_message(peer(1), &[], &[(cid(1), Presence::Have)], now);
+    client.poll(now);
+    client.take_messages();
+    client.on_stored(cid(1).hash(), now);
+    assert!(client.wantlist().is_empty());
+    assert!(client.take_messages()[0].1[0].cancel);
 }

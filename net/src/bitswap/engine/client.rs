@@ -12,25 +12,31 @@ use super::{
     PeerEvent, ServerEvent, Shared, count,
     ingest::Hashed,
     unix_now,
-    writer::{Arrived, Waiter},
+    writer::{Arrived, Waiter, deliver},
 };
 use crate::routing::Routing;
 use cairn_store::{Block, Cid, Multihash, StoreError};
 use futures::StreamExt as _;
 use libp2p::{Multiaddr, PeerId};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+};
 
 /// How long a search for providers may take.
 const SEARCH_TIME: Duration = Duration::from_secs(60);
 /// How often wants that nobody waits for any more are given up.
 const SWEEP: Duration = Duration::from_millis(50);
-/// How often cancels that can wait are sent.
+/// How often cancels that can wait are sent, and some of what is waited for is looked for in the store: it may have been
+/// stored between a look into it and the want.
 const FLUSH: Duration = Duration::from_secs(1);
+/// Blocks that are looked for in the store at once; the others wait.
+const LOOK: usize = 64;
 /// Events handled before messages go out: what comes in a burst is answered together.
 const BURST: usize = 64;
 
@@ -56,6 +62,10 @@ pub(in super::super) enum Event {
     Provider { session: SessionId, cid: Cid, peer: PeerId, addrs: Vec<Multiaddr> },
     /// A search ended.
     SearchEnd(SessionId),
+    /// Blocks were stored by somebody else.
+    Stored(Vec<Multihash>),
+    /// A look into the store ended: what was there.
+    Looked(Vec<Block>),
 }
 
 struct Task {
@@ -63,6 +73,14 @@ struct Task {
     client: Client,
     waiters: HashMap<Multihash, Vec<(SessionId, Waiter)>>,
     alive: HashMap<SessionId, Weak<()>>,
+    searches: HashMap<SessionId, AbortHandle>,
+    /// Whose connections were said to be of use.
+    kept: HashSet<PeerId>,
+    /// Among `waiters`, what is to be looked for in the store, and whether that is under way.
+    to_look: HashSet<Multihash>,
+    looking: bool,
+    /// Where the next look at `waiters` goes on.
+    looked: usize,
     writer: mpsc::Sender<Arrived>,
 }
 
@@ -74,7 +92,18 @@ pub(super) async fn run(
     writer: mpsc::Sender<Arrived>,
 ) {
     let client = Client::new(shared.config.client.clone(), rand::random());
-    let mut task = Task { shared, client, waiters: HashMap::new(), alive: HashMap::new(), writer };
+    let mut task = Task {
+        shared,
+        client,
+        waiters: HashMap::new(),
+        alive: HashMap::new(),
+        searches: HashMap::new(),
+        kept: HashSet::new(),
+        to_look: HashSet::new(),
+        looking: false,
+        looked: 0,
+        writer,
+    };
     let (mut swept, mut flushed) = (Instant::now(), Instant::now());
     let mut peers_open = true;
     loop {
@@ -115,12 +144,14 @@ pub(super) async fn run(
         if now.duration_since(flushed) >= FLUSH {
             flushed = now;
             task.client.flush_cancels();
-            task.mark_needed();
+            task.keep();
+            task.look_again();
         }
         task.client.poll(now);
-        task.act();
+        task.act().await;
         task.send();
     }
+    task.searches.values().for_each(AbortHandle::abort);
     let _ = task.shared.server.send(ServerEvent::Stop).await;
 }
 
@@ -137,6 +168,8 @@ impl Task {
                 self.shared.connected.lock().insert(peer, friend);
                 if self.shared.admits(&peer) {
                     self.client.on_connected(peer, friend);
+                } else {
+                    self.client.on_dial_failed(&peer);
                 }
             }
             PeerEvent::Disconnected(peer) => {
@@ -161,7 +194,15 @@ impl Task {
         match event {
             Event::Message(message) => self.on_message(message).await,
             Event::Provider { session, cid, peer, addrs } => self.client.on_provider(session, &cid, peer, addrs),
-            Event::SearchEnd(session) => self.client.on_search_end(session, Instant::now()),
+            Event::SearchEnd(session) => {
+                self.searches.remove(&session);
+                self.client.on_search_end(session, Instant::now());
+            }
+            Event::Stored(hashes) => {
+                self.to_look.extend(hashes.into_iter().filter(|hash| self.waiters.contains_key(hash)));
+                self.look();
+            }
+            Event::Looked(blocks) => self.on_looked(blocks),
         }
     }
 
@@ -172,6 +213,8 @@ impl Task {
                 self.alive.insert(session, alive);
                 self.client.open(session, order, now);
             }
+            // A session that has ended meanwhile gets no answers.
+            Command::Want { session, .. } if !self.alive.contains_key(&session) => {}
             Command::Want { session, urgency, cids } => {
                 for (cid, to) in cids {
                     self.client.want(session, &cid, urgency, now);
@@ -213,7 +256,51 @@ impl Task {
         // IMPORTANT: wants go out before this may have to wait for the disk.
         self.client.poll(Instant::now());
         self.send();
+        let begun = Instant::now();
         let _ = self.writer.send(Arrived { blocks: wanted, permit }).await;
+        // What peers said meanwhile was not heard: a slow disk of ours is no silence of theirs.
+        self.client.paused(begun.elapsed());
+    }
+
+    /// Looks for some of what is waited for in the store, for others the next time.
+    fn look_again(&mut self) {
+        if self.looked >= self.waiters.len() {
+            self.looked = 0;
+        }
+        self.to_look.extend(self.waiters.keys().skip(self.looked).take(LOOK));
+        self.looked += LOOK;
+        self.look();
+    }
+
+    fn look(&mut self) {
+        self.to_look.retain(|hash| self.waiters.contains_key(hash));
+        if self.looking || self.to_look.is_empty() {
+            return;
+        }
+        let hashes: Vec<Multihash> = self.to_look.iter().take(LOOK).copied().collect();
+        let name = |hash| {
+            self.to_look.remove(hash);
+            self.waiters.get(hash)?.first().map(|(_, waiter)| waiter.cid)
+        };
+        let cids: Vec<Cid> = hashes.iter().filter_map(name).collect();
+        self.looking = true;
+        let (store, events) = (Arc::clone(&self.shared.store), self.shared.client.clone());
+        tokio::spawn(async move {
+            let found = tokio::task::spawn_blocking(move || store.get_many(&cids)).await.unwrap_or_default();
+            // A store that fails is a store without the block.
+            let blocks = found.into_iter().filter_map(|block| block.ok().flatten()).collect();
+            let _ = events.send(Event::Looked(blocks)).await;
+        });
+    }
+
+    fn on_looked(&mut self, blocks: Vec<Block>) {
+        self.looking = false;
+        for block in blocks {
+            self.client.on_stored(block.cid().hash(), Instant::now());
+            let waiters = self.waiters.remove(block.cid().hash()).unwrap_or_default();
+            deliver(&block, waiters.into_iter().map(|(_, waiter)| waiter).collect(), &Ok(()));
+        }
+        self.look();
     }
 
     /// Gives up what nobody waits for any more.
@@ -240,6 +327,9 @@ impl Task {
         for session in ended {
             client.close(session);
             self.alive.remove(&session);
+            if let Some(search) = self.searches.remove(&session) {
+                search.abort();
+            }
             // Whoever still waits learns that there will be no answer.
             self.waiters.retain(|_, waiters| {
                 waiters.retain(|(of, _)| *of != session);
@@ -247,26 +337,28 @@ impl Task {
             });
         }
         if any {
-            self.mark_needed();
+            self.keep();
         }
     }
 
-    /// Says which connections are to be kept.
-    fn mark_needed(&self) {
-        for peer in self.shared.links.peers() {
-            self.shared.links.set_needed(&peer, self.client.needs(&peer));
-        }
+    /// Says whose connections are of use.
+    fn keep(&mut self) {
+        let Some(keep) = &self.shared.keep else { return };
+        let needed = self.client.needed();
+        self.kept.difference(&needed).for_each(|peer| keep(*peer, false));
+        needed.difference(&self.kept).for_each(|peer| keep(*peer, true));
+        self.kept = needed;
     }
 
     /// Does what the client asks for besides messages.
-    fn act(&mut self) {
+    async fn act(&mut self) {
         while let Some(output) = self.client.next_output() {
             match output {
                 Output::FindProviders { session, cid } => self.search(session, cid),
                 Output::Connect { peer, addrs } => self.connect(peer, addrs),
                 Output::Refuse(peer) => {
                     self.shared.refuse(peer);
-                    let _ = self.shared.server.try_send(ServerEvent::Disconnected(peer));
+                    let _ = self.shared.server.send(ServerEvent::Refused(peer)).await;
                 }
             }
         }
@@ -276,14 +368,11 @@ impl Task {
         let Some(routing) = self.shared.routing.read().clone() else {
             return self.client.on_search_end(session, Instant::now());
         };
-        let alive = self.alive.get(&session).cloned().unwrap_or_default();
         let (events, most) = (self.shared.client.clone(), self.shared.config.max_providers);
-        tokio::spawn(async move {
+        let search = tokio::spawn(async move {
             let deadline = Some(Instant::now() + SEARCH_TIME);
             let mut found = routing.find_providers(*cid.hash(), most, deadline);
-            while alive.strong_count() > 0
-                && let Some(provider) = found.next().await
-            {
+            while let Some(provider) = found.next().await {
                 let Ok(provider) = provider else { continue };
                 let event = Event::Provider { session, cid, peer: provider.peer, addrs: provider.addrs };
                 if events.send(event).await.is_err() {
@@ -292,10 +381,12 @@ impl Task {
             }
             let _ = events.send(Event::SearchEnd(session)).await;
         });
+        self.searches.insert(session, search.abort_handle());
     }
 
     fn connect(&mut self, peer: PeerId, addrs: Vec<Multiaddr>) {
-        if !self.shared.admits(&peer) {
+        // One that is connected and not known here does not speak Bitswap.
+        if !self.shared.admits(&peer) || (self.shared.links.contains(&peer) && !self.client.knows(&peer)) {
             return self.client.on_dial_failed(&peer);
         }
         if self.shared.gateways.as_ref().is_some_and(|gateways| gateways.connect(peer, &addrs)) {
@@ -327,7 +418,6 @@ impl Task {
     /// Sends wants and cancels. What a peer's queue has no room for is kept.
     fn send(&mut self) {
         for (peer, mut wants) in self.client.take_messages() {
-            self.shared.links.set_needed(&peer, self.client.needs(&peer));
             while !wants.is_empty() {
                 let rest = wants.split_off(wants.len().min(MAX_SENT));
                 let message = Message { wants, ..Message::default() };

@@ -2,15 +2,15 @@
 
 use super::{
     super::{
-        link::Inbound,
+        link::{Inbound, Permit},
         message::{Payload, Presence},
     },
-    ClientEvent, ServerEvent, Shared, count,
+    ClientEvent, Shared, count,
 };
 use cairn_store::{Block, Cid, block::Prefix};
 use libp2p::PeerId;
-use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use std::{collections::HashMap, sync::Arc};
+use tokio::sync::{Semaphore, mpsc};
 
 /// Batches that are hashed at once.
 const HASHERS: usize = 4;
@@ -25,7 +25,7 @@ pub(in super::super) struct Hashed {
     pub(in super::super) peer: PeerId,
     pub(in super::super) blocks: Vec<Block>,
     pub(in super::super) presences: Vec<(Cid, Presence)>,
-    pub(in super::super) permit: OwnedSemaphorePermit,
+    pub(in super::super) permit: Permit,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, mut ingress: mpsc::Receiver<Inbound>) {
@@ -61,18 +61,13 @@ pub(super) async fn run(shared: Arc<Shared>, mut ingress: mpsc::Receiver<Inbound
     }
 }
 
-/// Hands wants to the server; answers the message if it has blocks. Presences alone go to the client at once.
+/// Answers the message if it has blocks. Presences alone go to the client at once.
 async fn route(shared: &Shared, mut inbound: Inbound) -> Option<Inbound> {
     if !shared.admits(&inbound.peer) {
         return None;
     }
     count(&shared.counters.messages, 1);
     let message = &mut inbound.message;
-    if shared.config.server_enabled && (!message.wants.is_empty() || message.full) {
-        let wants = std::mem::take(&mut message.wants);
-        let event = ServerEvent::Wantlist { peer: inbound.peer, wants, full: message.full };
-        shared.server.send(event).await.ok()?;
-    }
     if !message.blocks.is_empty() {
         return Some(inbound);
     }
@@ -87,14 +82,11 @@ async fn route(shared: &Shared, mut inbound: Inbound) -> Option<Inbound> {
 /// Names all blocks, those of one prefix in lockstep.
 fn hash(batch: Vec<Inbound>) -> Vec<Hashed> {
     let mut out = Vec::with_capacity(batch.len());
-    let mut by_prefix: Vec<(Prefix, Vec<(usize, bytes::Bytes)>)> = Vec::new();
+    let mut by_prefix: HashMap<Prefix, Vec<(usize, bytes::Bytes)>> = HashMap::new();
     for (index, inbound) in batch.into_iter().enumerate() {
         let Inbound { peer, message, permit, .. } = inbound;
         for Payload { prefix, data } in message.blocks {
-            match by_prefix.iter_mut().find(|(p, _)| *p == prefix) {
-                Some((_, group)) => group.push((index, data)),
-                None => by_prefix.push((prefix, vec![(index, data)])),
-            }
+            by_prefix.entry(prefix).or_default().push((index, data));
         }
         out.push(Hashed { peer, blocks: Vec::new(), presences: message.presences, permit });
     }

@@ -84,6 +84,9 @@ pub(super) fn count(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
+/// Told whose connections are of use from now on (`true`), and whose are not any more.
+pub type Keep = Arc<dyn Fn(PeerId, bool) + Send + Sync>;
+
 /// Whom this node deals with.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -99,6 +102,7 @@ pub(super) struct Shared {
     pub(super) links: Arc<Links>,
     pub(super) store: Arc<dyn Blockstore>,
     pub(super) kv: Option<Arc<dyn Kv>>,
+    pub(super) keep: Option<Keep>,
     pub(super) ledger: Mutex<Ledger<PeerId>>,
     pub(super) counters: Counters,
     pub(super) routing: RwLock<Option<Arc<dyn Routing>>>,
@@ -178,6 +182,7 @@ pub(super) struct Channels {
     pub(super) client: mpsc::Receiver<ClientEvent>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) server: mpsc::Receiver<ServerEvent>,
+    pub(super) wants: mpsc::Receiver<Inbound>,
 }
 
 /// Starts the tasks on the current runtime. They end when the behaviour and all handles are gone.
@@ -185,7 +190,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, channels: Channels) {
     let (to_writer, written) = mpsc::channel(writer::BATCHES);
     tokio::spawn(ingest::run(Arc::clone(shared), channels.ingress));
     tokio::spawn(writer::run(Arc::clone(shared), written));
-    tokio::spawn(server::run(Arc::clone(shared), channels.server));
+    tokio::spawn(server::run(Arc::clone(shared), channels.server, channels.wants));
     tokio::spawn(accounts::run(Arc::downgrade(shared)));
     tokio::spawn(client::run(Arc::clone(shared), channels.client, channels.commands, channels.peers, to_writer));
 }

@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        link::{Meter, Outgoing},
-        message::{Entry, Message, Payload, prefix_of},
+        link::{Inbound, Meter, Outgoing},
+        message::{Message, Payload, Presence, prefix_of},
         server::{Envelope, Server},
     },
     Shared, count, unix_now,
@@ -15,24 +15,33 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{
+    Semaphore,
+    mpsc::{self, error::SendTimeoutError},
+    oneshot,
+};
 
 /// Look-ups, and reads of blocks, on the blocking pool at a time.
 const READERS: usize = 8;
 /// How long a message waits for room in a connection's queue before it is given up.
 const SEND_TIME: Duration = Duration::from_secs(60);
+/// What a message counts at least of the bytes that a peer may have outstanding: it is a task and a place in a queue.
+const MIN_COST: usize = 4096;
+
+/// Wantlists and other events handled before messages go out.
+const BURST: usize = 64;
 
 /// What happens to the server.
 #[derive(Debug)]
 pub(in super::super) enum Event {
-    /// A wantlist came.
-    Wantlist { peer: PeerId, wants: Vec<Entry>, full: bool },
     /// A look-up ended.
     Found { peer: PeerId, found: Vec<(Multihash, Option<u64>)> },
     /// Blocks were stored.
     NewBlocks(Vec<(Multihash, u64)>),
     /// The last connection to a peer ended.
     Disconnected(PeerId),
+    /// This node has nothing to do with a peer any more.
+    Refused(PeerId),
     /// What does a peer want?
     WantlistOf(PeerId, oneshot::Sender<Vec<Cid>>),
     /// The node ends.
@@ -46,7 +55,7 @@ struct Task {
     readers: Arc<Semaphore>,
 }
 
-pub(super) async fn run(shared: Arc<Shared>, mut events: mpsc::Receiver<Event>) {
+pub(super) async fn run(shared: Arc<Shared>, mut events: mpsc::Receiver<Event>, mut wants: mpsc::Receiver<Inbound>) {
     let server = Server::new(shared.config.server.clone());
     let sent = Arc::clone(&shared.sent);
     let mut task = Task { shared, server, meters: HashMap::new(), readers: Arc::new(Semaphore::new(READERS)) };
@@ -58,19 +67,23 @@ pub(super) async fn run(shared: Arc<Shared>, mut events: mpsc::Receiver<Event>) 
                 None => std::future::pending().await,
             }
         };
+        let (mut event, mut wantlist) = (None, None);
         tokio::select! {
-            event = events.recv() => match event {
-                None | Some(Event::Stop) => return,
-                Some(event) => task.on_event(event).await,
-            },
+            next = events.recv() => event = Some(next.unwrap_or(Event::Stop)),
+            Some(next) = wants.recv() => wantlist = Some(next),
             () = sent.notified() => {}
             () = sleep => {}
         }
-        while let Ok(event) = events.try_recv() {
-            if matches!(event, Event::Stop) {
-                return;
+        for _ in 0..BURST {
+            match event.take().or_else(|| events.try_recv().ok()) {
+                Some(Event::Stop) => return,
+                Some(event) => task.on_event(event),
+                None if wantlist.is_none() && wants.is_empty() => break,
+                None => {}
             }
-            task.on_event(event).await;
+            if let Some(inbound) = wantlist.take().or_else(|| wants.try_recv().ok()) {
+                task.on_wantlist(inbound).await;
+            }
         }
         task.settle();
         while let Some(envelope) = task.server.next_envelope(Instant::now()) {
@@ -80,12 +93,13 @@ pub(super) async fn run(shared: Arc<Shared>, mut events: mpsc::Receiver<Event>) 
 }
 
 impl Task {
-    async fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, event: Event) {
         match event {
-            Event::Wantlist { peer, wants, full } => self.on_wantlist(peer, &wants, full).await,
             Event::Found { peer, found } => self.server.on_found(&peer, &found),
             Event::NewBlocks(blocks) => self.server.on_new_blocks(&blocks),
-            Event::Disconnected(peer) => {
+            // One that is connected again may have said what it wants.
+            Event::Disconnected(peer) if self.shared.links.contains(&peer) => {}
+            Event::Disconnected(peer) | Event::Refused(peer) => {
                 self.server.on_disconnected(&peer);
                 self.meters.remove(&peer);
             }
@@ -96,13 +110,20 @@ impl Task {
         }
     }
 
-    async fn on_wantlist(&mut self, peer: PeerId, wants: &[Entry], full: bool) {
+    async fn on_wantlist(&mut self, inbound: Inbound) {
+        let Inbound { peer, message, len, permit: _permit } = inbound;
         // IMPORTANT: a connection is taken off the list before its end is told. A peer that is still on it will be
         // told of later, and what is noted here is forgotten then.
-        if !self.shared.links.contains(&peer) {
+        if !self.shared.links.contains(&peer) || !self.shared.admits(&peer) {
             return;
         }
-        let hashes = self.server.on_wantlist(peer, wants, full);
+        if len > 0 {
+            count(&self.shared.counters.messages, 1);
+        }
+        if !self.shared.config.server_enabled {
+            return;
+        }
+        let hashes = self.server.on_wantlist(peer, &message.wants, message.full);
         if self.shared.config.server.upload_limit.is_some() {
             let friend = self.shared.connected.lock().get(&peer).copied().unwrap_or(false);
             let reciprocity = (!friend).then(|| self.shared.ledger.lock().account(&peer).reciprocity());
@@ -147,19 +168,28 @@ impl Task {
     /// Reads the blocks of an envelope and hands the message to a connection.
     fn send(&mut self, envelope: Envelope) {
         let peer = envelope.peer;
-        let Some(queue) = self.shared.links.queue(&peer) else { return };
+        if !self.shared.links.contains(&peer) {
+            return;
+        }
         let wake = Arc::clone(&self.shared.sent);
         let meter = Arc::clone(self.meters.entry(peer).or_insert_with(|| Meter::new(wake)));
-        let bytes: u64 = envelope.blocks.iter().map(|(_, size)| size).sum();
-        let receipt = meter.receipt(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let blocks: u64 = envelope.blocks.iter().map(|(_, size)| size).sum();
+        let receipt = meter.receipt(bytes(envelope.cost()).max(MIN_COST), bytes(blocks));
         self.server.set_outstanding(&peer, meter.outstanding());
         let (shared, readers) = (Arc::clone(&self.shared), Arc::clone(&self.readers));
         tokio::spawn(async move {
             let Some(message) = read(&shared, &readers, envelope).await else { return };
             count(&shared.counters.blocks_sent, message.blocks.len() as u64);
             count(&shared.counters.data_sent, message.data_len() as u64);
-            let outgoing = Outgoing { message, receipt: Some(receipt) };
-            let _ = tokio::time::timeout(SEND_TIME, queue.send(outgoing)).await;
+            let mut outgoing = Outgoing { message, receipt: Some(receipt) };
+            // A connection that ends meanwhile is off the list: the next one is taken.
+            while let Some(queue) = shared.links.queue(&peer) {
+                match queue.send_timeout(outgoing, SEND_TIME).await {
+                    Err(SendTimeoutError::Closed(back)) => outgoing = back,
+                    Ok(()) | Err(SendTimeoutError::Timeout(_)) => return,
+                }
+            }
         });
     }
 }
@@ -172,10 +202,13 @@ async fn read(shared: &Shared, readers: &Semaphore, envelope: Envelope) -> Optio
         let _turn = readers.acquire().await.ok()?;
         let store = Arc::clone(&shared.store);
         let cids: Vec<Cid> = envelope.blocks.into_iter().map(|(cid, _)| cid).collect();
-        let blocks = tokio::task::spawn_blocking(move || store.get_many(&cids)).await.ok()?;
-        for block in blocks.into_iter().filter_map(|b| b.ok().flatten()) {
-            if let Some(prefix) = prefix_of(block.cid()) {
-                message.blocks.push(Payload { prefix, data: block.into_data() });
+        let names = cids.clone();
+        let blocks = tokio::task::spawn_blocking(move || store.get_many(&names)).await.ok()?;
+        for (cid, block) in cids.into_iter().zip(blocks) {
+            match (prefix_of(&cid), block.ok().flatten()) {
+                (Some(prefix), Some(block)) => message.blocks.push(Payload { prefix, data: block.into_data() }),
+                // It went away since it was looked up: whoever waits for it may ask others at once.
+                _ => message.presences.push((cid, Presence::DontHave)),
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Stores blocks that were wanted, then hands them to whoever waits, then tells the server.
 
-use super::{ServerEvent, Shared};
+use super::{super::link::Permit, ServerEvent, Shared};
 use cairn_store::{Block, Cid, Multihash, StoreError, kv::Durability};
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// Batches that wait to be stored; the client waits when there are more.
 pub(super) const BATCHES: usize = 32;
@@ -21,7 +21,7 @@ pub(super) struct Waiter {
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) blocks: Vec<(Block, Vec<Waiter>)>,
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) permit: Permit,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, mut arrived: mpsc::Receiver<Arrived>) {
@@ -52,12 +52,15 @@ pub(super) async fn run(shared: Arc<Shared>, mut arrived: mpsc::Receiver<Arrived
     }
 }
 
-fn deliver(block: &Block, waiters: Vec<Waiter>, stored: &Result<(), StoreError>) {
+/// Answers those who wait for a block, once it was stored.
+pub(super) fn deliver(block: &Block, waiters: Vec<Waiter>, stored: &Result<(), StoreError>) {
     for waiter in waiters {
         let answer = match stored {
             Ok(()) if waiter.cid == *block.cid() => Ok(block.clone()),
-            // It was asked for under another name of the same bytes, which is rare: they are hashed once more.
-            Ok(()) => Block::verify(waiter.cid, block.data().clone()).map_err(|e| StoreError::Invalid(e.to_string())),
+            // It was asked for under another name of the same bytes.
+            Ok(()) => block
+                .renamed(waiter.cid)
+                .ok_or_else(|| StoreError::Invalid(format!("{} is no name of {}", waiter.cid, block.cid()))),
             Err(error) => Err(error.clone()),
         };
         let _ = waiter.to.send(answer);

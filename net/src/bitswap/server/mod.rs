@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | wants of one peer | [`ServerConfig::max_wants`] | a new want takes the place of one of lower priority, or is ignored, which the peer is told if it asked for that |
 //! | peers with wants | connections | forgotten when the last connection ends |
-//! | bytes handed to one peer's connections | [`ServerConfig::max_outstanding`] | it is passed over until some are sent |
+//! | bytes handed to one peer's connections, presences and messages counted in | [`ServerConfig::max_outstanding`] | it is passed over until some are sent |
 //! | blocks of one message | [`TARGET`] bytes, or one block | the rest goes into the next message |
 
 mod queue;
@@ -39,7 +39,7 @@ const BURST_SECONDS: f64 = 0.1;
 pub struct ServerConfig {
     /// Wants kept for one peer.
     pub max_wants: usize,
-    /// Bytes handed to one peer's connections and not yet sent (`Internal.Bitswap.MaxOutstandingBytesPerPeer`).
+    /// Bytes handed to one peer's connections and not yet sent, of blocks and all else (`Internal.Bitswap.MaxOutstandingBytesPerPeer`).
     pub max_outstanding: usize,
     /// Size in bytes up to which the question whether a block is here is answered by the block
     /// (`…WantHaveReplaceSize`).
@@ -121,8 +121,8 @@ impl Server {
                     self.by_hash.entry(*entry.cid.hash()).or_default().insert(from);
                     look_up.push(*entry.cid.hash());
                 }
-                queue::Inserted::Changed => look_up.push(*entry.cid.hash()),
-                queue::Inserted::Same | queue::Inserted::Refused => {}
+                queue::Inserted::Unanswered => look_up.push(*entry.cid.hash()),
+                queue::Inserted::Queued | queue::Inserted::Refused => {}
             }
         }
         for hash in gone {
@@ -281,7 +281,10 @@ impl Server {
         let told = envelope.presences.iter().filter(|(_, p)| *p == Presence::Have).map(|(cid, _)| *cid.hash());
         let done: Vec<Multihash> = envelope.blocks.iter().map(|(cid, _)| *cid.hash()).chain(told).collect();
         for hash in &done {
-            self.forget(hash, &id);
+            // More may be wanted of it by now than was told.
+            if self.peers.get(&id).is_none_or(|p| !p.wants.contains(hash)) {
+                self.forget(hash, &id);
+            }
         }
         (!envelope.blocks.is_empty() || !envelope.presences.is_empty()).then_some(envelope)
     }
@@ -317,8 +320,9 @@ impl Server {
 }
 
 impl Envelope {
-    fn cost(&self) -> u64 {
-        self.blocks.iter().map(|(_, size)| size).sum::<u64>() + 64 * self.presences.len() as u64
+    /// Bytes that it will take, about.
+    pub fn cost(&self) -> u64 {
+        self.blocks.iter().map(|(_, size)| size).sum::<u64>() + PRESENCE_COST as u64 * self.presences.len() as u64
     }
 }
 

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, HashMap};
 pub(super) enum Inserted {
     /// It is new; it may have taken the place of another.
     New(Option<Multihash>),
-    /// More is wanted than before.
-    Changed,
-    /// Nothing new.
-    Same,
+    /// It was there, and no answer waits that would do: more is wanted than before, or it is asked once more.
+    Unanswered,
+    /// It was there, and its answer waits to be sent.
+    Queued,
     /// There is no room.
     Refused,
 }
@@ -92,7 +92,7 @@ impl Wants {
             want.kind = want.kind.max(entry.want);
             want.send_dont_have |= entry.send_dont_have;
             want.cid = entry.cid;
-            return if more { Inserted::Changed } else { Inserted::Same };
+            return if more || want.queued.is_none() { Inserted::Unanswered } else { Inserted::Queued };
         }
         let mut evicted = None;
         if self.by_hash.len() >= max {
@@ -157,10 +157,17 @@ impl Wants {
     pub(super) fn answer(&mut self, hash: &Multihash, size: Option<u64>, replace_size: u64, asked: bool) {
         let Some(want) = self.by_hash.get_mut(hash) else { return };
         let cid = want.cid;
+        if !asked && want.queued.is_some_and(|(block, ..)| block) {
+            // Told of it twice.
+            return;
+        }
         let answer = match size {
             Some(size) if sends_block(want.kind, size, replace_size) => Answer::Block { cid, size },
             Some(_) => Answer::Presence { cid, presence: Presence::Have },
-            None if asked && want.send_dont_have => Answer::Presence { cid, presence: Presence::DontHave },
+            // The block may have come since it was looked up, and be queued.
+            None if asked && want.send_dont_have && want.queued.is_none() => {
+                Answer::Presence { cid, presence: Presence::DontHave }
+            }
             None => return,
         };
         self.next += 1;
@@ -191,8 +198,9 @@ impl Wants {
                     return Some(answer);
                 };
                 want.queued = None;
-                // It was told that the block is here: it knows what to ask.
+                // It was told that the block is here: it knows what to ask. If it has asked already, that is looked up.
                 if *presence == Presence::Have
+                    && want.kind == WantType::Have
                     && let Some(want) = self.by_hash.remove(cid.hash())
                 {
                     self.ranks.remove(&(want.rank.0, std::cmp::Reverse(want.rank.1)));

@@ -75,9 +75,53 @@ fn a_want_for_the_block_beats_a_question() {
     let mut server = Server::new(ServerConfig::default());
     let (p, now) = (peers(1)[0], Instant::now());
     server.on_wantlist(p, &[want(1, WantType::Block)], false);
-    assert!(server.on_wantlist(p, &[want(1, WantType::Have)], false).is_empty(), "nothing new");
+    server.on_found(&p, &[(*cid(1).hash(), Some(5000))]);
+    assert!(server.on_wantlist(p, &[want(1, WantType::Have)], false).is_empty(), "the block waits to be sent");
+    assert_eq!(server.next_envelope(now).expect("the block").blocks, [(cid(1), 5000)]);
+}
+
+#[test]
+fn a_want_for_the_block_outlives_a_have_that_was_queued_before_it() {
+    let mut server = Server::new(ServerConfig::default());
+    let (p, now) = (peers(1)[0], Instant::now());
+    serve_all(&mut server, p, &[want(1, WantType::Have)], 5000);
+    // The HAVE waits to be sent when the block is asked for, and goes out while that is looked up.
+    let looked = server.on_wantlist(p, &[want(1, WantType::Block)], false);
+    assert_eq!(looked, [*cid(1).hash()]);
+    assert_eq!(server.next_envelope(now).expect("the HAVE").presences, [(cid(1), Presence::Have)]);
     server.on_found(&p, &[(*cid(1).hash(), Some(5000))]);
     assert_eq!(server.next_envelope(now).expect("the block").blocks, [(cid(1), 5000)]);
+    // The same if it is not here any more, and comes again later.
+    serve_all(&mut server, p, &[want(2, WantType::Have)], 5000);
+    server.on_wantlist(p, &[want(2, WantType::Block)], false);
+    server.next_envelope(now).expect("the HAVE");
+    server.on_found(&p, &[(*cid(2).hash(), None)]);
+    assert_eq!(server.next_envelope(now).expect("an answer").presences, [(cid(2), Presence::DontHave)]);
+    server.on_new_blocks(&[(*cid(2).hash(), 5000)]);
+    assert_eq!(server.next_envelope(now).expect("the block").blocks, [(cid(2), 5000)]);
+    assert!(server.by_hash.is_empty());
+}
+
+#[test]
+fn a_look_up_that_ends_late_does_not_take_a_block_back() {
+    let mut server = Server::new(ServerConfig::default());
+    let (p, now) = (peers(1)[0], Instant::now());
+    server.on_wantlist(p, &[want(1, WantType::Block)], false);
+    server.on_new_blocks(&[(*cid(1).hash(), 5000)]);
+    server.on_found(&p, &[(*cid(1).hash(), None)]);
+    let envelope = server.next_envelope(now).expect("the block");
+    assert_eq!((envelope.blocks, envelope.presences), (vec![(cid(1), 5000)], vec![]));
+}
+
+#[test]
+fn who_asks_again_is_answered_again() {
+    let mut server = Server::new(ServerConfig::default());
+    let (p, now) = (peers(1)[0], Instant::now());
+    for _ in 0..2 {
+        assert_eq!(server.on_wantlist(p, &[want(1, WantType::Block)], false), [*cid(1).hash()]);
+        server.on_found(&p, &[(*cid(1).hash(), None)]);
+        assert_eq!(server.next_envelope(now).expect("an answer").presences, [(cid(1), Presence::DontHave)]);
+    }
 }
 
 #[test]

@@ -173,6 +173,16 @@ pub(super) struct Peer {
     pub(super) friend: bool,
 }
 
+impl Peer {
+    /// Sends the cancels that could wait with the next message. IMPORTANT: not those of what is wanted again: of a
+    /// want and a cancel in one message others keep the cancel.
+    pub(super) fn cancel_now(&mut self) {
+        for cid in self.later.drain(..) {
+            self.outbox.entry(cid).or_insert_with(|| super::message::Entry::cancel(cid));
+        }
+    }
+}
+
 /// A set that forgets its oldest half when it is full.
 #[derive(Debug, Default)]
 pub(super) struct Recent {

@@ -130,10 +130,22 @@ fn bitswap(repo: &Repo) -> Result<bitswap::Config, ConfigError> {
     let outstanding = "Internal.Bitswap.MaxOutstandingBytesPerPeer";
     let server = bitswap::server::ServerConfig {
         max_outstanding: count(repo, outstanding, defaults.server.max_outstanding)?.max(1),
+        replace_size: count(repo, "Internal.Bitswap.WantHaveReplaceSize", defaults.server.replace_size as usize)?
+            as u64,
+        upload_limit: repo.get_size("Bitswap.UploadLimit")?.filter(|limit| *limit > 0),
         ..defaults.server
     };
+    let allow = peers(repo, "Bitswap.AllowPeers")?;
+    let filter =
+        bitswap::Filter { allow: (!allow.is_empty()).then_some(allow), deny: peers(repo, "Bitswap.DenyPeers")? };
+    let client = bitswap::client::ClientConfig {
+        search_delay: duration(repo, "Internal.Bitswap.ProviderSearchDelay", defaults.client.search_delay)?,
+        ..defaults.client
+    };
     Ok(bitswap::Config {
+        client,
         server,
+        filter,
         server_enabled: flag(repo, "Bitswap.ServerEnabled", true)?,
         max_providers: count(repo, "Internal.Bitswap.ProviderSearchMaxResults", defaults.max_providers)?.max(1),
         gateways: if flag(repo, "HTTPRetrieval.Enabled", true)? { Some(gateways(repo)?) } else { None },
@@ -161,6 +173,11 @@ fn gateways(repo: &Repo) -> Result<GatewayConfig, ConfigError> {
         insecure: flag(repo, "HTTPRetrieval.TLSInsecureSkipVerify", false)?,
         agent: agent(repo)?,
     })
+}
+
+fn peers(repo: &Repo, key: &'static str) -> Result<HashSet<PeerId>, ConfigError> {
+    let list = repo.get_strings(key)?.unwrap_or_default();
+    list.into_iter().map(|text| parse(key, text, "a peer id")).collect()
 }
 
 fn agent(repo: &Repo) -> Result<String, ConfigError> {

@@ -155,3 +155,25 @@ fn without_a_resource_manager_only_handshakes_are_bounded() {
     assert_eq!(config.limits.per_ip, u32::MAX);
     assert!(config.limits.pending_inbound < 1000, "what is being opened stays bounded");
 }
+
+#[test]
+fn bitswap_has_keys_of_its_own() {
+    let peer = "12D3KooWFEXt93LX275oAyAgugXNiFc8pp6cfnoUqZ34vPdhVuFV";
+    let config = read(&[
+        ("Bitswap.UploadLimit", json!("10MB")),
+        ("Bitswap.AllowPeers", json!([peer])),
+        ("Bitswap.DenyPeers", json!([peer])),
+        ("Internal.Bitswap.ProviderSearchDelay", json!("2s")),
+        ("Internal.Bitswap.WantHaveReplaceSize", json!(0)),
+    ])
+    .expect("valid");
+    let (bitswap, peer) = (config.bitswap, peer.parse().expect("a peer id"));
+    assert_eq!(bitswap.server.upload_limit, Some(10_000_000));
+    assert_eq!(bitswap.filter.allow, Some([peer].into()));
+    assert!(bitswap.filter.deny.contains(&peer));
+    assert_eq!((bitswap.client.search_delay.as_secs(), bitswap.server.replace_size), (2, 0));
+    let none = read(&[("Bitswap.UploadLimit", json!("")), ("Bitswap.AllowPeers", json!([]))]).expect("valid").bitswap;
+    assert!(none.server.upload_limit.is_none() && none.filter.allow.is_none());
+    let wrong = read(&[("Bitswap.DenyPeers", json!(["me"]))]).expect_err("no peer id");
+    assert!(wrong.to_string().contains("Bitswap.DenyPeers"), "{wrong}");
+}
