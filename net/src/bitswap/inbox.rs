@@ -161,12 +161,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_that_does_not_end_makes_room_for_others() {
-        let mut inbox = Inbox { patience: Duration::from_millis(20), ..Inbox::new(PeerId::random()) };
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let mut inbox = Inbox { patience: PATIENCE, ..Inbox::new(PeerId::random()) };
         let bytes = message();
         let (slow, other) = (open(&mut inbox), open(&mut inbox));
         slow.push(&bytes[..bytes.len() / 2]);
         assert!(futures::poll!(poll_fn(|cx| inbox.poll_next(cx))).is_pending());
         assert_eq!(large(&inbox), 1);
+        // The other one begins later, so that only the first is late.
+        tokio::time::sleep(PATIENCE / 2).await;
         other.push(&bytes);
         let (read, _) = poll_fn(|cx| inbox.poll_next(cx)).await;
         assert_eq!((read.blocks.len(), inbox.streams.len()), (1, 1));

@@ -11,6 +11,8 @@
 //! | wants looked at when room turns up | [`LOOK_AHEAD`] | those behind them wait |
 //! | wants, sessions | what callers ask for; see [`crate::exchange`] | |
 
+#[cfg(test)]
+mod churn;
 mod discover;
 mod receive;
 mod schedule;

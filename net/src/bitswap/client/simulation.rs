@@ -50,6 +50,7 @@ enum Event {
     Free(PeerId),
     Wake(PeerId),
     Die(PeerId),
+    Return(PeerId),
 }
 
 pub(super) struct Node {
@@ -148,6 +149,11 @@ impl Network {
         self.push(self.now + after, Event::Die(id));
     }
 
+    /// A node that died comes back, with what it had stored.
+    pub(super) fn return_at(&mut self, id: PeerId, after: Duration) {
+        self.push(self.now + after, Event::Return(id));
+    }
+
     fn push(&mut self, at: Instant, event: Event) {
         self.sequence += 1;
         self.events.push(Reverse((at, self.sequence)));
@@ -187,6 +193,16 @@ impl Network {
                     let node = self.nodes.get_mut(&other).expect("a node");
                     node.client.on_disconnected(&id);
                     node.server.on_disconnected(&id);
+                    self.step(other);
+                }
+            }
+            Event::Return(id) => {
+                let others: Vec<PeerId> = self.nodes.keys().copied().filter(|o| *o != id).collect();
+                let node = self.nodes.get_mut(&id).expect("a node");
+                node.alive = true;
+                others.iter().for_each(|other| node.server.on_disconnected(other));
+                for other in others {
+                    self.nodes.get_mut(&other).expect("a node").client.on_connected(id, false);
                     self.step(other);
                 }
             }
