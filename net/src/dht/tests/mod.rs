@@ -2,6 +2,7 @@
 
 mod kubo;
 mod nodes;
+mod serve;
 mod sim;
 pub(crate) mod support;
 mod sweep;
