@@ -126,6 +126,12 @@ fn ip_scope(ip: IpAddr) -> Scope {
     }
 }
 
+/// Whether an address is on this machine or on a local network, and not behind a relay.
+pub fn is_near(addr: &Multiaddr) -> bool {
+    let memory = matches!(addr.iter().next(), Some(Protocol::Memory(_)));
+    !is_relayed(addr) && ip_of(addr).map_or(memory, is_local)
+}
+
 /// Whether an IP address is one that hosts of a local network, or of this machine, have.
 pub fn is_local(ip: IpAddr) -> bool {
     match ip.to_canonical() {

@@ -102,7 +102,9 @@ impl Message {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let mut body = Vec::with_capacity(self.key.len() + 64);
         push_number(&mut body, 1, self.kind.number());
-        push_bytes(&mut body, 2, &self.key);
+        if !self.key.is_empty() {
+            push_bytes(&mut body, 2, &self.key);
+        }
         if let Some((key, value)) = &self.record {
             let mut record = Vec::with_capacity(key.len() + value.len() + 8);
             push_bytes(&mut record, 1, key);
@@ -258,14 +260,17 @@ mod tests {
     }
 
     #[test]
-    fn a_question_of_kubos_is_read_and_an_answer_is_what_it_reads() {
-        // FIND_NODE for "k", level 10, written by go-libp2p-kad-dht's pb.NewMessage; the answer names one peer.
+    fn kubos_messages_are_read_and_ours_are_the_same() {
+        // Both written by go-libp2p-kad-dht v0.42.1: pb.NewMessage(FIND_NODE, "k", 10), and its answer of one peer.
         assert_eq!(Message::decode(b"\x08\x04\x12\x01k\x50\x0b"), Ok(Message::ask(Kind::FindNode, b"k".to_vec())));
         let peer = PeerId::from_bytes(b"\x00\x01p").expect("an identity multihash");
         let addrs = vec!["/ip4/1.2.3.4/tcp/1".parse().expect("an address")];
         let answer = Message { closer: vec![Provider { peer, addrs }], ..Message::ask(Kind::FindNode, Vec::new()) };
         let listed = b"\x42\x0f\x0a\x03\x00\x01p\x12\x08\x04\x01\x02\x03\x04\x06\x00\x01";
-        assert_eq!(body(&answer), [&b"\x08\x04\x12\x00"[..], listed, b"\x50\x0a"].concat());
+        let theirs = [&b"\x08\x04"[..], listed, b"\x50\x0b"].concat();
+        assert_eq!(Message::decode(&theirs).as_ref(), Ok(&answer));
+        // All but the level.
+        assert_eq!(body(&answer)[..], [&b"\x08\x04"[..], listed, b"\x50\x0a"].concat());
     }
 
     #[test]

@@ -191,11 +191,6 @@ impl Lookup {
     pub(crate) fn closest(&self) -> Vec<Provider> {
         self.known.values().filter(|k| k.state == State::Answered).take(K).map(|k| k.contact.clone()).collect()
     }
-
-    /// A contact that was heard of, asked or not.
-    pub(crate) fn known(&self, peer: &PeerId) -> Option<&Provider> {
-        self.known.get(self.distances.get(peer)?).map(|k| &k.contact)
-    }
 }
 
 #[cfg(test)]
@@ -219,8 +214,8 @@ mod tests {
         assert_eq!(asked.len(), 5);
         lookup.answered(&asked[0], vec![contact(named, 2)]);
         lookup.answered(&asked[1], vec![contact(named, 3)]);
-        assert_eq!(lookup.known(&named).expect("named").addrs, [addr(2), addr(3)]);
-        assert_eq!(lookup.next().expect("it is asked").peer, named);
+        let both = Provider { peer: named, addrs: vec![addr(2), addr(3)] };
+        assert_eq!(lookup.next(), Some(both));
         lookup.failed(&named);
         lookup.answered(&asked[2], vec![contact(named, 3)]);
         assert_eq!(lookup.next(), None, "nothing new is known of it");

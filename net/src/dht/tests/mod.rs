@@ -1,5 +1,6 @@
 //! Tests of the DHT as a whole: on a simulated network, and on real nodes over loopback.
 
+mod inbound;
 mod kubo;
 mod nodes;
 mod serve;

@@ -43,7 +43,7 @@ struct Parts {
 
 pub(super) struct Node {
     pub(super) peer: PeerId,
-    addr: Multiaddr,
+    pub(super) addr: Multiaddr,
     pub(super) dht: Arc<Dht>,
     pub(super) clock: Arc<TestClock>,
     orders: mpsc::Sender<Order>,

@@ -4,10 +4,10 @@ use crate::dht::{self, Behaviour, Config, Mode, Net};
 use cairn_store::kv::MemoryKv;
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol,
-    core::transport::ListenerId,
+    core::{Endpoint, transport::ListenerId},
     identify,
     identity::Keypair,
-    swarm::{FromSwarm, NetworkBehaviour as _, NewListenAddr, behaviour::ExternalAddrConfirmed},
+    swarm::{ConnectionId, FromSwarm, NetworkBehaviour as _, NewListenAddr, behaviour::ExternalAddrConfirmed},
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -145,4 +145,22 @@ async fn what_is_not_announced_is_not_known_to_others() {
         dht.on_swarm_event(FromSwarm::ExternalAddrConfirmed(ExternalAddrConfirmed { addr }));
     }
     assert_eq!(dht.own_addresses(), [public]);
+}
+
+#[tokio::test]
+async fn what_strangers_say_where_a_peer_is_is_dialled_within_bounds() {
+    let mut dht = behaviour();
+    let peer = PeerId::random();
+    let kad = dht.inner.kad(Net::Wan).expect("on");
+    // libp2p-kad takes what the answers to its own walks say as it takes this.
+    kad.add_address(&peer, addr("/ip4/192.168.0.1/tcp/22"));
+    kad.add_address(&peer, addr("/ip4/127.0.0.1/tcp/5001"));
+    for n in 1..100 {
+        kad.add_address(&peer, addr(&format!("/ip4/1.2.3.{n}/tcp/1")));
+    }
+    let connection = ConnectionId::new_unchecked(1);
+    let found = dht.handle_pending_outbound_connection(connection, Some(peer), &[], Endpoint::Dialer);
+    let found = found.expect("the DHT denies no dial");
+    assert_eq!(found.len(), 16);
+    assert!(found.iter().all(|addr| addr.to_string().starts_with("/ip4/1.2.3.")), "{found:?}");
 }
