@@ -3,6 +3,7 @@
 //! Whoever holds blocks or asks for them sees [`cairn_store::fetch::Fetch`] and [`cairn_store::names::Names`];
 //! nobody outside of this crate and the program sees libp2p.
 
+mod addr;
 pub mod bitswap;
 pub mod delegated;
 pub mod dht;

@@ -6,9 +6,10 @@
 //! | `1 'v' net key` | since (u64 BE), value |
 //!
 //! Changes go through a bounded queue to a task that writes them in batches. When the disk can't keep up, changes are
-//! dropped: the table in memory has them, and a restart knows less; publishers announce again within a day.
+//! dropped: the table in memory has them. What was not written, or was queued when the program ended, a restart does
+//! not know, and publishers announce again within a day; what was not deleted it reads, and deletes when it is dead.
 
-use super::{Net, providers::Row};
+use super::{Net, Validator, key::Id, providers::Row};
 use bytes::Bytes;
 use cairn_store::kv::{Batch, Durability, Kv, Table, after_prefix};
 use libp2p::{Multiaddr, PeerId};
@@ -42,11 +43,16 @@ impl Journal {
         Self { queue: None }
     }
 
-    /// A journal on tables. Its task ends, with everything written, when the last clone is dropped.
+    /// A journal on tables. Its task ends when the last clone is dropped and the queue is written.
     pub(crate) fn new(kv: Arc<dyn Kv>) -> Self {
         let (queue, changes) = mpsc::channel(MAX_QUEUED);
         tokio::spawn(write(kv, changes));
         Self { queue: Some(queue) }
+    }
+
+    /// How many changes fit in the queue.
+    pub(crate) fn room(&self) -> usize {
+        self.queue.as_ref().map_or(usize::MAX, mpsc::Sender::capacity)
     }
 
     fn push(&self, change: Change) {
@@ -101,16 +107,33 @@ async fn write(kv: Arc<dyn Kv>, mut changes: mpsc::Receiver<Change>) {
     }
 }
 
-/// Rows of an earlier run.
+/// A value of an earlier run.
+#[derive(Debug)]
+pub(crate) struct RestoredValue {
+    pub(crate) id: Id,
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+    pub(crate) since: u64,
+    /// Until when it is valid, in Unix seconds; `None`: it is not, and its row should go.
+    pub(crate) end: Option<u64>,
+}
+
+/// Rows of an earlier run, hashed and validated.
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
-    pub(crate) providers: Vec<Row>,
-    pub(crate) values: Vec<(Vec<u8>, Vec<u8>, u64)>,
+    pub(crate) providers: Vec<(Id, Row)>,
+    pub(crate) values: Vec<RestoredValue>,
 }
 
 /// Reads the rows of one DHT in parts and hands each to `take`, until it says no. Rows that can't be read are skipped:
 /// they are copies of what others have.
-pub(crate) fn restore(kv: &dyn Kv, net: Net, mut take: impl FnMut(Restored) -> bool) {
+pub(crate) fn restore(
+    kv: &dyn Kv,
+    net: Net,
+    validator: &dyn Validator,
+    now: u64,
+    mut take: impl FnMut(Restored) -> bool,
+) {
     for kind in *b"pv" {
         let prefix = [1, kind, net.byte()];
         let mut part = Restored::default();
@@ -118,8 +141,11 @@ pub(crate) fn restore(kv: &dyn Kv, net: Net, mut take: impl FnMut(Restored) -> b
             let Ok((key, value)) = row else { break };
             let rest = &key[prefix.len()..];
             match kind {
-                b'p' => part.providers.extend(decode_provider(rest, &value)),
-                _ => part.values.extend(decode_value(rest, &value)),
+                b'p' => part.providers.extend(decode_provider(rest, &value).map(|row| (Id::of(&row.key), row))),
+                _ => part.values.extend(decode_value(rest, &value).map(|(key, value, since)| {
+                    let end = validator.validate(&key, &value, now).is_ok().then(|| validator.end(&key, &value));
+                    RestoredValue { id: Id::of(&key), key, value, since, end }
+                })),
             }
             if part.providers.len() + part.values.len() >= MAX_RESTORED && !take(std::mem::take(&mut part)) {
                 return;

@@ -7,12 +7,16 @@
 //! own fallback: a table of autonomous systems is megabytes that go stale.
 
 use super::Net;
+use crate::addr::{Scope, ip_of, is_local, is_relayed, scope};
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use std::{
     collections::{HashMap, HashSet},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
 };
 
+/// Longest address in bytes; longer ones are left out. A relayed one with two peer ids of RSA keys and a name has half
+/// of this.
+pub(crate) const MAX_ADDR: usize = 512;
 /// Peers of one group in a table.
 pub(crate) const MAX_PER_TABLE: usize = 3;
 /// Peers of one group in a bucket.
@@ -36,7 +40,7 @@ pub(crate) enum Group {
 
 /// The group of an address; `None` when it has no IP.
 pub(crate) fn group(addr: &Multiaddr) -> Option<Group> {
-    Some(match ip(addr)? {
+    Some(match ip_of(addr)? {
         IpAddr::V4(ip) => {
             let [a, b, ..] = ip.octets();
             if LEGACY.contains(&a) { Group::Legacy(a) } else { Group::V4([a, b]) }
@@ -48,31 +52,20 @@ pub(crate) fn group(addr: &Multiaddr) -> Option<Group> {
     })
 }
 
-fn groups(addrs: &[Multiaddr]) -> HashSet<Group> {
+/// The groups of several addresses.
+pub(crate) fn groups(addrs: &[Multiaddr]) -> HashSet<Group> {
     addrs.iter().filter_map(group).collect()
 }
 
-/// Whether one more peer with these addresses leaves a table as diverse as it has to be. `table` are the addresses
-/// and buckets of those in it.
-pub(crate) fn admits<'a, B: PartialEq>(
-    table: impl Iterator<Item = (B, Vec<&'a Multiaddr>)>,
-    bucket: B,
-    addrs: &[Multiaddr],
-) -> bool {
-    let wanted = groups(addrs);
-    if wanted.is_empty() {
-        return false;
+/// Whether one more peer of a group leaves a table as diverse as it has to be. `table` are the buckets and groups of
+/// those in it.
+pub(crate) fn admits<B: PartialEq>(table: impl Iterator<Item = (B, Vec<Group>)>, bucket: B, group: Group) -> bool {
+    let (mut all, mut here) = (0, 0);
+    for (at, _) in table.filter(|(_, theirs)| theirs.contains(&group)) {
+        all += 1;
+        here += usize::from(at == bucket);
     }
-    let mut counts: HashMap<Group, (usize, usize)> = HashMap::new();
-    for (at, theirs) in table {
-        let theirs: HashSet<Group> = theirs.into_iter().filter_map(group).collect();
-        for shared in theirs.intersection(&wanted) {
-            let count = counts.entry(*shared).or_default();
-            count.0 += 1;
-            count.1 += usize::from(at == bucket);
-        }
-    }
-    counts.values().all(|(all, here)| *all < MAX_PER_TABLE && *here < MAX_PER_BUCKET)
+    all < MAX_PER_TABLE && here < MAX_PER_BUCKET
 }
 
 /// The peers of one answer without those of groups that it is too full of.
@@ -96,57 +89,25 @@ pub(crate) fn usable(net: Net, loopback: bool, addrs: impl IntoIterator<Item = M
 
 /// Whether [`usable`] keeps an address.
 pub(crate) fn is_usable(net: Net, loopback: bool, addr: &Multiaddr) -> bool {
-    if addr.iter().any(|p| matches!(p, Protocol::P2pCircuit)) {
+    let named = ip_of(addr).is_none() && net == Net::Wan;
+    !is_relayed(addr) && !named && is_announced(net, loopback, addr)
+}
+
+/// Whether a peer may announce an address, for others to know: also one through a relay, and a name. What is behind
+/// them decides whoever dials.
+pub(crate) fn is_announced(net: Net, loopback: bool, addr: &Multiaddr) -> bool {
+    if addr.len() > MAX_ADDR {
         return false;
     }
-    match net {
-        Net::Wan => ip(addr).is_some_and(is_public),
-        Net::Lan => match ip(addr) {
-            Some(ip) if ip.is_loopback() => loopback,
-            Some(ip) => is_private(ip),
-            // Another node in this process: as near as loopback.
-            None => loopback && matches!(addr.iter().next(), Some(Protocol::Memory(_))),
-        },
+    let first = addr.iter().next();
+    let named = matches!(first, Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)));
+    match (net, ip_of(addr)) {
+        (Net::Wan, ip) => (ip.is_some() || named) && scope(addr) == Scope::Public,
+        (Net::Lan, Some(ip)) if ip.is_loopback() => loopback,
+        (Net::Lan, Some(ip)) => is_local(ip),
+        // Another node in this process is as near as loopback.
+        (Net::Lan, None) => loopback && matches!(first, Some(Protocol::Memory(_))),
     }
-}
-
-fn ip(addr: &Multiaddr) -> Option<IpAddr> {
-    match addr.iter().next()? {
-        Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
-        // An IPv4 address in IPv6 dress is in the IPv4 group and no more public for it.
-        Protocol::Ip6(ip) => Some(ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4)),
-        _ => None,
-    }
-}
-
-fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => !is_private4(ip) && !is_unroutable4(ip),
-        // 2000::/3 is all that has been handed out; the documentation's part of it is nobody's.
-        IpAddr::V6(ip) => is_global6(ip) && ip.segments()[..2] != [0x2001, 0x0db8],
-    }
-}
-
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_private4(ip),
-        IpAddr::V6(ip) => !is_global6(ip) && !ip.is_multicast() && !ip.is_unspecified(),
-    }
-}
-
-fn is_private4(ip: Ipv4Addr) -> bool {
-    let [a, b, ..] = ip.octets();
-    // 100.64/10 is a carrier's side of a NAT.
-    ip.is_private() || ip.is_loopback() || ip.is_link_local() || (a == 100 && (64..128).contains(&b))
-}
-
-fn is_unroutable4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    a == 0 || a >= 224 || ip.is_documentation() || (a == 198 && (18..20).contains(&b)) || (a, b, c) == (192, 0, 0)
-}
-
-fn is_global6(ip: Ipv6Addr) -> bool {
-    ip.segments()[0] & 0xe000 == 0x2000
 }
 
 #[cfg(test)]
@@ -181,16 +142,33 @@ mod tests {
     }
 
     #[test]
+    fn relayed_addresses_and_names_are_announced_and_not_walked_to() {
+        let relay = |ip: &str| format!("/ip4/{ip}/tcp/1/p2p/{}/p2p-circuit", PeerId::random());
+        for (text, announced) in [
+            (relay("1.2.3.4"), true),
+            (relay("10.0.0.1"), false),
+            ("/dns4/example.com/tcp/1".into(), true),
+            ("/dns4/localhost/tcp/1".into(), false),
+            (format!("/p2p/{}/p2p-circuit", PeerId::random()), false),
+        ] {
+            let addr: Multiaddr = text.parse().expect("an address");
+            assert_eq!(is_announced(Net::Wan, false, &addr), announced, "{text}");
+            assert!(!is_usable(Net::Wan, false, &addr), "{text}");
+        }
+        assert!(is_announced(Net::Lan, false, &relay("10.0.0.1").parse().expect("an address")));
+        assert!(!is_announced(Net::Lan, false, &addr("1.2.3.4")));
+    }
+
+    #[test]
     fn a_group_gets_three_places_in_a_table_and_two_in_a_bucket() {
-        let here = [addr("1.2.3.4")];
-        let near = addr("1.2.200.1");
-        let table = |buckets: &[usize]| buckets.iter().map(|b| (*b, vec![&near])).collect::<Vec<_>>().into_iter();
-        assert!(admits(table(&[]), 5, &here));
-        assert!(admits(table(&[5, 6]), 5, &here));
-        assert!(!admits(table(&[5, 5]), 5, &here), "two in this bucket");
-        assert!(!admits(table(&[1, 2, 3]), 5, &here), "three in the table");
-        assert!(admits(table(&[1, 2, 3]), 5, &[addr("1.3.3.4")]), "another /16");
-        assert!(!admits(table(&[]), 5, &["/dns4/a.b/tcp/1".parse().expect("an address")]), "no group, no place");
+        let of = |ip: &str| group(&addr(ip)).expect("an IP");
+        let table =
+            |buckets: &[usize]| buckets.iter().map(|b| (*b, vec![of("1.2.200.1")])).collect::<Vec<_>>().into_iter();
+        assert!(admits(table(&[]), 5, of("1.2.3.4")));
+        assert!(admits(table(&[5, 6]), 5, of("1.2.3.4")));
+        assert!(!admits(table(&[5, 5]), 5, of("1.2.3.4")), "two in this bucket");
+        assert!(!admits(table(&[1, 2, 3]), 5, of("1.2.3.4")), "three in the table");
+        assert!(admits(table(&[1, 2, 3]), 5, of("1.3.3.4")), "another /16");
     }
 
     #[test]

@@ -14,11 +14,17 @@ use crate::routing::Provider;
 use async_trait::async_trait;
 use libp2p::{Multiaddr, PeerId, identity::Keypair};
 use parking_lot::Mutex;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
+
+/// For one exchange, a dial included; what is part of it has shorter limits, but for a dial that others began.
+const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One bucket of a routing table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +80,7 @@ pub struct Dht {
 /// One DHT as seen by walks.
 pub(super) struct Link {
     pub(super) net: Net,
-    local: PeerId,
+    pub(super) local: PeerId,
     loopback: bool,
     commands: mpsc::Sender<Command>,
     size: Mutex<NetworkSize>,
@@ -139,12 +145,14 @@ impl Dht {
         Vec::new()
     }
 
-    pub(super) async fn local_providers(&self, net: Net, key: Vec<u8>) -> Vec<Provider> {
-        self.ask(|reply| Command::LocalProviders { net, key, reply }).await.unwrap_or_default()
+    pub(super) async fn local_providers(&self, net: Net, key: &[u8]) -> Vec<Provider> {
+        let id = Id::of(key);
+        self.ask(|reply| Command::LocalProviders { net, id, reply }).await.unwrap_or_default()
     }
 
-    pub(super) async fn local_value(&self, net: Net, key: Vec<u8>) -> Option<Vec<u8>> {
-        self.ask(|reply| Command::LocalValue { net, key, reply }).await.flatten()
+    pub(super) async fn local_value(&self, net: Net, key: &[u8]) -> Option<Vec<u8>> {
+        let id = Id::of(key);
+        self.ask(|reply| Command::LocalValue { net, id, reply }).await.flatten()
     }
 
     pub(super) async fn known_addresses(&self, peer: PeerId) -> Vec<Multiaddr> {
@@ -155,26 +163,23 @@ impl Dht {
         self.ask(|reply| Command::OwnAddresses { reply }).await.unwrap_or_default()
     }
 
+    /// Keeps a value that was validated.
     pub(super) async fn keep_value(&self, net: Net, key: Vec<u8>, value: Vec<u8>) {
+        let (id, end) = (Id::of(&key), self.validator.end(&key, &value));
         // A stopped node keeps nothing.
-        let _ = self.commands.send(Command::KeepValue { net, key, value }).await;
+        let _ = self.commands.send(Command::KeepValue { net, id, key, value, end }).await;
     }
 
     pub(super) async fn keep_provider(&self, net: Net, key: Vec<u8>) {
-        let _ = self.commands.send(Command::KeepProvider { net, key }).await;
+        let _ = self.commands.send(Command::KeepProvider { net, id: Id::of(&key), key }).await;
     }
 
     /// This node as a DHT should know it: with addresses of its kind.
     pub(super) async fn own_record(&self, net: Net) -> Provider {
-        let all = self.own_addresses().await;
-        let mut addrs = match net {
-            // A node behind a NAT may know no public address of its own; what it announces is then its relays'.
-            Net::Wan => all.into_iter().filter(is_announced).collect(),
-            Net::Lan => {
-                let loopback = self.links.iter().any(|l| l.net == Net::Lan && l.loopback);
-                diversity::usable(Net::Lan, loopback, all)
-            }
-        };
+        let mut addrs = self.own_addresses().await;
+        // A node behind a NAT may know no public address of its own; what it announces is then its relays'.
+        let loopback = self.links.iter().any(|l| l.net == Net::Lan && l.loopback);
+        addrs.retain(|addr| diversity::is_announced(net, loopback, addr));
         addrs.truncate(super::message::MAX_ADDRS);
         Provider { peer: self.local, addrs }
     }
@@ -186,15 +191,12 @@ impl Dht {
     }
 }
 
-fn is_announced(addr: &Multiaddr) -> bool {
-    use libp2p::multiaddr::Protocol;
-    let mut parts = addr.iter();
-    let relayed = addr.iter().any(|p| matches!(p, Protocol::P2pCircuit));
-    let named = matches!(parts.next(), Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)));
-    relayed || named || diversity::is_usable(Net::Wan, false, addr)
-}
-
 impl Link {
+    /// Whether an address is one that a peer of this network may announce.
+    pub(super) fn may_announce(&self, addr: &Multiaddr) -> bool {
+        diversity::is_announced(self.net, self.loopback, addr)
+    }
+
     pub(super) fn network(self: &Arc<Self>) -> Arc<dyn Network> {
         Arc::clone(self) as Arc<dyn Network>
     }
@@ -204,9 +206,12 @@ impl Link {
         let request = wire::Request { protocol: self.net.protocol(), bytes, answered, reply };
         let addrs = diversity::usable(self.net, self.loopback, peer.addrs.iter().cloned());
         let command = Command::Send { peer: peer.peer, addrs, request };
-        self.commands.send(command).await.map_err(|_| WireError::Unreachable)?;
-        // The sender is dropped when the connection closes under it.
-        answer.await.unwrap_or(Err(WireError::Unreachable))
+        let exchange = async {
+            self.commands.send(command).await.map_err(|_| WireError::Unreachable)?;
+            // The sender is dropped when the connection closes under it.
+            answer.await.unwrap_or(Err(WireError::Unreachable))
+        };
+        tokio::time::timeout(SEND_TIMEOUT, exchange).await.unwrap_or(Err(WireError::TimedOut))
     }
 }
 
@@ -266,6 +271,16 @@ impl Network for Link {
 
     fn count_lookup(&self) {
         self.lookups.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Dht {
+    /// Lets a peer leave the tables.
+    pub(super) fn unresponsive(&self, peer: PeerId) {
+        for link in &self.links {
+            link.unresponsive(&peer);
+        }
     }
 }
 

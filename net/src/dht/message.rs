@@ -3,7 +3,11 @@
 //! Written by hand because the generated types of libp2p-kad are private, and because reading is where strangers
 //! write: lists are cut at a named length, and nothing is allocated from a declared one.
 
-use crate::routing::Provider;
+use super::diversity::MAX_ADDR;
+use crate::{
+    protobuf::{Fields, Malformed, Value, push_bytes, push_number},
+    routing::Provider,
+};
 use libp2p::{Multiaddr, PeerId};
 
 /// Largest message that is read, in bytes. The largest honest ones are lists of providers of popular content.
@@ -72,6 +76,12 @@ pub(crate) struct Message {
 #[error("malformed message: {0}")]
 pub(crate) struct MessageError(pub(crate) &'static str);
 
+impl From<Malformed> for MessageError {
+    fn from(_: Malformed) -> Self {
+        Self("not protobuf")
+    }
+}
+
 impl Message {
     /// A question with nothing but a key.
     pub(crate) fn ask(kind: Kind, key: Vec<u8>) -> Self {
@@ -91,30 +101,32 @@ impl Message {
     /// Appends the message and the length before it.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let mut body = Vec::with_capacity(self.key.len() + 64);
-        put_number(&mut body, 1, self.kind.number());
-        put_bytes(&mut body, 2, &self.key);
+        push_number(&mut body, 1, self.kind.number());
+        if !self.key.is_empty() {
+            push_bytes(&mut body, 2, &self.key);
+        }
         if let Some((key, value)) = &self.record {
             let mut record = Vec::with_capacity(key.len() + value.len() + 8);
-            put_bytes(&mut record, 1, key);
-            put_bytes(&mut record, 2, value);
-            put_bytes(&mut body, 3, &record);
+            push_bytes(&mut record, 1, key);
+            push_bytes(&mut record, 2, value);
+            push_bytes(&mut body, 3, &record);
         }
         for peer in &self.closer {
-            put_bytes(&mut body, 8, &encode_peer(peer));
+            push_bytes(&mut body, 8, &encode_peer(peer));
         }
         for peer in &self.providers {
-            put_bytes(&mut body, 9, &encode_peer(peer));
+            push_bytes(&mut body, 9, &encode_peer(peer));
         }
         // Peers before 2020 read a missing level as an error; ours is 1 + 9 like everybody's.
-        put_number(&mut body, 10, 10);
-        put_varint(out, body.len() as u64);
+        push_number(&mut body, 10, 10);
+        out.extend_from_slice(unsigned_varint::encode::usize(body.len(), &mut unsigned_varint::encode::usize_buffer()));
         out.extend_from_slice(&body);
     }
 
     /// Reads a message without its length.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
         let mut message = Self::ask(Kind::PutValue, Vec::new());
-        let mut fields = Fields(bytes);
+        let mut fields = Fields::new(bytes);
         while let Some((field, value)) = fields.next()? {
             match (field, value) {
                 (1, Value::Number(n)) => message.kind = Kind::from_number(n).ok_or(MessageError("unknown type"))?,
@@ -131,11 +143,18 @@ impl Message {
     }
 }
 
+/// At most so many bytes does a peer take in a message.
+pub(crate) fn encoded_len(peer: &Provider) -> usize {
+    // Tags and lengths have one byte or two.
+    let addrs: usize = peer.addrs.iter().map(|addr| addr.len() + 3).sum();
+    peer.peer.as_ref().encoded_len() + addrs + 6
+}
+
 fn encode_peer(peer: &Provider) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
-    put_bytes(&mut out, 1, &peer.peer.to_bytes());
+    push_bytes(&mut out, 1, &peer.peer.to_bytes());
     for addr in peer.addrs.iter().take(MAX_ADDRS) {
-        put_bytes(&mut out, 2, addr.as_ref());
+        push_bytes(&mut out, 2, addr.as_ref());
     }
     out
 }
@@ -145,11 +164,13 @@ fn encode_peer(peer: &Provider) -> Vec<u8> {
 fn decode_peer(bytes: &[u8]) -> Result<Option<Provider>, MessageError> {
     let mut peer = None;
     let mut addrs = Vec::new();
-    let mut fields = Fields(bytes);
+    let mut fields = Fields::new(bytes);
     while let Some((field, value)) = fields.next()? {
         match (field, value) {
             (1, Value::Bytes(b)) => peer = PeerId::from_bytes(b).ok(),
-            (2, Value::Bytes(b)) if addrs.len() < MAX_ADDRS => addrs.extend(Multiaddr::try_from(b.to_vec()).ok()),
+            (2, Value::Bytes(b)) if addrs.len() < MAX_ADDRS && b.len() <= MAX_ADDR => {
+                addrs.extend(Multiaddr::try_from(b.to_vec()).ok());
+            }
             _ => {}
         }
     }
@@ -169,7 +190,7 @@ pub(crate) fn without_peer(mut addr: Multiaddr, peer: &PeerId) -> Option<Multiad
 
 fn decode_record(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), MessageError> {
     let (mut key, mut record) = (Vec::new(), Vec::new());
-    let mut fields = Fields(bytes);
+    let mut fields = Fields::new(bytes);
     while let Some((field, value)) = fields.next()? {
         match (field, value) {
             (1, Value::Bytes(b)) => key = b.to_vec(),
@@ -178,64 +199,6 @@ fn decode_record(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), MessageError> {
         }
     }
     Ok((key, record))
-}
-
-enum Value<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-}
-
-/// The fields of a protobuf message, in order.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, MessageError> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let tag = self.varint()?;
-        let value = match tag & 7 {
-            0 => Value::Number(self.varint()?),
-            1 => Value::Bytes(self.take(8)?),
-            2 => {
-                let len = self.varint()?;
-                Value::Bytes(self.take(usize::try_from(len).map_err(|_| MessageError("a length beyond its end"))?)?)
-            }
-            5 => Value::Bytes(self.take(4)?),
-            _ => return Err(MessageError("unknown wire type")),
-        };
-        // A fixed-width field under the number of a field with bytes is not that field.
-        let field = if matches!(tag & 7, 1 | 5) { u64::MAX } else { tag >> 3 };
-        Ok(Some((field, value)))
-    }
-
-    fn varint(&mut self) -> Result<u64, MessageError> {
-        let (value, rest) = unsigned_varint::decode::u64(self.0).map_err(|_| MessageError("a bad varint"))?;
-        self.0 = rest;
-        Ok(value)
-    }
-
-    fn take(&mut self, len: usize) -> Result<&'a [u8], MessageError> {
-        let (head, rest) = self.0.split_at_checked(len).ok_or(MessageError("a length beyond its end"))?;
-        self.0 = rest;
-        Ok(head)
-    }
-}
-
-fn put_varint(out: &mut Vec<u8>, value: u64) {
-    let mut buffer = unsigned_varint::encode::u64_buffer();
-    out.extend_from_slice(unsigned_varint::encode::u64(value, &mut buffer));
-}
-
-fn put_number(out: &mut Vec<u8>, field: u64, value: u64) {
-    put_varint(out, field << 3);
-    put_varint(out, value);
-}
-
-fn put_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
-    put_varint(out, field << 3 | 2);
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
 }
 
 #[cfg(test)]
@@ -294,6 +257,29 @@ mod tests {
         let bytes = encode_peer(&Provider { peer, addrs: vec![addr(&peer), addr(&other)] });
         let read = decode_peer(&bytes).expect("reads").expect("a peer");
         assert_eq!(read.addrs, vec!["/ip4/1.2.3.4/tcp/1".parse::<Multiaddr>().expect("an address")]);
+    }
+
+    #[test]
+    fn kubos_messages_are_read_and_ours_are_the_same() {
+        // Both written by go-libp2p-kad-dht v0.42.1: pb.NewMessage(FIND_NODE, "k", 10), and its answer of one peer.
+        assert_eq!(Message::decode(b"\x08\x04\x12\x01k\x50\x0b"), Ok(Message::ask(Kind::FindNode, b"k".to_vec())));
+        let peer = PeerId::from_bytes(b"\x00\x01p").expect("an identity multihash");
+        let addrs = vec!["/ip4/1.2.3.4/tcp/1".parse().expect("an address")];
+        let answer = Message { closer: vec![Provider { peer, addrs }], ..Message::ask(Kind::FindNode, Vec::new()) };
+        let listed = b"\x42\x0f\x0a\x03\x00\x01p\x12\x08\x04\x01\x02\x03\x04\x06\x00\x01";
+        let theirs = [&b"\x08\x04"[..], listed, b"\x50\x0b"].concat();
+        assert_eq!(Message::decode(&theirs).as_ref(), Ok(&answer));
+        // All but the level.
+        assert_eq!(body(&answer)[..], [&b"\x08\x04"[..], listed, b"\x50\x0a"].concat());
+    }
+
+    #[test]
+    fn a_long_address_is_left_out_and_the_others_stay() {
+        let peer = PeerId::random();
+        let addr: Multiaddr = "/ip4/1.2.3.4/tcp/1".parse().expect("an address");
+        let long: Multiaddr = format!("/dns4/{}/tcp/1", "a".repeat(MAX_ADDR)).parse().expect("an address");
+        let bytes = encode_peer(&Provider { peer, addrs: vec![long, addr.clone()] });
+        assert_eq!(decode_peer(&bytes).expect("reads").expect("a peer").addrs, [addr]);
     }
 
     proptest! {

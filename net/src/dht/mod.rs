@@ -1,12 +1,13 @@
 //! The DHTs: `/ipfs/kad/1.0.0` of the public network and `/ipfs/lan/kad/1.0.0` of the local one.
 //!
-//! [`Behaviour`] sits in the swarm. It holds libp2p-kad once per network, which keeps the routing table, refreshes it
-//! and answers others, and [`wire`], which carries this node's own questions. [`Dht`] is what others call: it walks
-//! ([`query`]) in the caller's task, so the swarm does no more than look up a table and pass messages on, and a dropped
-//! future stops its walk.
+//! [`Behaviour`] sits in the swarm. It holds libp2p-kad once per network, which keeps the routing table and refreshes
+//! it; the records kept for others; and [`wire`], which carries this node's own questions and, by [`serve`], those of
+//! others, [answered](answer) from table and records. [`Dht`] is what others call: it walks ([`query`]) in the caller's
+//! task, so the swarm does no more than look up a table and pass messages on, and a dropped future stops its walk.
 //!
 //! What this node provides is announced by [`sweep`].
 
+mod answer;
 mod behaviour;
 mod disk;
 pub(crate) mod diversity;
@@ -17,6 +18,7 @@ pub(crate) mod providers;
 pub(crate) mod query;
 mod records;
 pub(crate) mod router;
+mod serve;
 pub mod sweep;
 mod table;
 #[cfg(test)]
@@ -29,7 +31,7 @@ pub use handle::{BucketStats, Dht, Stats};
 pub use validator::{Names, Validator};
 
 use cairn_store::kv::Kv;
-use libp2p::{PeerId, StreamProtocol, identity::Keypair};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, identity::Keypair};
 use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -111,6 +113,8 @@ pub struct Config {
     pub loopback_on_lan: bool,
     /// Provider records kept for others, per DHT. At the limit the keys farthest from this node go.
     pub max_provider_records: usize,
+    /// Whether an address that this node listens on, or was seen at, may be told to others.
+    pub announces: Arc<dyn Fn(&Multiaddr) -> bool + Send + Sync>,
     /// How often the routing table is refreshed.
     pub refresh: Duration,
     /// What says whether a value may be kept or returned; tests take others than [`Names`].
@@ -126,6 +130,7 @@ impl Default for Config {
             lan: Some(Mode::Server),
             loopback_on_lan: false,
             max_provider_records: providers::MAX_RECORDS,
+            announces: Arc::new(|_| true),
             refresh: Duration::from_secs(600),
             validator: Arc::new(Names),
             clock: Arc::new(SystemClock),
@@ -142,8 +147,9 @@ pub fn new(config: Config, keypair: &Keypair, kv: Arc<dyn Kv>) -> (Behaviour, Dh
     let behaviour = Behaviour::new(&config, local, journal, received);
     for net in Net::ALL {
         let (kv, commands) = (Arc::clone(&kv), commands.downgrade());
+        let (validator, now) = (Arc::clone(&config.validator), config.clock.now());
         tokio::task::spawn_blocking(move || {
-            disk::restore(&*kv, net, |rows| {
+            disk::restore(&*kv, net, &*validator, now, |rows| {
                 let Some(commands) = commands.upgrade() else { return false };
                 commands.blocking_send(behaviour::Command::Restore { net, rows }).is_ok()
             });

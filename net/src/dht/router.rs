@@ -11,11 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_store::{Multihash, fetch::Deadline};
 use futures::{StreamExt as _, future::join_all, stream, stream::BoxStream, stream::FuturesUnordered};
-use libp2p::PeerId;
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use libp2p::{Multiaddr, PeerId};
+use std::{collections::HashSet, sync::Arc};
 use tokio::sync::mpsc;
 
 /// Peers that have to agree on a value before a search ends.
@@ -31,6 +28,9 @@ const MAX_PROVIDERS: usize = 10_000;
 const OPTIMISTIC_RANK: f64 = 14.5;
 /// Announcements out before [`Routing::provide`] returns; the rest goes on.
 const PROVIDE_ENOUGH: usize = 15;
+
+/// Addresses of a peer that is looked for; the rest is ignored.
+const MAX_FOUND_ADDRS: usize = 64;
 
 type Found<T> = mpsc::Sender<Result<T, RoutingError>>;
 
@@ -89,7 +89,7 @@ impl Dht {
 
     /// Sends providers as they are found; how many peers were asked.
     async fn walk_for_providers(&self, link: &Arc<Link>, key: Vec<u8>, new: mpsc::Sender<Provider>) -> usize {
-        for provider in self.local_providers(link.net, key.clone()).await {
+        for provider in self.local_providers(link.net, &key).await {
             if provider.peer != self.local && new.send(provider).await.is_err() {
                 return 1;
             }
@@ -99,7 +99,7 @@ impl Dht {
         let mut asked = HashSet::new();
         while let Some((peer, answer)) = walk.next().await {
             asked.insert(peer.peer);
-            if !self.report(answer.providers, &new).await {
+            if !report(link, answer.providers, &new).await {
                 return asked.len();
             }
         }
@@ -115,7 +115,7 @@ impl Dht {
                 .buffer_unordered(super::query::lookup::ALPHA);
             while let Some(answer) = answers.next().await {
                 if let Ok(answer) = answer
-                    && !self.report(answer.providers, &new).await
+                    && !report(link, answer.providers, &new).await
                 {
                     break;
                 }
@@ -124,25 +124,23 @@ impl Dht {
         asked.len()
     }
 
-    async fn report(&self, providers: Vec<Provider>, new: &mpsc::Sender<Provider>) -> bool {
-        for provider in providers {
-            if provider.peer != self.local && new.send(provider).await.is_err() {
-                return false;
-            }
-        }
-        true
-    }
-
+    /// What all answers say of where a peer is: the first may be wrong. The peer's own answer ends the search.
     async fn walk_for_peer(&self, link: &Arc<Link>, peer: PeerId) -> Option<Provider> {
         let mut walk = Walk::start(link.network(), Message::ask(Kind::FindNode, peer.to_bytes())).await;
-        while let Some(_answered) = walk.next().await {
-            if let Some(known) = walk.lookup().known(&peer)
-                && !known.addrs.is_empty()
-            {
-                return Some(known.clone());
+        let mut addrs: Vec<Multiaddr> = Vec::new();
+        while let Some((from, answer)) = walk.next().await {
+            let named = answer.closer.into_iter().filter(|named| named.peer == peer).flat_map(|named| named.addrs);
+            let itself = (from.peer == peer).then_some(from.addrs);
+            for addr in named.chain(itself.iter().flatten().cloned()) {
+                if addrs.len() < MAX_FOUND_ADDRS && link.may_announce(&addr) && !addrs.contains(&addr) {
+                    addrs.push(addr);
+                }
+            }
+            if itself.is_some() {
+                break;
             }
         }
-        None
+        (!addrs.is_empty()).then_some(Provider { peer, addrs })
     }
 
     async fn search_values(self, key: Bytes, found: Found<Bytes>) -> Option<RoutingError> {
@@ -202,7 +200,7 @@ impl Dht {
         key: Vec<u8>,
         new: mpsc::Sender<(usize, Option<PeerValue>)>,
     ) {
-        if let Some(value) = self.local_value(link.net, key.clone()).await {
+        if let Some(value) = self.local_value(link.net, &key).await {
             let _ = new.send((number, Some(PeerValue { from: None, value: Some(value) }))).await;
         }
         let mut walk = Walk::start(link.network(), Message::ask(Kind::GetValue, key.clone())).await;
@@ -223,7 +221,7 @@ impl Dht {
         for (n, link) in self.links.iter().enumerate() {
             let mut nearest: Vec<&(usize, Provider, Option<Vec<u8>>)> =
                 answered.iter().filter(|(net, ..)| *net == n).collect();
-            nearest.sort_by_key(|(_, peer, _)| Id::of_peer(&peer.peer).distance(&target));
+            nearest.sort_by_cached_key(|(_, peer, _)| Id::of_peer(&peer.peer).distance(&target));
             nearest.truncate(MAX_CORRECTED);
             let wrong: Vec<Provider> =
                 nearest.into_iter().filter(|(.., v)| v.as_ref() != Some(&best)).map(|(_, p, _)| p.clone()).collect();
@@ -270,6 +268,18 @@ impl Dht {
     }
 }
 
+/// Passes providers on, with addresses of that network's kind: a stranger on the public one can't make a node dial into
+/// its own. False when nobody takes them any more.
+async fn report(link: &Link, providers: Vec<Provider>, new: &mpsc::Sender<Provider>) -> bool {
+    for mut provider in providers {
+        provider.addrs.retain(|addr| link.may_announce(addr));
+        if provider.peer != link.local && new.send(provider).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
 struct PeerValue {
     from: Option<Provider>,
     value: Option<Vec<u8>>,
@@ -280,7 +290,7 @@ struct PeerValue {
 pub(super) async fn announce(network: Arc<dyn Network>, message: Message, enough: usize) -> usize {
     let mut walk = Walk::start(Arc::clone(&network), Message::ask(Kind::FindNode, message.key.clone())).await;
     let threshold = network.size().map(|n| OPTIMISTIC_RANK / n);
-    let mut told: HashMap<PeerId, ()> = HashMap::new();
+    let mut told: HashSet<PeerId> = HashSet::new();
     let mut telling = FuturesUnordered::new();
     let tell = |peer: Provider| {
         let (network, message) = (Arc::clone(&network), message.clone());
@@ -292,7 +302,7 @@ pub(super) async fn announce(network: Arc<dyn Network>, message: Message, enough
             answered = walk.next() => {
                 let Some((peer, _)) = answered else { break };
                 let near = threshold.is_some_and(|t| walk.lookup().distance(&peer.peer).fraction() <= t);
-                if near && told.len() < K && told.insert(peer.peer, ()).is_none() {
+                if near && told.len() < K && told.insert(peer.peer) {
                     telling.push(tell(peer));
                 }
             }
@@ -304,7 +314,7 @@ pub(super) async fn announce(network: Arc<dyn Network>, message: Message, enough
         closest.extend(region::around(&network, &message.key, rand::random()).await);
     }
     for peer in closest {
-        if told.insert(peer.peer, ()).is_none() {
+        if told.insert(peer.peer) {
             telling.push(tell(peer));
         }
     }

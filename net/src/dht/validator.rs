@@ -12,6 +12,9 @@ pub trait Validator: Send + Sync {
     /// Why not, as a clause.
     fn validate(&self, key: &[u8], value: &[u8], now: u64) -> Result<(), String>;
 
+    /// Until when a valid value stays valid, in Unix seconds; without an end [`u64::MAX`].
+    fn end(&self, key: &[u8], value: &[u8]) -> u64;
+
     /// Whether the first of two valid values is strictly better (newer) than the second.
     fn is_better(&self, key: &[u8], first: &[u8], second: &[u8]) -> bool;
 }
@@ -24,6 +27,14 @@ impl Validator for Names {
     fn validate(&self, key: &[u8], value: &[u8], now: u64) -> Result<(), String> {
         let now = Timestamp::from(UNIX_EPOCH + Duration::from_secs(now));
         ipns::validate_value(key, &Bytes::copy_from_slice(value), now).map_err(|e| e.to_string())
+    }
+
+    fn end(&self, key: &[u8], value: &[u8]) -> u64 {
+        if !key.starts_with(b"/ipns/") {
+            return u64::MAX;
+        }
+        let eol = ipns::Record::parse(&Bytes::copy_from_slice(value)).and_then(|record| record.eol());
+        eol.map_or(0, |eol| eol.since(Timestamp::from(UNIX_EPOCH)).as_secs())
     }
 
     fn is_better(&self, key: &[u8], first: &[u8], second: &[u8]) -> bool {
@@ -42,6 +53,7 @@ mod tests {
         let key = [b"/pk/".to_vec(), ours.to_peer_id().to_bytes()].concat();
         let validate = |key: &[u8], value: &[u8]| Names.validate(key, value, 0);
         assert_eq!(validate(&key, &ours.encode_protobuf()), Ok(()));
+        assert_eq!(Names.end(&key, &ours.encode_protobuf()), u64::MAX);
         assert!(validate(&key, &theirs.encode_protobuf()).is_err());
         assert!(validate(&key, b"").is_err());
         assert!(validate(&key, &[0; 20_000]).is_err());

@@ -4,7 +4,6 @@
 //! the swarm, never blocks and never touches the disk. Protocols come as a pair: a behaviour, which sits in the
 //! swarm, and a handle; what the two say to each other is theirs, and the event loop knows nothing of it.
 
-mod addr;
 mod announce;
 mod bandwidth;
 mod behaviour;
@@ -30,7 +29,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-pub use addr::{BadMask, Mask, Scope, is_relayed, scope, split_peer};
+pub use crate::addr::{BadMask, Mask, Scope, is_relayed, scope, split_peer};
 pub use announce::{Announce, Never};
 pub use bandwidth::Bandwidth;
 pub use config::{Config, ConfigError, RoutingKind};
@@ -44,6 +43,7 @@ pub use pubsub::PubSub;
 pub use transport::TransportError;
 
 use crate::{
+    addr,
     bitswap::{Bitswap, Order},
     dht::{
         Dht, SystemClock,

@@ -77,7 +77,14 @@ pub(super) fn protocols(config: &Config) -> Vec<&'static str> {
 /// The DHT's two halves.
 pub(super) fn dht(config: &Config, keys: &Keypair, kv: Arc<dyn Kv>) -> (dht::Behaviour, Dht) {
     let (wan, lan) = modes(config.routing.kind);
-    let settings = dht::Config { wan, lan, loopback_on_lan: config.routing.loopback_on_lan, ..Default::default() };
+    let announce = config.announce.clone();
+    let settings = dht::Config {
+        wan,
+        lan,
+        loopback_on_lan: config.routing.loopback_on_lan,
+        announces: Arc::new(move |addr| announce.allows(addr)),
+        ..Default::default()
+    };
     dht::new(settings, keys, kv)
 }
 

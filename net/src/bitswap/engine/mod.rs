@@ -26,13 +26,12 @@ use super::{
     link::{Inbound, Links},
     message::Version,
 };
-use crate::routing::Routing;
+use crate::{addr::is_near, routing::Routing};
 use cairn_store::{blockstore::Blockstore, kv::Kv};
-use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+use libp2p::{Multiaddr, PeerId};
 use parking_lot::{Mutex, RwLock};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -150,23 +149,7 @@ impl Shared {
 
     /// Whether a peer is exempt from limits: peered with, or on the local network.
     pub(super) fn is_friend(&self, peer: &PeerId, addr: &Multiaddr) -> bool {
-        self.friends.read().contains(peer) || is_private(addr)
-    }
-}
-
-/// Whether an address is on this machine or on a local network, and not behind a relay.
-pub(super) fn is_private(addr: &Multiaddr) -> bool {
-    if addr.iter().any(|p| p == Protocol::P2pCircuit) {
-        return false;
-    }
-    match addr.iter().next() {
-        Some(Protocol::Ip4(ip)) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
-        Some(Protocol::Ip6(ip)) => match IpAddr::V6(ip).to_canonical() {
-            IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
-            IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-        },
-        Some(Protocol::Memory(_)) => true,
-        _ => false,
+        self.friends.read().contains(peer) || is_near(addr)
     }
 }
 

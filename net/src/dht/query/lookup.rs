@@ -9,10 +9,10 @@
 //! 20 may be all his. An honest peer that knows them all names nobody else when asked for that key, so asking on for the
 //! same key does not help: [`super::region`] then looks at the surroundings.
 
-use super::super::key::Id;
+use super::super::{key::Id, message::MAX_ADDRS};
 use crate::routing::Provider;
-use libp2p::PeerId;
-use std::collections::{BTreeMap, HashMap};
+use libp2p::{Multiaddr, PeerId};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry};
 
 /// Peers that a key is stored at, and the size of a bucket.
 pub(crate) const K: usize = 20;
@@ -40,6 +40,25 @@ struct Known {
     contact: Provider,
     state: State,
     path: usize,
+    /// Whether it failed once and came back with other addresses.
+    retried: bool,
+}
+
+impl Known {
+    /// Who named a peer first may have lied about where it is: other addresses are added, and a peer that failed gets a
+    /// second try at them.
+    fn hear(&mut self, addrs: Vec<Multiaddr>) {
+        let known = self.contact.addrs.len();
+        for addr in addrs {
+            if self.contact.addrs.len() < MAX_ADDRS && !self.contact.addrs.contains(&addr) {
+                self.contact.addrs.push(addr);
+            }
+        }
+        if self.contact.addrs.len() > known && self.state == State::Failed && !self.retried {
+            self.contact.addrs.drain(..known);
+            (self.state, self.retried) = (State::Heard, true);
+        }
+    }
 }
 
 /// A lookup of the peers nearest to a point.
@@ -50,7 +69,7 @@ pub(crate) struct Lookup {
     known: BTreeMap<Id, Known>,
     distances: HashMap<PeerId, Id>,
     /// Who is known to each path.
-    paths: Vec<BTreeMap<Id, ()>>,
+    paths: Vec<BTreeSet<Id>>,
     turn: usize,
     in_flight: usize,
     asked: usize,
@@ -65,7 +84,7 @@ impl Lookup {
             target,
             known: BTreeMap::new(),
             distances: HashMap::new(),
-            paths: vec![BTreeMap::new(); BETA],
+            paths: vec![BTreeSet::new(); BETA],
             turn: 0,
             in_flight: 0,
             asked: 0,
@@ -93,10 +112,10 @@ impl Lookup {
         }
         let distance =
             *self.distances.entry(contact.peer).or_insert_with(|| self.target.distance(&Id::of_peer(&contact.peer)));
-        self.paths[path].insert(distance, ());
-        let known = self.known.entry(distance).or_insert(Known { contact: contact.clone(), state: State::Heard, path });
-        if known.contact.addrs.is_empty() {
-            known.contact.addrs = contact.addrs;
+        self.paths[path].insert(distance);
+        match self.known.entry(distance) {
+            Entry::Vacant(entry) => drop(entry.insert(Known { contact, state: State::Heard, path, retried: false })),
+            Entry::Occupied(mut entry) => entry.get_mut().hear(contact.addrs),
         }
     }
 
@@ -122,7 +141,7 @@ impl Lookup {
     /// The nearest that a path has not asked, if it is among those that count.
     fn candidate(&self, path: usize) -> Option<Id> {
         let mut alive = 0;
-        for distance in self.paths[path].keys() {
+        for distance in &self.paths[path] {
             match self.known.get(distance).map(|k| k.state) {
                 Some(State::Heard) if alive < K => return Some(*distance),
                 Some(State::Heard) => return None,
@@ -172,9 +191,38 @@ impl Lookup {
     pub(crate) fn closest(&self) -> Vec<Provider> {
         self.known.values().filter(|k| k.state == State::Answered).take(K).map(|k| k.contact.clone()).collect()
     }
+}
 
-    /// A contact that was heard of, asked or not.
-    pub(crate) fn known(&self, peer: &PeerId) -> Option<&Provider> {
-        self.known.get(self.distances.get(peer)?).map(|k| &k.contact)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(n: u8) -> Multiaddr {
+        format!("/ip4/1.1.1.{n}/tcp/1").parse().expect("an address")
+    }
+
+    fn contact(peer: PeerId, n: u8) -> Provider {
+        Provider { peer, addrs: vec![addr(n)] }
+    }
+
+    #[test]
+    fn whoever_names_a_peer_first_does_not_decide_where_it_is() {
+        let seeds: Vec<PeerId> = (0..5).map(|_| PeerId::random()).collect();
+        let mut lookup = Lookup::new(Id([0; 32]), seeds.iter().map(|p| contact(*p, 1)).collect(), None);
+        let named = PeerId::random();
+        let asked: Vec<PeerId> = std::iter::from_fn(|| lookup.next()).map(|p| p.peer).collect();
+        assert_eq!(asked.len(), 5);
+        lookup.answered(&asked[0], vec![contact(named, 2)]);
+        lookup.answered(&asked[1], vec![contact(named, 3)]);
+        let both = Provider { peer: named, addrs: vec![addr(2), addr(3)] };
+        assert_eq!(lookup.next(), Some(both));
+        lookup.failed(&named);
+        lookup.answered(&asked[2], vec![contact(named, 3)]);
+        assert_eq!(lookup.next(), None, "nothing new is known of it");
+        lookup.answered(&asked[3], vec![contact(named, 4)]);
+        assert_eq!(lookup.next(), Some(contact(named, 4)), "it is tried where it was not");
+        lookup.failed(&named);
+        lookup.answered(&asked[4], vec![contact(named, 5)]);
+        assert_eq!(lookup.next(), None, "and once only");
     }
 }

@@ -76,8 +76,8 @@ impl Walk {
                 return None;
             };
             match answer {
-                Ok(mut answer) => {
-                    let closer = self.network.admit(std::mem::take(&mut answer.closer));
+                Ok(answer) => {
+                    let closer = self.network.admit(answer.closer.clone());
                     self.lookup.answered(&contact.peer, closer);
                     self.online = true;
                     self.accuse();

@@ -4,7 +4,7 @@ use super::{
     Config, KeySource, ProvideTarget,
     keystore::{Keystore, Rows},
     schedule::{Due, Schedule},
-    serve::{ServeError, Server, blocking},
+    serve::{Outcome, ServeError, Server, blocking},
     stats::{Counters, Stats, read},
 };
 use crate::dht::{
@@ -14,8 +14,10 @@ use crate::dht::{
     query::{Walk, region},
 };
 use cairn_store::{Multihash, kv::Kv};
+use futures::FutureExt as _;
 use parking_lot::Mutex;
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -141,7 +143,7 @@ impl Sweep {
     pub fn reprovide(&self) {
         let now = self.shared.clock.now();
         for target in &self.shared.targets {
-            *target.schedule.lock() = Schedule::new(self.shared.config.interval.as_secs(), now, None);
+            target.schedule.lock().restart(now);
         }
         self.shared.reread.send_modify(|n| *n += 1);
         self.shared.news.send_modify(|n| *n += 1);
@@ -215,11 +217,15 @@ async fn read_source(shared: std::sync::Weak<Shared>, mut reread: watch::Receive
     }
 }
 
-async fn read_once(shared: &Arc<Shared>, announce_new: bool) -> Result<u64, ServeError> {
+/// Keys that are new since the last read wait to be announced. Of the first read of a run these are the keys that came
+/// up while it was off, where the schedule goes on from an earlier run; where it begins anew, all keys are due anyway.
+async fn read_once(shared: &Arc<Shared>, working: bool) -> Result<u64, ServeError> {
     let shared = Arc::clone(shared);
     blocking(move || {
-        let nets: Vec<Net> = shared.targets.iter().map(|t| t.net()).collect();
-        shared.keys.refresh(shared.source.keys(shared.config.strategy), &nets, announce_new)
+        let goes_on = |net: &Net| shared.config.resume && matches!(shared.keys.position(*net), Ok(Some(_)));
+        let nets = shared.targets.iter().map(|t| t.net());
+        let nets: Vec<Net> = nets.filter(|net| working || goes_on(net)).collect();
+        shared.keys.refresh(shared.source.keys(shared.config.strategy), &nets, !nets.is_empty())
     })
     .await
 }
@@ -230,7 +236,7 @@ async fn start_work(shared: &Arc<Shared>) {
             let (keys, net) = (Arc::clone(&shared.keys), target.net());
             let position = blocking(move || keys.position(net).map_err(|e| e.to_string())).await;
             let now = shared.clock.now();
-            *target.schedule.lock() = Schedule::new(shared.config.interval.as_secs(), now, position.ok().flatten());
+            target.schedule.lock().resume(now, position.ok().flatten());
         }
         tokio::spawn(work(Arc::downgrade(shared), Arc::clone(target), shared.news.subscribe()));
     }
@@ -240,6 +246,21 @@ async fn start_work(shared: &Arc<Shared>) {
 enum Job {
     Periodic(Due),
     Burst(Prefix),
+}
+
+/// Who works.
+type Jobs = JoinSet<(Job, Result<Outcome, ServeError>)>;
+
+/// Serves a region; a panic is an error like others, so that the region and the worker's place are not lost.
+async fn serve(server: Server, rows: Rows, prefix: Prefix) -> Result<Outcome, ServeError> {
+    let serving = async move { server.serve(rows, prefix, rand::random()).await };
+    match AssertUnwindSafe(serving).catch_unwind().await {
+        Ok(result) => result,
+        Err(_) => {
+            tracing::error!(region = prefix.bits(), "a worker of the provide sweep panicked");
+            Err(ServeError::Panicked)
+        }
+    }
 }
 
 /// Where the new keys are looked through.
@@ -253,7 +274,7 @@ struct Burst {
 }
 
 async fn work(shared: std::sync::Weak<Shared>, target: Arc<Target>, mut news: watch::Receiver<u64>) {
-    let mut jobs: JoinSet<(Job, Result<u64, ServeError>)> = JoinSet::new();
+    let mut jobs: Jobs = JoinSet::new();
     let mut burst = Burst { from: Some(Id([0; 32])), again: false, paused_until: 0 };
     let mut calibrated = false;
     loop {
@@ -284,7 +305,7 @@ async fn work(shared: std::sync::Weak<Shared>, target: Arc<Target>, mut news: wa
                 let Some(strong) = shared.upgrade() else { return };
                 match done {
                     Ok((job, result)) => finish(&strong, &target, job, result, &mut burst).await,
-                    Err(panicked) => tracing::error!(%panicked, "a region of the provide sweep"),
+                    Err(stopped) => tracing::error!(%stopped, "a region of the provide sweep"),
                 }
             }
             changed = news.changed() => {
@@ -311,7 +332,7 @@ impl Burst {
     }
 }
 
-fn spawn_periodic(shared: &Shared, target: &Arc<Target>, jobs: &mut JoinSet<(Job, Result<u64, ServeError>)>, now: u64) {
+fn spawn_periodic(shared: &Shared, target: &Arc<Target>, jobs: &mut Jobs, now: u64) {
     let counters = &target.server.counters;
     let limit = shared.config.max_workers.saturating_sub(shared.config.dedicated_burst).max(1) as u64;
     while read(&counters.periodic) < limit && jobs.len() < shared.config.max_workers.max(2) {
@@ -330,10 +351,10 @@ fn spawn_periodic(shared: &Shared, target: &Arc<Target>, jobs: &mut JoinSet<(Job
         let server = target.server.clone();
         jobs.spawn(async move {
             let began = Instant::now();
-            let result = server.serve(Rows::All, due.prefix, rand::random()).await;
-            if let Ok(keys) = &result {
-                let counters = &server.counters;
-                counters.keys_reprovided.fetch_add(*keys, Ordering::Relaxed);
+            let counters = Arc::clone(&server.counters);
+            let result = serve(server, Rows::All, due.prefix).await;
+            if let Ok(outcome) = &result {
+                counters.keys_reprovided.fetch_add(outcome.announced, Ordering::Relaxed);
                 let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 counters.reprovide_millis.fetch_add(millis, Ordering::Relaxed);
             }
@@ -342,13 +363,7 @@ fn spawn_periodic(shared: &Shared, target: &Arc<Target>, jobs: &mut JoinSet<(Job
     }
 }
 
-async fn spawn_burst(
-    shared: &Shared,
-    target: &Arc<Target>,
-    jobs: &mut JoinSet<(Job, Result<u64, ServeError>)>,
-    burst: &mut Burst,
-    now: u64,
-) {
+async fn spawn_burst(shared: &Shared, target: &Arc<Target>, jobs: &mut Jobs, burst: &mut Burst, now: u64) {
     let counters = &target.server.counters;
     let limit = shared.config.max_workers.saturating_sub(shared.config.dedicated_periodic).max(1) as u64;
     let rows = Rows::New(target.net());
@@ -373,18 +388,24 @@ async fn spawn_burst(
         }
         counters.burst.fetch_add(1, Ordering::Relaxed);
         let server = target.server.clone();
-        jobs.spawn(async move { (Job::Burst(prefix), server.serve(rows, prefix, rand::random()).await) });
+        jobs.spawn(async move { (Job::Burst(prefix), serve(server, rows, prefix).await) });
     }
 }
 
-async fn finish(shared: &Shared, target: &Arc<Target>, job: Job, result: Result<u64, ServeError>, burst: &mut Burst) {
+async fn finish(
+    shared: &Shared,
+    target: &Arc<Target>,
+    job: Job,
+    result: Result<Outcome, ServeError>,
+    burst: &mut Burst,
+) {
     let now = shared.clock.now();
     let counters = &target.server.counters;
     if let Err(error) = &result {
         tracing::debug!(net = target.net().name(), %error, "a region was not announced; trying again");
     }
     // A region without keys says nothing.
-    if !matches!(result, Ok(0)) {
+    if result.as_ref().ok() != Some(&Outcome::default()) {
         target.set_online(result.is_ok(), now);
     }
     match job {
@@ -410,7 +431,7 @@ async fn finish(shared: &Shared, target: &Arc<Target>, job: Job, result: Result<
         }
         Job::Burst(prefix) => {
             counters.burst.fetch_sub(1, Ordering::Relaxed);
-            if result.is_err() {
+            if result.is_err() || result.is_ok_and(|outcome| outcome.left > 0) {
                 tracing::debug!(region = prefix.bits(), "new keys wait for the next try");
                 burst.again = true;
                 burst.paused_until = now + RETRY.as_secs();

@@ -1,16 +1,19 @@
 //! When which region is due. No I/O; times are Unix seconds passed in.
 //!
 //! A point at fraction x of the keyspace is due x · interval after the start of each cycle. A cursor runs through the
-//! keyspace; what lies between it and the point that is due now is overdue and is handed out region by region.
+//! keyspace; what lies between it and the point that is due now is overdue and is handed out region by region. A region
+//! that could not be served waits in a list of its own and does not hold up the others.
 
 use super::super::key::{Id, Prefix};
 use std::collections::BTreeMap;
 
 /// After a region could not be served (no peers, say), the next try.
 const RETRY_AFTER: u64 = 60;
+/// Regions that wait for their next try. At the limit no others are handed out: it is the network that is away.
+const MAX_FAILED: usize = 64;
 
 /// Where the sweep stands, as it is written down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     /// When the cycle began.
     pub(crate) cycle_start: u64,
@@ -28,7 +31,16 @@ pub(crate) struct Schedule {
     /// Regions handed out and not finished: by number, where they begin and in which cycle.
     running: BTreeMap<u64, Position>,
     next_number: u64,
-    paused_until: u64,
+    /// Regions to try again: where they begin, in which cycle they were due, and when.
+    failed: BTreeMap<Id, Failed>,
+    restarted: bool,
+}
+
+#[derive(Debug)]
+struct Failed {
+    prefix: Prefix,
+    at: Position,
+    retry: u64,
 }
 
 /// A region that is due.
@@ -52,7 +64,21 @@ impl Schedule {
             cursor: position.served,
             running: BTreeMap::new(),
             next_number: 0,
-            paused_until: 0,
+            failed: BTreeMap::new(),
+            restarted: false,
+        }
+    }
+
+    /// Begins again with everything overdue. Regions that are being served do not count.
+    pub(crate) fn restart(&mut self, now: u64) {
+        // Numbers go on, so that what ends now is not taken for a region of the new pass.
+        *self = Self { next_number: self.next_number, restarted: true, ..Self::new(self.interval, now, None) };
+    }
+
+    /// Goes on from where an earlier run stopped, unless it was restarted already.
+    pub(crate) fn resume(&mut self, now: u64, position: Option<Position>) {
+        if !self.restarted {
+            *self = Self { next_number: self.next_number, ..Self::new(self.interval, now, position) };
         }
     }
 
@@ -64,15 +90,26 @@ impl Schedule {
 
     /// A region that is due now. `len`: how long prefixes of regions are at the moment.
     pub(crate) fn next(&mut self, now: u64, len: usize) -> Option<Due> {
-        if now < self.paused_until || u128::from(self.cursor) >= self.due_point(now) {
+        if let Some(start) = self.failed.iter().find(|(_, f)| f.retry <= now).map(|(start, _)| *start) {
+            let Failed { prefix, at, .. } = self.failed.remove(&start)?;
+            return Some(self.hand_out(prefix, at));
+        }
+        if self.failed.len() >= MAX_FAILED || u128::from(self.cursor) >= self.due_point(now) {
             return None;
         }
         let mut point = Id([0; 32]);
         point.0[..8].copy_from_slice(&self.cursor.to_be_bytes());
         let prefix = Prefix::new(&point, len);
-        let number = self.next_number;
-        self.next_number += 1;
-        self.running.insert(number, Position { cycle_start: self.cycle_start, served: self.cursor });
+        // What failed there before is served with it.
+        let mut at = Position { cycle_start: self.cycle_start, served: self.cursor };
+        self.failed.retain(|start, failed| {
+            let inside = prefix.contains(start);
+            if inside {
+                at = at.min(failed.at);
+            }
+            !inside
+        });
+        let due = self.hand_out(prefix, at);
         match prefix.end() {
             Some(end) => self.cursor = end.head(),
             None => {
@@ -81,7 +118,14 @@ impl Schedule {
                 self.cycle_start = (self.cycle_start + self.interval).max(now.saturating_sub(self.interval));
             }
         }
-        Some(Due { number, prefix })
+        Some(due)
+    }
+
+    fn hand_out(&mut self, prefix: Prefix, at: Position) -> Due {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.running.insert(number, at);
+        Due { number, prefix }
     }
 
     /// A region was served.
@@ -89,30 +133,31 @@ impl Schedule {
         self.running.remove(&due.number);
     }
 
-    /// A region was not served: the sweep goes back to it, after a pause.
+    /// A region was not served: it comes again after a pause.
     pub(crate) fn failed(&mut self, due: Due, now: u64) {
-        let Some(at) = self.running.remove(&due.number) else { return };
-        if (at.cycle_start, at.served) < (self.cycle_start, self.cursor) {
-            (self.cycle_start, self.cursor) = (at.cycle_start, at.served);
+        if let Some(at) = self.running.remove(&due.number) {
+            let failed = Failed { prefix: due.prefix, at, retry: now + RETRY_AFTER };
+            self.failed.insert(due.prefix.start(), failed);
         }
-        self.paused_until = now + RETRY_AFTER;
     }
 
     /// When to ask for the next region, if nothing else happens.
     pub(crate) fn wake_at(&self) -> u64 {
         let offset = (u128::from(self.cursor) * u128::from(self.interval)) >> 64;
         let due = self.cycle_start + u64::try_from(offset).unwrap_or(u64::MAX) + 1;
-        due.max(self.paused_until)
+        let retry = self.failed.values().map(|f| f.retry).min();
+        match retry {
+            Some(retry) if self.failed.len() >= MAX_FAILED => retry,
+            Some(retry) => due.min(retry),
+            None => due,
+        }
     }
 
     /// What to write down: everything before it is served.
     pub(crate) fn position(&self) -> Position {
         let here = Position { cycle_start: self.cycle_start, served: self.cursor };
-        let behind = self.running.values().min_by_key(|p| (p.cycle_start, p.served));
-        match behind {
-            Some(p) if (p.cycle_start, p.served) < (here.cycle_start, here.served) => *p,
-            _ => here,
-        }
+        let unserved = self.running.values().chain(self.failed.values().map(|failed| &failed.at));
+        unserved.copied().fold(here, Position::min)
     }
 
     /// Where the cursor is.
@@ -196,9 +241,48 @@ mod tests {
         schedule.served(b);
         assert_eq!(schedule.position().served, 0, "the first is still running");
         schedule.failed(a, START);
-        assert_eq!(schedule.next(START + RETRY_AFTER - 1, 2), None);
+        assert_eq!(schedule.position().served, 0, "and has failed");
+        // The others go on meanwhile.
+        let others: Vec<Due> = std::iter::from_fn(|| schedule.next(START + RETRY_AFTER - 1, 2)).collect();
+        assert_eq!(others.len(), 2, "each of the rest once");
+        assert!(others.iter().all(|due| due.prefix != a.prefix && due.prefix != b.prefix));
+        assert!(schedule.wake_at() <= START + RETRY_AFTER);
         let again = schedule.next(START + RETRY_AFTER, 2).expect("due again");
         assert_eq!(again.prefix, a.prefix);
+        for due in others.into_iter().chain([again]) {
+            schedule.served(due);
+        }
+        assert_eq!(schedule.position(), Position { cycle_start: START, served: 0 });
+    }
+
+    #[test]
+    fn when_everything_fails_the_sweep_waits() {
+        let mut schedule = Schedule::new(22 * HOUR, START, None);
+        for _ in 0..MAX_FAILED {
+            let due = schedule.next(START, 10).expect("due");
+            schedule.failed(due, START);
+        }
+        assert_eq!((schedule.next(START, 10), schedule.wake_at()), (None, START + RETRY_AFTER));
+        let first = schedule.next(START + RETRY_AFTER, 10).expect("the first again");
+        assert_eq!(first.prefix.start(), Id([0; 32]));
+        // A wider region comes round in the next cycle and takes the smaller ones along.
+        schedule.failed(first, START + RETRY_AFTER);
+        schedule.restart(START);
+        assert_eq!(schedule.failed.len(), 0);
+    }
+
+    #[test]
+    fn what_ends_after_a_restart_is_not_of_the_new_pass() {
+        let mut schedule = Schedule::new(22 * HOUR, START, None);
+        let old = schedule.next(START, 2).expect("due");
+        schedule.restart(START + 10);
+        let new = schedule.next(START + 10, 2).expect("everything is due again");
+        assert_eq!(old.prefix, new.prefix);
+        schedule.served(old);
+        assert_eq!(schedule.running.len(), 1, "the new one is still running");
+        // What an earlier run wrote down does not undo it.
+        schedule.resume(START + 10, Some(Position { cycle_start: START + 10, served: 0 }));
+        assert!(schedule.next(START + 10, 2).is_some());
     }
 
     #[test]
@@ -219,7 +303,7 @@ mod tests {
     impl Position {
         /// Nothing was marked as served above, so the position is still the beginning of the cycle before.
         fn max_running(self, schedule: &Schedule) -> Self {
-            schedule.running.values().copied().min_by_key(|p| (p.cycle_start, p.served)).unwrap_or(self)
+            schedule.running.values().copied().min().unwrap_or(self)
         }
     }
 }

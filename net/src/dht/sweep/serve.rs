@@ -41,6 +41,18 @@ pub(crate) enum ServeError {
     /// The keys can't be read.
     #[error("keys can't be read: {0}")]
     Store(String),
+    /// The worker ended before its work.
+    #[error("the worker panicked")]
+    Panicked,
+}
+
+/// What came of a region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Outcome {
+    /// Keys that somebody has now.
+    pub(crate) announced: u64,
+    /// Keys that nobody took. Of new ones, they are still waiting.
+    pub(crate) left: u64,
 }
 
 /// What serving needs.
@@ -53,11 +65,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Announces every key of a region; how many.
-    pub(crate) async fn serve(&self, rows: Rows, prefix: Prefix, seed: u64) -> Result<u64, ServeError> {
+    /// Announces every key of a region.
+    pub(crate) async fn serve(&self, rows: Rows, prefix: Prefix, seed: u64) -> Result<Outcome, ServeError> {
         let mut chunk = self.chunk(rows, prefix, prefix.start()).await?;
+        let mut outcome = Outcome::default();
         if chunk.is_empty() {
-            return Ok(0);
+            return Ok(outcome);
         }
         let own = self.target.own().await.ok_or(ServeError::NoAddress)?;
         let peers = if chunk.len() <= FEW {
@@ -76,29 +89,29 @@ impl Server {
             }
             found.peers
         };
-        let mut count = 0;
         while let Some(last) = chunk.last().map(|key| key.id) {
+            let all = chunk.len();
             let done = if peers.is_empty() {
-                self.one_by_one(&chunk, &own).await?
+                self.one_by_one(chunk, &own).await
             } else {
-                self.distribute(&peers, &chunk, &own).await
+                self.distribute(&peers, chunk, &own).await
             };
-            if done == 0 {
-                self.counters.keys_failed.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            if done.is_empty() {
+                self.counters.keys_failed.fetch_add(all as u64, Ordering::Relaxed);
                 return Err(ServeError::NoPeers);
             }
-            count += done;
-            let next = after(&last);
+            outcome.announced += done.len() as u64;
+            outcome.left += (all - done.len()) as u64;
             if let Rows::New(net) = rows {
-                let (keys, done) = (Arc::clone(&self.keys), chunk);
+                let keys = Arc::clone(&self.keys);
                 blocking(move || keys.remove_new(net, &done).map_err(|e| e.to_string())).await?;
             }
-            chunk = match next {
+            chunk = match after(&last) {
                 Some(next) if prefix.contains(&next) => self.chunk(rows, prefix, next).await?,
                 _ => Vec::new(),
             };
         }
-        Ok(count)
+        Ok(outcome)
     }
 
     async fn chunk(&self, rows: Rows, prefix: Prefix, from: Id) -> Result<Vec<StoredKey>, ServeError> {
@@ -106,25 +119,29 @@ impl Server {
         blocking(move || keys.chunk(rows, prefix, from).map_err(|e| e.to_string())).await
     }
 
-    async fn one_by_one(&self, chunk: &[StoredKey], own: &Provider) -> Result<u64, ServeError> {
-        let mut done = 0;
+    /// The keys that somebody took.
+    async fn one_by_one(&self, chunk: Vec<StoredKey>, own: &Provider) -> Vec<StoredKey> {
+        let mut done = Vec::new();
         for key in chunk {
             let message = Message::announce(key.multihash.clone(), own.clone());
             let told = announce(Arc::clone(&self.target.network), message, K).await;
             self.counters.told(1, told);
-            done += u64::from(told > 0);
+            if told > 0 {
+                done.push(key);
+            }
         }
-        Ok(done)
+        done
     }
 
-    /// Sends each key to the nearest of the peers that take it; how many keys found somebody.
-    async fn distribute(&self, peers: &[(Id, Provider)], chunk: &[StoredKey], own: &Provider) -> u64 {
+    /// Sends each key to the nearest of the peers that take it; the keys that somebody took.
+    async fn distribute(&self, peers: &[(Id, Provider)], mut chunk: Vec<StoredKey>, own: &Provider) -> Vec<StoredKey> {
         let mut live: Vec<u16> = (0..=u16::MAX).take(peers.len()).collect();
         // Whom each key was sent to. Numbers instead of ids keep a chunk at 4 MB.
         let mut told: Vec<Vec<u16>> = vec![Vec::with_capacity(K); chunk.len()];
         for _ in 0..ROUNDS {
-            let per_peer = assign(peers, &live, chunk, &told).await;
+            let per_peer = assign(peers, &live, &chunk, &told).await;
             let jobs = per_peer.into_iter().zip(0u16..).filter(|(keys, _)| !keys.is_empty());
+            let chunk = chunk.as_slice();
             let sent: Vec<(u16, Vec<u32>, bool)> = stream::iter(jobs)
                 .map(|(mut keys, peer)| async move {
                     let done = self.send(&peers[usize::from(peer)].1, chunk, &keys, own).await;
@@ -152,7 +169,9 @@ impl Server {
         for holders in &told {
             self.counters.told(1, holders.len());
         }
-        told.iter().filter(|holders| !holders.is_empty()).count() as u64
+        let mut taken = told.iter().map(|holders| !holders.is_empty());
+        chunk.retain(|_| taken.next() == Some(true));
+        chunk
     }
 
     /// How many of the keys a peer took, in order.

@@ -19,7 +19,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -51,6 +51,10 @@ pub(crate) struct SimNet {
     /// After so many messages, peers begin to die.
     churn: Mutex<Option<(u64, StdRng)>>,
     died: Mutex<HashSet<usize>>,
+    /// Keys whose announcements nobody takes.
+    pub(crate) untaken: Mutex<HashSet<Vec<u8>>>,
+    /// Whether the next announcement panics.
+    pub(crate) panics: AtomicBool,
 }
 
 pub(crate) fn random_peer(rng: &mut StdRng) -> PeerId {
@@ -105,6 +109,8 @@ impl SimNet {
             messages: AtomicU64::new(0),
             churn: Mutex::new(None),
             died: Mutex::default(),
+            untaken: Mutex::default(),
+            panics: AtomicBool::new(false),
         }
     }
 
@@ -185,6 +191,10 @@ impl Network for SimNet {
 
     async fn tell(&self, peer: &Provider, messages: &[Message]) -> Result<(), WireError> {
         let number = self.receive(peer)?;
+        assert!(!self.panics.swap(false, Ordering::Relaxed), "a worker is meant to panic");
+        if messages.iter().any(|message| self.untaken.lock().contains(&message.key)) {
+            return Err(WireError::TimedOut);
+        }
         if self.peers[number].nature == Nature::Honest {
             let mut kept = self.kept.lock();
             for message in messages {

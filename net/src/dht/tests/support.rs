@@ -31,6 +31,10 @@ impl Validator for Newest {
         good.then_some(()).ok_or_else(|| "not digits".to_owned())
     }
 
+    fn end(&self, _: &[u8], _: &[u8]) -> u64 {
+        u64::MAX
+    }
+
     fn is_better(&self, _: &[u8], first: &[u8], second: &[u8]) -> bool {
         first > second
     }
@@ -42,6 +46,10 @@ pub(crate) struct Anything;
 impl Validator for Anything {
     fn validate(&self, _: &[u8], _: &[u8], _: u64) -> Result<(), String> {
         Ok(())
+    }
+
+    fn end(&self, _: &[u8], _: &[u8]) -> u64 {
+        u64::MAX
     }
 
     fn is_better(&self, _: &[u8], first: &[u8], second: &[u8]) -> bool {

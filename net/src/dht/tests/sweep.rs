@@ -7,6 +7,7 @@ use super::{
 use crate::{
     dht::{
         Net,
+        key::{Id, Prefix},
         message::{Kind, Message},
         query::{Network, Walk, lookup::K, region},
         sweep::{
@@ -53,7 +54,7 @@ async fn one_cycle(net: &Arc<SimNet>, server: &Server, rng: &mut StdRng) -> u64 
     for now in (start..start + INTERVAL).step_by(60) {
         let len = region::prefix_len(net.size().expect("calibrated"));
         while let Some(due) = schedule.next(now, len) {
-            let keys = server.serve(Rows::All, due.prefix, rng.random()).await.expect("there are peers");
+            let keys = server.serve(Rows::All, due.prefix, rng.random()).await.expect("there are peers").announced;
             schedule.served(due);
             served += keys;
             hours[((now - start) / 3600) as usize] += keys;
@@ -146,9 +147,11 @@ async fn the_sweep_announces_all_at_first_then_what_is_new_and_goes_on_after_a_r
     let keys: Vec<Multihash> = (0..500).map(|_| random_key(&mut rng)).collect();
     let kv = Arc::new(MemoryKv::default());
     let clock = Arc::new(TestClock::at(2_000_000_000));
-    let source = Arc::new(Fixed(keys.clone()));
-    let start = || Sweep::start(Config::default(), target(), source.clone(), kv.clone(), clock.clone());
-    let sweep = start();
+    let start = |keys: &[Multihash]| {
+        let source = Arc::new(Fixed(keys.to_vec()));
+        Sweep::start(Config::default(), target(), source, kv.clone(), clock.clone())
+    };
+    let sweep = start(&keys);
     until("all keys are announced", async || net.kept.lock().len() == 500).await;
     let new: Vec<Multihash> = (0..50).map(|_| random_key(&mut rng)).collect();
     sweep.add(new.clone()).await.expect("memory");
@@ -163,12 +166,15 @@ async fn the_sweep_announces_all_at_first_then_what_is_new_and_goes_on_after_a_r
     assert!(stats.network.avg_holders > 19.9, "{}", stats.network.avg_holders);
     sweep.close();
     drop(sweep);
-    // Another run: nothing is due, so nothing is announced until an eleventh of the interval has passed.
+    // Another run: nothing is due, so nothing is announced until an eleventh of the interval has passed, but for keys that
+    // came up while it was off.
     net.kept.lock().clear();
-    let sweep = start();
-    until("the source was read again", async || sweep.stats(Net::Wan).await.expect("wan").schedule.keys == 500).await;
-    until("the sweep knows its network", async || {
-        sweep.stats(Net::Wan).await.expect("wan").connectivity.status == "online"
+    let late: Vec<Multihash> = (0..10).map(|_| random_key(&mut rng)).collect();
+    let sweep = start(&[keys, late.clone()].concat());
+    until("the source was read again", async || sweep.stats(Net::Wan).await.expect("wan").schedule.keys == 510).await;
+    until("what came up meanwhile is announced", async || {
+        let kept = net.kept.lock();
+        late.iter().all(|key| kept.contains_key(&key.to_bytes()))
     })
     .await;
     let resumed = net.kept.lock().len();
@@ -176,5 +182,47 @@ async fn the_sweep_announces_all_at_first_then_what_is_new_and_goes_on_after_a_r
     clock.set(2_000_000_000 + INTERVAL + 60);
     // Wakes the task, which would notice a clock that jumps after ten minutes.
     sweep.add(Vec::new()).await.expect("memory");
-    until("the whole keyspace came round", async || net.kept.lock().len() == 500).await;
+    until("the whole keyspace came round", async || net.kept.lock().len() == 510).await;
+}
+
+#[tokio::test]
+async fn a_new_key_that_nobody_took_goes_on_waiting() {
+    let mut rng = StdRng::seed_from_u64(45);
+    let net = Arc::new(SimNet::new(100, Vec::new(), &mut rng));
+    let server = server(&net, &[], &mut rng);
+    let keys = [random_key(&mut rng), random_key(&mut rng)];
+    server.keys.add(&keys, &[Net::Wan]).expect("memory");
+    net.untaken.lock().insert(keys[0].to_bytes());
+    let all = Prefix::new(&Id([0; 32]), 0);
+    let outcome = server.serve(Rows::New(Net::Wan), all, 45).await.expect("one is taken");
+    assert_eq!((outcome.announced, outcome.left), (1, 1));
+    let waiting = server.keys.chunk(Rows::New(Net::Wan), all, Id([0; 32])).expect("memory");
+    assert_eq!(waiting.into_iter().map(|key| key.multihash).collect::<Vec<_>>(), [keys[0].to_bytes()]);
+}
+
+#[tokio::test]
+async fn a_worker_that_panics_leaves_its_place_and_its_keys() {
+    let mut rng = StdRng::seed_from_u64(46);
+    let net = Arc::new(SimNet::new(100, Vec::new(), &mut rng));
+    let network: Arc<dyn Network> = Arc::clone(&net) as Arc<dyn Network>;
+    let own = Provider { peer: random_peer(&mut rng), addrs: vec!["/ip4/9.9.9.9/tcp/1".parse().expect("an address")] };
+    let target = vec![ProvideTarget::fixed(Net::Wan, network, own)];
+    let clock = Arc::new(TestClock::at(2_000_000_000));
+    let kv = Arc::new(MemoryKv::default());
+    let sweep = Sweep::start(Config::default(), target, Arc::new(Fixed(Vec::new())), kv, clock.clone());
+    let stats = async || sweep.stats(Net::Wan).await.expect("wan");
+    until("it is online and idle", async || {
+        let stats = stats().await;
+        stats.connectivity.status == "online" && stats.workers.active == 0
+    })
+    .await;
+    net.panics.store(true, Ordering::Relaxed);
+    let keys: Vec<Multihash> = (0..10).map(|_| random_key(&mut rng)).collect();
+    sweep.add(keys).await.expect("memory");
+    until("a worker panicked", async || !net.panics.load(Ordering::Relaxed)).await;
+    until("its place is free", async || stats().await.workers.active == 0).await;
+    assert_eq!(stats().await.queues.pending_key_provides, 10);
+    clock.set(2_000_000_000 + 61);
+    sweep.add(Vec::new()).await.expect("memory");
+    until("the keys are announced", async || net.kept.lock().len() == 10).await;
 }

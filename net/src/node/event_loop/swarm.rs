@@ -129,7 +129,7 @@ impl EventLoop {
         {
             relays.found(peer, &connection.addr, Instant::now());
         }
-        self.setup.swarm.behaviour_mut().dht.identified(peer, &info);
+        self.setup.swarm.behaviour_mut().dht.identified(peer, &info, &connection.addr);
         known.identity = Some(info);
     }
 

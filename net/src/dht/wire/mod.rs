@@ -1,4 +1,4 @@
-//! Questions to chosen peers: a behaviour that only speaks, and leaves answering to libp2p-kad.
+//! The streams of both DHTs: questions to chosen peers, and those of others, which [`super::serve`] reads.
 //!
 //! libp2p-kad can't be told to send one message to one peer: an ADD_PROVIDER or GET_PROVIDERS always walks, reports
 //! providers without their addresses, and adds fields 666 and 777 to records, which other implementations don't know.
@@ -7,28 +7,27 @@
 //!
 //! Requests for a peer that is not connected wait for the dial. A caller that goes away cancels its request.
 
-use super::message::{MAX_MESSAGE, Message, MessageError};
+mod behaviour;
+
+pub use behaviour::Behaviour;
+
+use super::{
+    message::{MAX_MESSAGE, Message, MessageError},
+    serve::{Inbound, Listen, Served},
+};
 use futures::{
     AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered,
 };
 use libp2p::{
-    Multiaddr, PeerId, Stream, StreamProtocol,
-    core::{
-        Endpoint,
-        transport::PortUse,
-        upgrade::{DeniedUpgrade, ReadyUpgrade},
-    },
+    Stream, StreamProtocol,
+    core::upgrade::ReadyUpgrade,
     swarm::{
-        ConnectionClosed, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, DialError,
-        DialFailure, FromSwarm, NetworkBehaviour, NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler,
-        THandlerInEvent, THandlerOutEvent, ToSwarm,
-        behaviour::ConnectionEstablished,
-        dial_opts::{DialOpts, PeerCondition},
-        handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedOutbound},
+        ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
+        handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::VecDeque,
     convert::Infallible,
     io,
     task::{Context, Poll, Waker},
@@ -44,8 +43,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_STREAMS: usize = 16;
 /// Requests that wait for a stream of one connection; more are refused.
 const MAX_QUEUED: usize = 256;
-/// Requests that wait for dials, over all peers; more are refused.
-const MAX_WAITING: usize = 4096;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -65,8 +62,8 @@ pub(crate) enum WireError {
     /// The answer is not one.
     #[error(transparent)]
     Malformed(#[from] MessageError),
-    /// Too much is waiting already.
-    #[error("too many requests are waiting")]
+    /// Too much is waiting already, or this node's limits forbid the dial.
+    #[error("too many requests are waiting, or the dial is not allowed")]
     Busy,
 }
 
@@ -97,8 +94,8 @@ impl Request {
 }
 
 /// One connection's part.
-#[derive(Default)]
 pub struct Handler {
+    inbound: Inbound,
     queue: VecDeque<Request>,
     opening: usize,
     running: FuturesUnordered<BoxFuture<'static, ()>>,
@@ -106,32 +103,37 @@ pub struct Handler {
 }
 
 impl Handler {
+    fn new(inbound: Inbound) -> Self {
+        Self { inbound, queue: VecDeque::new(), opening: 0, running: FuturesUnordered::new(), waker: None }
+    }
+
     fn busy(&self) -> bool {
         !self.queue.is_empty() || self.opening > 0 || !self.running.is_empty()
     }
 }
 
 impl ConnectionHandler for Handler {
-    type FromBehaviour = Outgoing;
+    type FromBehaviour = Order;
     type ToBehaviour = Infallible;
-    type InboundProtocol = DeniedUpgrade;
+    type InboundProtocol = Listen;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
     type OutboundOpenInfo = Outgoing;
 
-    fn listen_protocol(&self) -> SubstreamProtocol<DeniedUpgrade> {
-        SubstreamProtocol::new(DeniedUpgrade, ())
+    fn listen_protocol(&self) -> SubstreamProtocol<Listen> {
+        SubstreamProtocol::new(self.inbound.listen(), ())
     }
 
     fn connection_keep_alive(&self) -> bool {
         self.busy()
     }
 
-    fn on_behaviour_event(&mut self, Outgoing(request): Outgoing) {
-        if self.queue.len() >= MAX_QUEUED {
-            return request.fail(WireError::Busy);
+    fn on_behaviour_event(&mut self, order: Order) {
+        match order {
+            Order::Serve(served) => self.inbound.serve(served),
+            Order::Ask(Outgoing(request)) if self.queue.len() >= MAX_QUEUED => request.fail(WireError::Busy),
+            Order::Ask(Outgoing(request)) => self.queue.push_back(*request),
         }
-        self.queue.push_back(*request);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -142,6 +144,7 @@ impl ConnectionHandler for Handler {
         cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, Outgoing, Infallible>> {
         while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {}
+        self.inbound.poll(cx);
         while self.opening + self.running.len() < MAX_STREAMS {
             let Some(request) = self.queue.pop_front() else { break };
             if request.reply.is_closed() {
@@ -156,11 +159,11 @@ impl ConnectionHandler for Handler {
         Poll::Pending
     }
 
-    fn on_connection_event(
-        &mut self,
-        event: ConnectionEvent<DeniedUpgrade, ReadyUpgrade<StreamProtocol>, (), Outgoing>,
-    ) {
+    fn on_connection_event(&mut self, event: ConnectionEvent<Listen, ReadyUpgrade<StreamProtocol>, (), Outgoing>) {
         match event {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => {
+                self.inbound.accept(protocol);
+            }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info }) => {
                 self.opening = self.opening.saturating_sub(1);
                 self.running.push(serve(stream, *info.0).boxed());
@@ -186,6 +189,15 @@ impl ConnectionHandler for Handler {
 #[derive(Debug)]
 pub struct Outgoing(Box<Request>);
 
+/// What a connection is told.
+#[derive(Debug)]
+pub enum Order {
+    /// Asks the peer.
+    Ask(Outgoing),
+    /// Lets the peer ask on these networks.
+    Serve(Served),
+}
+
 async fn serve(stream: Stream, request: Request) {
     let Request { bytes, answered, mut reply, .. } = request;
     let exchange = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange(stream, bytes, answered));
@@ -200,7 +212,8 @@ async fn exchange(mut stream: Stream, bytes: Vec<u8>, answered: bool) -> Result<
     stream.write_all(&bytes).await?;
     stream.flush().await?;
     if answered {
-        let message = read_message(&mut stream).await?;
+        let message = read_message(&mut stream, MAX_MESSAGE, || ()).await?;
+        let message = message.ok_or_else(|| WireError::Io("no answer before its end".into()))?;
         // The answer is here; how the stream ends changes nothing.
         let _ = stream.close().await;
         return Ok(Some(message));
@@ -215,23 +228,32 @@ async fn exchange(mut stream: Stream, bytes: Vec<u8>, answered: bool) -> Result<
     }
 }
 
-/// A varint of at most four bytes: 256 MiB is more than any message may have.
-async fn read_length(stream: &mut Stream) -> Result<usize, WireError> {
+/// A varint of at most four bytes: 256 MiB is more than any message may have. `None` at the end of the stream.
+async fn read_length(stream: &mut Stream, begun: impl FnOnce()) -> Result<Option<usize>, WireError> {
     let mut bytes = [0; 4];
-    for at in 0..bytes.len() {
-        stream.read_exact(&mut bytes[at..=at]).await?;
-        if bytes[at] < 0x80 {
-            let decoded = unsigned_varint::decode::usize(&bytes[..=at]);
-            return decoded.map(|(len, _)| len).map_err(|_| MessageError("a bad varint").into());
-        }
+    if stream.read(&mut bytes[..1]).await? == 0 {
+        return Ok(None);
     }
-    Err(MessageError("longer than 1 MiB").into())
+    begun();
+    let mut at = 0;
+    while bytes[at] >= 0x80 {
+        at += 1;
+        let Some(byte) = bytes.get_mut(at..=at) else { return Err(MessageError("too long").into()) };
+        stream.read_exact(byte).await?;
+    }
+    let decoded = unsigned_varint::decode::usize(&bytes[..=at]);
+    decoded.map(|(len, _)| Some(len)).map_err(|_| MessageError("a bad varint").into())
 }
 
-async fn read_message(stream: &mut Stream) -> Result<Message, WireError> {
-    let len = read_length(stream).await?;
-    if len > MAX_MESSAGE {
-        return Err(MessageError("longer than 1 MiB").into());
+/// The next message, of at most `max` bytes; `None` at the end of the stream. `begun` is called when it begins.
+pub(super) async fn read_message(
+    stream: &mut Stream,
+    max: usize,
+    begun: impl FnOnce(),
+) -> Result<Option<Message>, WireError> {
+    let Some(len) = read_length(stream, begun).await? else { return Ok(None) };
+    if len > max {
+        return Err(MessageError("too long").into());
     }
     let mut bytes = Vec::new();
     // `take` and not a buffer of `len`: memory follows what arrives, not what is promised.
@@ -239,110 +261,5 @@ async fn read_message(stream: &mut Stream) -> Result<Message, WireError> {
     if bytes.len() < len {
         return Err(MessageError("cut short").into());
     }
-    Ok(Message::decode(&bytes)?)
-}
-
-/// The part in the swarm.
-#[derive(Default)]
-pub struct Behaviour {
-    connected: HashSet<PeerId>,
-    waiting: HashMap<PeerId, Vec<Request>>,
-    waiting_count: usize,
-    events: VecDeque<ToSwarm<Infallible, Outgoing>>,
-    waker: Option<Waker>,
-}
-
-impl Behaviour {
-    /// Sends a request to a peer, over a connection it has or a new one to `addrs` (and to what other behaviours
-    /// know).
-    pub(crate) fn send(&mut self, peer: PeerId, addrs: Vec<Multiaddr>, request: Request) {
-        if self.connected.contains(&peer) {
-            self.notify(peer, request);
-        } else if self.waiting_count >= MAX_WAITING {
-            request.fail(WireError::Busy);
-        } else {
-            self.waiting_count += 1;
-            self.waiting.entry(peer).or_default().push(request);
-            let opts = DialOpts::peer_id(peer)
-                .condition(PeerCondition::DisconnectedAndNotDialing)
-                .addresses(addrs)
-                .extend_addresses_through_behaviour()
-                .build();
-            self.events.push_back(ToSwarm::Dial { opts });
-        }
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    fn notify(&mut self, peer_id: PeerId, request: Request) {
-        let event = Outgoing(Box::new(request));
-        self.events.push_back(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::Any, event });
-    }
-
-    fn take_waiting(&mut self, peer: &PeerId) -> Vec<Request> {
-        let requests = self.waiting.remove(peer).unwrap_or_default();
-        self.waiting_count -= requests.len();
-        requests
-    }
-}
-
-impl NetworkBehaviour for Behaviour {
-    type ConnectionHandler = Handler;
-    type ToSwarm = Infallible;
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        _: ConnectionId,
-        _: PeerId,
-        _: &Multiaddr,
-        _: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::default())
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        _: ConnectionId,
-        _: PeerId,
-        _: &Multiaddr,
-        _: Endpoint,
-        _: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::default())
-    }
-
-    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        match event {
-            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, .. }) => {
-                self.connected.insert(peer_id);
-                for request in self.take_waiting(&peer_id) {
-                    self.notify(peer_id, request);
-                }
-            }
-            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, remaining_established: 0, .. }) => {
-                self.connected.remove(&peer_id);
-            }
-            // "Not dialled, for somebody else is dialling": that dial's end decides.
-            FromSwarm::DialFailure(DialFailure { error: DialError::DialPeerConditionFalse(_), .. }) => {}
-            FromSwarm::DialFailure(DialFailure { peer_id: Some(peer), .. }) => {
-                for request in self.take_waiting(&peer) {
-                    request.fail(WireError::Unreachable);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
-        match event {}
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        if let Some(event) = self.events.pop_front() {
-            return Poll::Ready(event);
-        }
-        self.waker = Some(cx.waker().clone());
-        Poll::Pending
-    }
+    Ok(Some(Message::decode(&bytes)?))
 }

@@ -1,4 +1,4 @@
-//! Addresses: which network an address lies in, and masks over networks.
+//! Addresses: which network an address lies in, and masks over networks. Everything that judges addresses asks here.
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use std::{
@@ -126,6 +126,26 @@ fn ip_scope(ip: IpAddr) -> Scope {
     }
 }
 
+/// Whether an address is on this machine or on a local network, and not behind a relay.
+pub fn is_near(addr: &Multiaddr) -> bool {
+    let memory = matches!(addr.iter().next(), Some(Protocol::Memory(_)));
+    !is_relayed(addr) && ip_of(addr).map_or(memory, is_local)
+}
+
+/// Whether an IP address is one that hosts of a local network, or of this machine, have.
+pub fn is_local(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local() || v4_is_carriers(ip),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+/// 100.64/10 is a carrier's side of a NAT.
+fn v4_is_carriers(ip: Ipv4Addr) -> bool {
+    let [a, b, ..] = ip.octets();
+    a == 100 && (64..128).contains(&b)
+}
+
 /// IANA's registry of special-purpose addresses (RFC 6890), loopback aside.
 fn v4_is_special(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();
@@ -135,7 +155,7 @@ fn v4_is_special(ip: Ipv4Addr) -> bool {
         || ip.is_multicast()
         || a == 0
         || a >= 240
-        || (a == 100 && (64..128).contains(&b))
+        || v4_is_carriers(ip)
         || (a == 192 && b == 0 && c == 0)
         || (a == 198 && (b == 18 || b == 19))
 }
