@@ -4,6 +4,7 @@ use super::{
     config::{Config, RoutingKind},
     names_pubsub::Topics,
     pubsub::PubSub,
+    record_fetch::Fetcher,
 };
 use crate::{
     bitswap::{self, Bitswap},
@@ -12,7 +13,7 @@ use crate::{
     dnslink::{Resolver, TextSource},
     exchange::Exchange,
     ipns::Names,
-    routing::{Parallel, Routing},
+    routing::{Ignoring, Parallel, Routing},
 };
 use cairn_store::{
     blockstore::{Blockstore, KvBlocks},
@@ -80,10 +81,8 @@ pub(super) fn bitswap(
     blocks: &Arc<KvBlocks>,
     kv: Arc<dyn Kv>,
 ) -> (bitswap::Behaviour, Bitswap) {
-    let mut settings = config.bitswap.clone();
-    settings.friends.extend(config.peering.iter().map(|(peer, _)| *peer));
     let store: Arc<dyn Blockstore> = Arc::clone(blocks) as Arc<dyn Blockstore>;
-    bitswap::new(settings, keys.public().to_peer_id(), store, Some(kv))
+    bitswap::new(config.bitswap.clone(), keys.public().to_peer_id(), store, Some(kv))
 }
 
 /// What works over the swarm.
@@ -102,15 +101,21 @@ impl Services {
     /// A sentence, when an HTTP router can't be asked.
     pub fn new(
         config: &Config,
-        (dht, bitswap, pubsub): (Dht, Bitswap, &PubSub),
+        (dht, bitswap): (Dht, Bitswap),
+        (pubsub, fetcher): (&PubSub, Option<Fetcher>),
         blocks: &Arc<KvBlocks>,
         kv: Arc<dyn Kv>,
     ) -> Result<Self, String> {
         let routing = routing(config, &dht)?;
         let store: Arc<dyn Blockstore> = Arc::clone(blocks) as Arc<dyn Blockstore>;
-        let exchange = Exchange::new(store, bitswap, routing.clone());
+        let ignored = &config.routing.ignore_providers;
+        let sources = routing.clone().map(|all| match ignored.is_empty() {
+            true => all,
+            false => Arc::new(Ignoring::new(all, ignored.iter().copied())) as Arc<dyn Routing>,
+        });
+        let exchange = Exchange::new(store, bitswap, sources);
         let dns: Option<Arc<dyn TextSource>> = Some(Arc::new(Resolver::new(config.dns.clone())));
-        let follower = (config.ipns_pubsub && pubsub.is_enabled()).then(|| Topics::follower(pubsub));
+        let follower = fetcher.map(|fetcher| Topics::follower(pubsub, fetcher));
         let names = Names::with_pubsub(&config.names, kv, routing.clone(), dns, follower);
         // Of nobody the answer is that there are no peers to ask.
         let routing = routing.unwrap_or_else(|| Arc::new(Parallel::new(Vec::new())));
