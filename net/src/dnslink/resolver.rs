@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use cairn_store::config::{Config, ConfigError};
 use hickory_resolver::{
     TokioResolver,
-    lookup::Lookup,
     config::{ConnectionConfig, NameServerConfig, ResolverConfig},
+    lookup::Lookup,
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::rr::RData,
 };

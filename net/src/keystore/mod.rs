@@ -152,7 +152,7 @@ impl Keystore {
         let refuse = |e| StoreError::io(format!("cannot write {}", path.display()), e);
         // Beside it, and under its name only if that is free: of two who write at once, one is told that it came late.
         let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.dir).map_err(refuse)?;
-        file.write_all(&key.to_protobuf()).and_then(|()| file.as_file().sync_all()).map_err(refuse)?;
+        file.write_all(key.to_protobuf()).and_then(|()| file.as_file().sync_all()).map_err(refuse)?;
         file.persist_noclobber(&path).map_err(|e| match e.error.kind() {
             ErrorKind::AlreadyExists => KeyError::Exists,
             _ => refuse(e.error).into(),
@@ -188,7 +188,8 @@ impl Keystore {
             return Ok((key, false));
         }
         let (from, to) = (self.path(old)?, self.path(new)?);
-        let refuse = |e: Errno| StoreError::io(format!("cannot rename {} to {}", from.display(), to.display()), e.into());
+        let refuse =
+            |e: Errno| StoreError::io(format!("cannot rename {} to {}", from.display(), to.display()), e.into());
         let replaces = match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
             Ok(()) => false,
             Err(Errno::EXIST) if force => {

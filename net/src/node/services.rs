@@ -12,7 +12,7 @@ use crate::{
     dht::{self, Dht, Mode, sweep::Sweep},
     dnslink::{Resolver, TextSource},
     exchange::Exchange,
-    ipns::Names,
+    ipns::{Names, pubsub::FETCH_PROTOCOL},
     routing::{Ignoring, Parallel, Routing},
 };
 use cairn_store::{
@@ -56,13 +56,18 @@ pub(super) fn protocols(config: &Config) -> Vec<&'static str> {
         all.push("/libp2p/autonat/2/dial-request");
     }
     if config.nat.hole_punching {
+        // On relayed connections only.
         all.push("/libp2p/dcutr");
+    }
+    if config.nat.relay_client.is_some() {
+        all.push("/libp2p/circuit/relay/0.2.0/stop");
     }
     if modes(config.routing.kind).1 == Some(Mode::Server) {
         all.push("/ipfs/lan/kad/1.0.0");
     }
     if config.pubsub.is_some() {
         all.extend(["/meshsub/1.0.0", "/meshsub/1.1.0", "/meshsub/1.2.0", "/meshsub/1.3.0"]);
+        all.extend(config.ipns_pubsub.then_some(FETCH_PROTOCOL));
     }
     all
 }

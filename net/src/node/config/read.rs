@@ -232,7 +232,9 @@ fn transports(repo: &Repo) -> Result<Transports, ConfigError> {
 fn own(repo: &Repo, key: &'static str) -> Result<Vec<Multiaddr>, ConfigError> {
     let this = repo.get_str("Identity.PeerID")?.unwrap_or_default();
     let bare = |addr: Multiaddr| match split_peer(&addr) {
-        (_, Some(peer)) if peer.to_base58() != this => Err(refuse(key, format!("{addr} names another peer than {this}"))),
+        (_, Some(peer)) if peer.to_base58() != this => {
+            Err(refuse(key, format!("{addr} names another peer than {this}")))
+        }
         (bare, _) => Ok(bare),
     };
     multiaddrs(repo, key)?.into_iter().map(bare).collect()
