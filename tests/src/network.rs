@@ -5,7 +5,8 @@ use crate::{
     process,
 };
 use std::{
-    io::{BufRead as _, BufReader, Read},
+    io::{BufRead as _, BufReader, Read, Write as _},
+    net::TcpStream,
     ops::Deref,
     process::{Child, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -115,6 +116,23 @@ impl Online {
 
     fn memory(&self, what: &str) -> u64 {
         process::memory(self.child.as_ref().expect("it runs").id(), what)
+    }
+
+    /// Asks the daemon at its gateway's address: the head and the body of the answer.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn gateway(&self, path: &str) -> (String, String) {
+        let url = std::fs::read_to_string(self.node.repo().join("gateway")).expect("it says where");
+        let host = url.strip_prefix("http://").expect("a URL");
+        let mut stream = TcpStream::connect(host).expect("it listens there");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        (head.to_owned(), body.to_owned())
     }
 
     /// What the daemon printed.

@@ -234,6 +234,23 @@ fn a_provider_is_found_through_a_third_node() {
 }
 
 #[test]
+fn others_may_ask_a_daemon_for_providers_over_http() {
+    let (one, mut two) = (Online::new(), Online::new());
+    one.connect(&two);
+    let cid = one.add(&["--cid-version=1"], &one.file("file", b"announced"));
+    eventually("it is announced", || one.run(["routing", "provide", "--timeout=10s", &cid]).status.success());
+    let (head, body) = two.gateway(&format!("/routing/v1/providers/{cid}"));
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.to_ascii_lowercase().contains("allow-origin: *"), "{head}");
+    assert!(body.contains(&one.peer()) && body.contains("/ip4/127.0.0.1/tcp/"), "{body}");
+    let (head, _) = two.gateway("/routing/v1/providers/nonsense");
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    assert!(two.log().contains("Routing V1 API exposed at http://127.0.0.1:"), "{}", two.log());
+    assert!(two.stop().success());
+    let closed: Online = Online::with(&[("Gateway.ExposeRoutingAPI", "false")]);
+    assert!(!closed.log().contains("Routing V1 API"), "{}", closed.log());
+}
+
+#[test]
 fn what_was_fetched_outlives_a_kill() {
     let (one, mut two) = (Online::new(), Online::new());
     one.connect(&two);

@@ -2,6 +2,7 @@
 
 mod collect;
 mod files;
+mod gateway;
 mod network;
 mod provide;
 mod systemd;
@@ -158,6 +159,10 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
     }
     let _api =
         first.map(|address| files::Announced::new(daemon.repo.path(), "api", &address.to_string())).transpose()?;
+    let _gateway = match &node {
+        Some(node) => gateway::start(ctx, daemon, node, &mut servers).await?,
+        None => None,
+    };
     if args.enable_gc {
         servers.spawn(collect::regularly(Arc::clone(daemon)));
     }

@@ -14,8 +14,15 @@ use super::{
 };
 use crate::daemon::Daemon;
 use anyhow::Context as _;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::http1::Builder,
+    service::{HttpService, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use std::{
     convert::Infallible,
     future::Future,
@@ -112,11 +119,26 @@ impl Listener {
             check_host: port.is_some(),
         });
         Ok(async move {
-            accept_all(&shared, &self.socket).await;
+            let stop = shared.daemon.stop.clone();
+            let requests = Arc::clone(&shared.daemon.requests);
+            let serve = |stream| connection(Arc::clone(&shared), stream, stop.clone());
+            accept_all(&stop, &self.socket, serve, || requests.cancel_all()).await;
             if let Address::Unix(path) = &self.address {
                 let _ = std::fs::remove_file(path);
             }
         })
+    }
+
+    /// Answers what a router answers, until told to stop.
+    pub async fn serve_router(self, stop: CancellationToken, router: axum::Router) {
+        let serve = |stream| {
+            let service = TowerToHyperService::new(router.clone());
+            answer(stream, service, stop.clone())
+        };
+        accept_all(&stop, &self.socket, serve, || {}).await;
+        if let Address::Unix(path) = &self.address {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -138,8 +160,13 @@ impl Socket {
     }
 }
 
-async fn accept_all(shared: &Arc<Shared>, socket: &Socket) {
-    let stop = shared.daemon.stop.clone();
+/// Accepts connections until it is told to stop, then waits for them; `cancel` ends the requests of those that take long.
+async fn accept_all<F: Future<Output = ()> + Send + 'static>(
+    stop: &CancellationToken,
+    socket: &Socket,
+    serve: impl Fn(Box<dyn Duplex>) -> F,
+    cancel: impl FnOnce(),
+) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -154,7 +181,7 @@ async fn accept_all(shared: &Arc<Shared>, socket: &Socket) {
         };
         match accepted {
             Ok((stream, permit)) => {
-                let connection = connection(Arc::clone(shared), stream, stop.clone());
+                let connection = serve(stream);
                 connections.spawn(async move {
                     connection.await;
                     drop(permit);
@@ -169,7 +196,7 @@ async fn accept_all(shared: &Arc<Shared>, socket: &Socket) {
     let all_end = async { while connections.join_next().await.is_some() {} };
     let mut all_end = pin!(all_end);
     if tokio::time::timeout(PATIENCE, &mut all_end).await.is_err() {
-        shared.daemon.requests.cancel_all();
+        cancel();
         let _ = tokio::time::timeout(GRACE, all_end).await;
     }
 }
@@ -180,7 +207,18 @@ async fn connection(shared: Arc<Shared>, stream: Box<dyn Duplex>, stop: Cancella
         let (shared, at_request) = (Arc::clone(&shared), at_request.clone());
         async move { Ok::<_, Infallible>(handle(shared, at_request, request).await) }
     });
-    let served = hyper::server::conn::http1::Builder::new()
+    answer(stream, service, stop).await;
+}
+
+/// Answers the requests of a connection.
+async fn answer<S, B>(stream: impl AsyncRead + AsyncWrite + Unpin, service: S, stop: CancellationToken)
+where
+    S: HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let served = Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)

@@ -18,6 +18,7 @@ use super::{
     link::{Lane, LinkGuard, Links, Outgoing, WeakLane},
     message::{Entry, Message, Payload, Presence, Version, WantType, prefix_of},
 };
+use crate::addr::{Scope, scope};
 use bytes::{Bytes, BytesMut};
 use cairn_store::{Cid, block::MAX_BLOCK_SIZE};
 use futures::{StreamExt as _, stream::FuturesUnordered};
@@ -97,8 +98,8 @@ impl GatewayConfig {
             Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => {
                 (name.to_string(), name != "localhost")
             }
-            Protocol::Ip4(ip) => (ip.to_string(), !super::engine::is_private(addr)),
-            Protocol::Ip6(ip) => (format!("[{ip}]"), !super::engine::is_private(addr)),
+            Protocol::Ip4(ip) => (ip.to_string(), scope(addr) == Scope::Public),
+            Protocol::Ip6(ip) => (format!("[{ip}]"), scope(addr) == Scope::Public),
             _ => return None,
         };
         let Protocol::Tcp(port) = parts.next()? else { return None };

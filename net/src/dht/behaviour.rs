@@ -193,6 +193,18 @@ impl Behaviour {
         self.external.union(&self.listening).cloned().collect()
     }
 
+    /// The members of both tables.
+    pub fn members(&mut self) -> HashSet<PeerId> {
+        let mut members = HashSet::new();
+        for net in Net::ALL {
+            let buckets = self.inner.kad(net).into_iter().flat_map(kad::Behaviour::kbuckets);
+            for bucket in buckets {
+                members.extend(bucket.iter().map(|entry| *entry.node.key.preimage()));
+            }
+        }
+        members
+    }
+
     fn carry_out(&mut self, command: Command) {
         match command {
             Command::Seeds { net, target, count, reply } => {

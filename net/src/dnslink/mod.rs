@@ -16,7 +16,7 @@ use std::time::Duration;
 pub const LABEL: &str = "_dnslink.";
 /// What a TXT record of a link begins with.
 const KEY: &str = "dnslink=";
-/// Most TXT records that are looked at; a domain with more has no link.
+/// Most TXT records that are looked at; further ones do not count.
 pub const MAX_TEXTS: usize = 64;
 /// Most bytes of a TXT record that are looked at; a longer one is no link.
 pub const MAX_TEXT: usize = 4096;
@@ -112,8 +112,7 @@ pub fn domain(text: &str) -> Option<String> {
 /// Where a domain links to.
 ///
 /// # Errors
-/// [`NameError::NotFound`] if it is no domain or has no link, [`NameError::Invalid`] if it has several or the look-up
-/// fails, [`NameError::TimedOut`].
+/// [`NameError::Invalid`] if it is no domain, has no link or several, or the look-up fails; [`NameError::TimedOut`].
 pub async fn lookup(source: &dyn TextSource, name: &str) -> Result<Target, NameError> {
     let invalid = |reason: String| NameError::Invalid { name: name.to_owned(), reason };
     let domain = domain(name).ok_or_else(|| invalid("it is neither a key nor a domain".into()))?;

@@ -7,6 +7,7 @@ use cairn_store::config::{Config, ConfigError};
 use hickory_resolver::{
     TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolverConfig},
+    lookup::Lookup,
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::rr::RData,
 };
@@ -15,13 +16,15 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 /// Answers that each resolver keeps.
 const CACHE: u64 = 256;
 /// How long a server may take for an answer, and how often it is asked again.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPTS: usize = 2;
+/// How long what asks counts as new: younger, its failure is the servers' and not its own.
+const NEW: Duration = Duration::from_secs(5);
 /// Most entries of `DNS.Resolvers`.
 pub const MAX_RESOLVERS: usize = 1000;
 /// Where a DNS-over-HTTPS server listens when its URL says nothing.
@@ -134,26 +137,47 @@ impl DnsConfig {
     }
 }
 
-/// Asks DNS servers. Connections are made at first use.
+/// A resolver, and when it was made.
+type Made = (TokioResolver, Instant);
+
+/// Asks DNS servers. Connections are made at first use, and anew when they fail: the machine may be in another network,
+/// with other servers.
 pub struct Resolver {
     config: DnsConfig,
     /// One for each server of the configuration, then that of the system.
-    resolvers: Vec<OnceCell<TokioResolver>>,
+    resolvers: Vec<Mutex<Option<Made>>>,
 }
 
 impl Resolver {
     /// With that configuration; nothing is asked yet.
     pub fn new(config: DnsConfig) -> Self {
-        let resolvers = (0..=config.servers.len()).map(|_| OnceCell::new()).collect();
+        let resolvers = (0..=config.servers.len()).map(|_| Mutex::default()).collect();
         Self { config, resolvers }
     }
 
-    async fn resolver(&self, name: &str) -> Result<&TokioResolver, TextError> {
+    /// What asks for a name. `failed`: when that was made which did not work; it is given up unless it is new.
+    async fn resolver(&self, name: &str, failed: Option<Instant>, now: Instant) -> Result<Made, TextError> {
         let system = self.config.servers.len();
         let at = self.config.server(name).unwrap_or(system);
         let server = self.config.servers.get(at).map_or(&Server::System, |(_, server)| server);
-        self.resolvers[at].get_or_try_init(|| server.connect(self.config.max_cache_ttl)).await
+        let mut kept = self.resolvers[at].lock().await;
+        if let Some(made) = &*kept
+            && (failed != Some(made.1) || now.saturating_duration_since(made.1) < NEW)
+        {
+            return Ok(made.clone());
+        }
+        let made = (server.connect(self.config.max_cache_ttl).await?, now);
+        *kept = Some(made.clone());
+        Ok(made)
     }
+}
+
+async fn ask(resolver: &TokioResolver, name: &str) -> Result<Lookup, TextError> {
+    resolver.txt_lookup(name).await.map_err(|error| match error {
+        error if error.is_no_records_found() || error.is_nx_domain() => TextError::NotFound,
+        NetError::Timeout => TextError::TimedOut,
+        error => TextError::Failed(error.to_string()),
+    })
 }
 
 #[async_trait]
@@ -161,16 +185,18 @@ impl TextSource for Resolver {
     async fn texts(&self, name: &str) -> Result<Texts, TextError> {
         // With a dot at its end, so that no search domain of the system is added.
         let name = format!("{}.", name.trim_end_matches('.'));
-        let found = self.resolver(&name).await?.txt_lookup(name.as_str()).await.map_err(|error| match error {
-            error if error.is_no_records_found() || error.is_nx_domain() => TextError::NotFound,
-            NetError::Timeout => TextError::TimedOut,
-            error => TextError::Failed(error.to_string()),
-        })?;
+        let (resolver, made) = self.resolver(&name, None, Instant::now()).await?;
+        let found = match ask(&resolver, &name).await {
+            Err(TextError::TimedOut | TextError::Failed(_)) if made.elapsed() >= NEW => {
+                ask(&self.resolver(&name, Some(made), Instant::now()).await?.0, &name).await?
+            }
+            found => found?,
+        };
         let texts = found.answers().iter().filter_map(|record| match &record.data {
             RData::TXT(text) => Some(String::from_utf8_lossy(&text.txt_data.concat()).into_owned()),
             _ => None,
         });
-        let texts: Vec<String> = texts.take(super::MAX_TEXTS + 1).collect();
+        let texts: Vec<String> = texts.take(super::MAX_TEXTS).collect();
         Ok(Texts { texts, ttl: found.valid_until().saturating_duration_since(Instant::now()) })
     }
 }

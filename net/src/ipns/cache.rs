@@ -2,18 +2,24 @@
 
 use cairn_store::names::Target;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
 struct Entry {
     target: Target,
     until: Instant,
+    number: u64,
 }
 
-/// A bounded map from names to answers. When it is full, the answer that would have ended first makes room.
+/// A bounded map from names to answers. When it is full, the answer that was kept longest ago makes room. An answer that
+/// was looked for takes no longer the place of one that this node gave in the meantime: [`Cache::remembered`].
 pub(super) struct Cache {
     entries: HashMap<String, Entry>,
+    /// Numbers of entries, the oldest first; at most twice as many as there may be entries.
+    order: VecDeque<(u64, String)>,
+    next: u64,
+    remembered: u64,
     size: usize,
     most: Option<Duration>,
 }
@@ -21,7 +27,7 @@ pub(super) struct Cache {
 impl Cache {
     /// Keeps at most `size` answers, each for at most `most`. Zero of either keeps none.
     pub(super) fn new(size: usize, most: Option<Duration>) -> Self {
-        Self { entries: HashMap::new(), size, most }
+        Self { entries: HashMap::new(), order: VecDeque::new(), next: 0, remembered: 0, size, most }
     }
 
     /// An answer that is still good; its TTL is what is left of its time.
@@ -38,24 +44,36 @@ impl Cache {
             self.entries.remove(&name);
             return;
         };
-        if self.entries.len() >= self.size && !self.entries.contains_key(&name) {
-            // A few hundred entries at most: a scan is quicker than keeping an order.
-            let first = self.entries.iter().min_by_key(|(_, entry)| entry.until).map(|(name, _)| name.clone());
-            if let Some(first) = first {
-                self.entries.remove(&first);
+        let number = self.next;
+        self.next += 1;
+        self.order.push_back((number, name.clone()));
+        self.entries.insert(name, Entry { target, until, number });
+        while self.entries.len() > self.size || self.order.len() > 2 * self.size {
+            let Some((number, name)) = self.order.pop_front() else { break };
+            // What was replaced or forgotten is not there any more under that number.
+            if self.entries.get(&name).is_some_and(|entry| entry.number == number) {
+                self.entries.remove(&name);
             }
         }
-        self.entries.insert(name, Entry { target, until });
+    }
+
+    /// How often answers were kept that this node gave itself. Who looks for an answer compares before and after.
+    pub(super) fn remembered(&self) -> u64 {
+        self.remembered
+    }
+
+    /// Keeps an answer, or none, that this node gave itself.
+    pub(super) fn remember(&mut self, name: String, target: Option<Target>, now: Instant) {
+        self.remembered += 1;
+        match target {
+            Some(target) => self.set(name, target, now),
+            None => drop(self.entries.remove(&name)),
+        }
     }
 
     /// A TTL as it may be kept and reported.
     pub(super) fn cap(&self, ttl: Duration) -> Duration {
         self.most.map_or(ttl, |most| ttl.min(most))
-    }
-
-    /// Forgets an answer.
-    pub(super) fn forget(&mut self, name: &str) {
-        self.entries.remove(name);
     }
 }
 
@@ -98,16 +116,24 @@ mod tests {
     }
 
     #[test]
-    fn a_full_cache_drops_what_would_end_first() {
+    fn a_full_cache_drops_what_was_kept_first() {
         let start = Instant::now();
         let mut cache = Cache::new(2, None);
         for (name, seconds) in [("a", 20), ("b", 10), ("c", 30), ("c", 30)] {
             cache.set(name.into(), target(seconds), start);
         }
         let kept = ["a", "b", "c"].map(|name| cache.get(name, start).is_some());
-        assert_eq!(kept, [true, false, true]);
-        cache.forget("a");
-        assert_eq!(ttl(&cache, "a", start), None);
+        assert_eq!(kept, [false, true, true]);
+        cache.set("b".into(), target(10), start);
+        cache.set("d".into(), target(10), start);
+        let kept = ["b", "c", "d"].map(|name| cache.get(name, start).is_some());
+        assert_eq!(kept, [true, false, true], "what is kept again is new");
+        for _ in 0..100 {
+            cache.set("b".into(), target(10), start);
+        }
+        assert!(cache.order.len() <= 4 && cache.get("b", start).is_some());
+        cache.remember("b".into(), None, start);
+        assert_eq!(ttl(&cache, "b", start), None);
         let mut none = Cache::new(0, None);
         none.set("a".into(), target(10), start);
         assert!(none.entries.is_empty());

@@ -15,7 +15,7 @@ use std::{
 };
 
 /// How long an earlier record is searched for in the network before a first one is made.
-const MAX_LOOK_BACK: Duration = Duration::from_secs(30);
+pub(super) const MAX_LOOK_BACK: Duration = Duration::from_secs(30);
 
 /// What a publication needs of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,15 +79,18 @@ impl Names {
         let name = Name::from(key.peer_id());
         let value = value.to_string();
         let record = {
+            // The network is asked before, so that others who publish do not wait for it.
+            let there = self.last_there(name).await?;
             let _one = self.inner.publishing.lock().await;
-            let sequence = next_sequence(self.last(name).await?.as_ref(), &value, options.sequence)?;
+            let last = self.last_here(name).await?.or(there);
+            let sequence = next_sequence(last.as_ref(), &value, options.sequence)?;
             let eol = Self::now().after(options.lifetime);
             let content = Content { value: &value, sequence, eol, ttl: options.ttl, v1: options.v1 };
             let record = Record::new(key, &content)?;
             self.inner.local.put(Row::Record, name, record.bytes().clone()).await?;
+            self.remember(name, &record);
             record
         };
-        self.remember(name, &record);
         self.announce(name, &record, Some(key.public()), options.network, options.deadline).await?;
         Ok(record)
     }
@@ -122,9 +125,9 @@ impl Names {
                 new.clone()?;
             }
             self.inner.local.put(Row::Record, name, bytes).await?;
+            new.iter().for_each(|record| self.remember(name, record));
         }
         if let Ok(record) = &new {
-            self.remember(name, record);
             self.announce(name, record, None, network, deadline).await?;
         }
         Ok(new)
@@ -181,32 +184,26 @@ impl Names {
         if network == Network::Required && !self.is_online() { Err(PublishError::Offline) } else { Ok(()) }
     }
 
-    /// The last record of a name, expired or not: the one here, else that of the network.
-    pub(super) async fn last(&self, name: Name) -> Result<Option<Record>, PublishError> {
-        if let Some(bytes) = self.inner.local.get(Row::Record, name).await? {
-            let record = Record::parse(&bytes);
-            let record = record.and_then(|r| super::validate_at_any_time(&r, name).map(|()| r));
-            if let Ok(record) = record {
-                return Ok(Some(record));
-            }
-        }
-        if !self.is_online() {
+    /// The record of a name that this node has, expired or not. What is no record is none.
+    async fn last_here(&self, name: Name) -> Result<Option<Record>, PublishError> {
+        let Some(bytes) = self.inner.local.get(Row::Record, name).await? else { return Ok(None) };
+        let record = Record::parse(&bytes);
+        Ok(record.and_then(|r| super::validate_at_any_time(&r, name).map(|()| r)).ok())
+    }
+
+    /// The last record in the network of a name that this node has none of.
+    async fn last_there(&self, name: Name) -> Result<Option<Record>, PublishError> {
+        if !self.is_online() || self.last_here(name).await?.is_some() {
             return Ok(None);
         }
         let deadline = Some(Instant::now() + MAX_LOOK_BACK);
         Ok(self.best(name, ResolveOptions { deadline, ..ResolveOptions::default() }).await.ok())
     }
 
-    /// Gives the new answer from now on.
+    /// Gives the new answer from now on. Called while nobody else publishes, so that the last one stays.
     fn remember(&self, name: Name, record: &Record) {
-        let mut cache = self.inner.cache.lock();
-        match record.value() {
-            Ok(path) => {
-                let ttl = record.cache_ttl(Self::now());
-                cache.set(name.to_string(), Target { path, ttl }, Instant::now());
-            }
-            Err(_) => cache.forget(&name.to_string()),
-        }
+        let target = record.value().ok().map(|path| Target { path, ttl: record.cache_ttl(Self::now()) });
+        self.inner.cache.lock().remember(name.to_string(), target, Instant::now());
     }
 
     pub(super) async fn announce(

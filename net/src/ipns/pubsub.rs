@@ -2,10 +2,10 @@
 //!
 //! [`Follower`] knows which names are followed and what was heard of them. It is given a PubSub ([`Topics`]) and does
 //! no I/O besides. Whoever runs the PubSub asks it about each message ([`Follower::received`]), and whoever serves
-//! [`FETCH_PROTOCOL`] asks it for what is known ([`Follower::known`]).
+//! [`FETCH_PROTOCOL`] asks it for what is known ([`Follower::known`]), and gives it what peers answer.
 //! Source: go-libp2p-pubsub-router; specs.ipfs.tech/ipns/ipns-pubsub-router.
 
-use super::{MAX_RECORD, Name, Record, Timestamp, compare, parse_valid};
+use super::{MAX_RECORD, Name, Record, Timestamp, compare, parse_valid, validate};
 use crate::protobuf::{self, Fields, Value};
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -117,22 +117,26 @@ impl Follower {
         self.topics.publish(&topic(name), record).await
     }
 
-    /// Judges a message on a topic, and keeps its record if it is the best so far. `own`: this node sent it.
+    /// Judges a message on a topic, and keeps its record if it is the best so far. `own`: this node sent it. Signatures,
+    /// which cost most, are checked last: what would not count anyway is dropped before, whatever its signature.
     pub fn received(&self, topic: &str, data: &Bytes, own: bool, now: Timestamp) -> Verdict {
         let Some(name) = name_of(topic) else { return Verdict::Ignore };
-        let Ok(record) = parse_valid(data, name, now) else { return Verdict::Reject };
         let mut names = self.names.lock();
         let Some(best) = names.get_mut(&name) else { return Verdict::Ignore };
         // A record that is no longer valid is worse than any.
         let old = best.as_ref().filter(|old| old.eol().is_ok_and(|eol| now <= eol));
-        match old.map_or(Ordering::Greater, |old| compare(&record, old)) {
-            Ordering::Greater => {
-                *best = Some(record);
-                Verdict::Accept
-            }
-            Ordering::Equal if own => Verdict::Accept,
-            Ordering::Equal | Ordering::Less => Verdict::Ignore,
+        if old.is_some_and(|old| old.bytes() == data) {
+            return if own { Verdict::Accept } else { Verdict::Ignore };
         }
+        let Ok(record) = Record::parse(data) else { return Verdict::Reject };
+        if old.is_some_and(|old| compare(&record, old) != Ordering::Greater) {
+            return Verdict::Ignore;
+        }
+        if validate(&record, name, now).is_err() {
+            return Verdict::Reject;
+        }
+        *best = Some(record);
+        Verdict::Accept
     }
 
     /// What is known under a routing key, for [`FETCH_PROTOCOL`].
@@ -290,6 +294,10 @@ mod tests {
         assert_eq!(follower.received(&topic(name), &two, true, now()), Verdict::Accept);
         assert_eq!(judge(1, false), Verdict::Ignore);
         assert_eq!(follower.received(&topic(name), &Bytes::from_static(b"x"), false, now()), Verdict::Reject);
+        let other = PrivateKey::generate(Algorithm::Ed25519).expect("a key");
+        let forged = |sequence| follower.received(&topic(name), &record(&other, sequence), false, now());
+        assert_eq!(forged(1), Verdict::Ignore, "it would not count: its signature is not looked at");
+        assert_eq!(forged(9), Verdict::Reject);
         assert_eq!(follower.known(&name.routing_key(), now()), Some(two.clone()));
         assert_eq!(follower.known(&name.routing_key(), Timestamp::MAX), None, "it has ended by then");
         assert_eq!(follower.follow(name, Some(record(&key, 1))), Some(two));

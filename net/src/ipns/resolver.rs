@@ -103,11 +103,13 @@ impl Names {
         let key = Name::parse(name).ok();
         let kept = key.map(|key| key.to_string()).or_else(|| dnslink::domain(name));
         let kept = kept.ok_or_else(|| invalid(name, "it is neither a key nor a domain"))?;
-        if options.cache
-            && let Some(target) = self.inner.cache.lock().get(&kept, Instant::now())
-        {
-            return Ok(target);
-        }
+        let remembered = {
+            let cache = self.inner.cache.lock();
+            if let Some(target) = cache.get(&kept, Instant::now()).filter(|_| options.cache) {
+                return Ok(target);
+            }
+            cache.remembered()
+        };
         let mut target = match key {
             Some(key) => {
                 let record = self.best(key, *options).await?;
@@ -116,7 +118,10 @@ impl Names {
             None => self.domain(name, options.deadline).await?,
         };
         let mut cache = self.inner.cache.lock();
-        cache.set(kept, target.clone(), Instant::now());
+        // What this node published in the meantime is newer than what was found.
+        if cache.remembered() == remembered {
+            cache.set(kept, target.clone(), Instant::now());
+        }
         target.ttl = cache.cap(target.ttl);
         Ok(target)
     }

@@ -284,7 +284,7 @@ fn decode(bytes: &[u8]) -> Result<(KeyType, &[u8]), KeyError> {
     Ok((kind, data.ok_or_else(|| KeyError::malformed("it holds no key"))?))
 }
 
-/// The operating system's randomness in the form that `rsa` takes.
+/// The thread's random generator, which the operating system seeds, in the form that `rsa` takes.
 struct Random;
 
 impl rand_core::TryRng for Random {

@@ -12,12 +12,16 @@ pub use key::{
 };
 pub use pem::is_pem;
 
-use cairn_store::{StoreError, config::write_atomic};
+use cairn_store::StoreError;
 use data_encoding::BASE32_NOPAD;
 use libp2p::PeerId;
+use rustix::{
+    fs::{CWD, RenameFlags, renameat, renameat_with},
+    io::Errno,
+};
 use std::{
     fs::{self, DirBuilder, File},
-    io::{ErrorKind, Read as _},
+    io::{ErrorKind, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -143,16 +147,21 @@ impl Keystore {
     /// # Errors
     /// [`KeyError::Exists`], [`KeyError::Name`], or [`KeyError::Store`] when the disk refuses.
     pub fn put(&self, name: &str, key: &PrivateKey) -> Result<(), KeyError> {
-        if self.has(name)? {
-            return Err(KeyError::Exists);
-        }
-        self.write(name, key)
-    }
-
-    fn write(&self, name: &str, key: &PrivateKey) -> Result<(), KeyError> {
         let path = self.path(name)?;
         self.make_dir()?;
-        Ok(write_atomic(&path, key.to_protobuf(), true)?)
+        let refuse = |e| StoreError::io(format!("cannot write {}", path.display()), e);
+        // Beside it, and under its name only if that is free: of two who write at once, one is told that it came late.
+        let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.dir).map_err(refuse)?;
+        file.write_all(key.to_protobuf()).and_then(|()| file.as_file().sync_all()).map_err(refuse)?;
+        file.persist_noclobber(&path).map_err(|e| match e.error.kind() {
+            ErrorKind::AlreadyExists => KeyError::Exists,
+            _ => refuse(e.error).into(),
+        })?;
+        self.sync_dir().map_err(|e| refuse(e).into())
+    }
+
+    fn sync_dir(&self) -> std::io::Result<()> {
+        File::open(&self.dir)?.sync_all()
     }
 
     /// Forgets a key, and gives it.
@@ -160,34 +169,46 @@ impl Keystore {
     /// # Errors
     /// As [`Keystore::get`], and [`KeyError::Store`] when the disk refuses.
     pub fn remove(&self, name: &str) -> Result<PrivateKey, KeyError> {
-        let key = self.get(name)?;
-        self.unlink(name)?;
+        let (path, key) = (self.path(name)?, self.get(name)?);
+        fs::remove_file(&path)
+            .and_then(|()| self.sync_dir())
+            .map_err(|e| StoreError::io(format!("cannot remove {}", path.display()), e))?;
         Ok(key)
     }
 
-    fn unlink(&self, name: &str) -> Result<(), KeyError> {
-        let path = self.path(name)?;
-        fs::remove_file(&path)
-            .and_then(|()| File::open(&self.dir)?.sync_all())
-            .map_err(|e| StoreError::io(format!("cannot remove {}", path.display()), e).into())
-    }
-
-    /// Gives a key another name: the key, and whether it took the place of another one. After a crash it may have
-    /// both names, but never none.
+    /// Gives a key another name: the key, and whether it took the place of another one. After a crash it has one of
+    /// the names.
     ///
     /// # Errors
-    /// [`KeyError::Exists`] if the new name is taken and `force` is not set; else as [`Keystore::put`].
+    /// [`KeyError::Exists`] if the new name is taken and `force` is not set; else as [`Keystore::get`] and
+    /// [`Keystore::put`].
     pub fn rename(&self, old: &str, new: &str, force: bool) -> Result<(PrivateKey, bool), KeyError> {
         let key = self.get(old)?;
         if old == new {
             return Ok((key, false));
         }
-        let replaces = self.has(new)?;
-        if replaces && !force {
-            return Err(KeyError::Exists);
-        }
-        self.write(new, &key)?;
-        self.unlink(old)?;
+        let (from, to) = (self.path(old)?, self.path(new)?);
+        let refuse =
+            |e: Errno| StoreError::io(format!("cannot rename {} to {}", from.display(), to.display()), e.into());
+        let replaces = match renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
+            Ok(()) => false,
+            Err(Errno::EXIST) if force => {
+                renameat(CWD, &from, CWD, &to).map_err(refuse)?;
+                true
+            }
+            Err(Errno::EXIST) => return Err(KeyError::Exists),
+            // The file system does not know the flag: then only who comes later is refused.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                let replaces = self.has(new)?;
+                if replaces && !force {
+                    return Err(KeyError::Exists);
+                }
+                renameat(CWD, &from, CWD, &to).map_err(refuse)?;
+                replaces
+            }
+            Err(error) => return Err(refuse(error).into()),
+        };
+        self.sync_dir().map_err(|e| StoreError::io(format!("cannot rename {}", from.display()), e))?;
         Ok((key, replaces))
     }
 

@@ -191,6 +191,30 @@ fn the_directory_is_kubos() {
 }
 
 #[test]
+fn of_many_who_take_one_name_at_once_one_has_it() {
+    let (_dir, store) = store();
+    let taken = |take: &(dyn Fn(usize) -> bool + Sync)| {
+        let barrier = std::sync::Barrier::new(8);
+        let took = |i| {
+            barrier.wait();
+            take(i)
+        };
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..8).map(|i| scope.spawn(move || took(i))).collect();
+            all.into_iter().map(|one| one.join().expect("no panic")).filter(|took| *took).count()
+        })
+    };
+    let keys: Vec<PrivateKey> = (0..8).map(|_| new_key()).collect();
+    for round in 0..20 {
+        assert_eq!(taken(&|i| store.put(&format!("put {round}"), &keys[i]).is_ok()), 1, "round {round}");
+        (0..8).for_each(|i| store.put(&format!("{round} {i}"), &keys[i]).expect("a new name"));
+        let rename = |i| store.rename(&format!("{round} {i}"), &format!("renamed {round}"), false).is_ok();
+        assert_eq!(taken(&rename), 1, "round {round}");
+    }
+    assert_eq!(store.list().expect("listed").len(), 20 + 20 * 8, "and no key is lost");
+}
+
+#[test]
 fn names_are_kept_renamed_and_removed() {
     let (_dir, store) = store();
     let (a, b) = (new_key(), new_key());

@@ -1,13 +1,15 @@
 //! The protocols of a node, put together.
 
 use super::{
+    autonat,
     config::{Config, RelayService},
     connman, identify, limits, peerstore, pinger,
     pubsub::{self, PubSub},
+    record_fetch,
 };
 use crate::{bitswap, dht};
 use libp2p::{
-    autonat::v2 as autonat,
+    autonat::v2::client as autonat_client,
     dcutr,
     identity::Keypair,
     mdns, memory_connection_limits, ping, relay,
@@ -31,16 +33,17 @@ pub(super) struct Behaviour {
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     pinger: pinger::Behaviour,
-    autonat_client: autonat::client::Behaviour,
-    autonat_server: Toggle<autonat::server::Behaviour>,
+    autonat_client: autonat_client::Behaviour,
+    autonat_server: Toggle<autonat::Behaviour>,
     upnp: Toggle<upnp::tokio::Behaviour>,
     relay_client: Toggle<relay::client::Behaviour>,
-    relay_service: Toggle<relay::Behaviour>,
+    pub relay_service: Toggle<relay::Behaviour>,
     dcutr: Toggle<dcutr::Behaviour>,
     mdns: Toggle<mdns::tokio::Behaviour>,
     pub dht: dht::Behaviour,
     bitswap: bitswap::Behaviour,
     pubsub: Toggle<pubsub::Behaviour>,
+    record_fetch: Toggle<record_fetch::Behaviour>,
 }
 
 /// What the behaviours are made of besides the configuration.
@@ -57,6 +60,8 @@ pub(super) struct Parts {
 pub(super) struct Handles {
     pub pinger: pinger::Pinger,
     pub pubsub: PubSub,
+    /// If names are followed on PubSub.
+    pub fetcher: Option<record_fetch::Fetcher>,
 }
 
 impl Behaviour {
@@ -67,8 +72,6 @@ impl Behaviour {
     pub fn new(config: &Config, keys: &Keypair, parts: Parts) -> Result<(Self, Handles), String> {
         let local = keys.public().to_peer_id();
         let nat = &config.nat;
-        let mut limits = config.limits.clone();
-        limits.trusted_peers.extend(config.peering.iter().map(|(peer, _)| *peer));
         let memory = match config.limits.memory {
             Some(bytes) => memory_connection_limits::Behaviour::with_max_bytes(bytes),
             None => memory_connection_limits::Behaviour::with_max_percentage(MEMORY_PART),
@@ -78,16 +81,17 @@ impl Behaviour {
             None => (None, PubSub::disabled()),
         };
         let (pinger, pinger_handle) = pinger::new();
+        let (record_fetch, fetcher) = (config.ipns_pubsub && config.pubsub.is_some()).then(record_fetch::new).unzip();
         let behaviour = Self {
-            gate: limits::Behaviour::new(limits, parts.filters),
+            gate: limits::Behaviour::new(config.limits.clone(), parts.filters),
             memory,
             connections: connman::Behaviour::new(config.connections.clone(), parts.protection),
             peers: peerstore::Behaviour::new(parts.book),
             identify: identify::Behaviour::new(config, keys),
             ping: ping::Behaviour::default(),
             pinger,
-            autonat_client: autonat::client::Behaviour::default(),
-            autonat_server: nat.autonat_server.then(autonat::server::Behaviour::default).into(),
+            autonat_client: autonat_client::Behaviour::default(),
+            autonat_server: nat.autonat_server.then(autonat::Behaviour::new).into(),
             upnp: nat.port_map.then(upnp::tokio::Behaviour::default).into(),
             dcutr: (nat.hole_punching && parts.relay_client.is_some()).then(|| dcutr::Behaviour::new(local)).into(),
             relay_client: parts.relay_client.into(),
@@ -96,8 +100,9 @@ impl Behaviour {
             dht: parts.dht,
             bitswap: parts.bitswap,
             pubsub: pubsub.into(),
+            record_fetch: record_fetch.into(),
         };
-        Ok((behaviour, Handles { pinger: pinger_handle, pubsub: pubsub_handle }))
+        Ok((behaviour, Handles { pinger: pinger_handle, pubsub: pubsub_handle, fetcher }))
     }
 }
 

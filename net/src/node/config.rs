@@ -259,7 +259,7 @@ pub struct RoutingConfig {
     pub delegated_auto: bool,
     /// Whether loopback addresses go into the LAN's DHT.
     pub loopback_on_lan: bool,
-    /// Providers that are left out of answers.
+    /// Peers that no blocks are asked of for being providers.
     pub ignore_providers: Vec<PeerId>,
 }
 

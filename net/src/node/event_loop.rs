@@ -2,6 +2,7 @@
 
 mod command;
 mod peer;
+mod reached;
 mod swarm;
 
 pub(super) use command::Command;
@@ -18,11 +19,13 @@ use super::{
     peerstore::{disk::Changes, unix_now},
     relays::{self, Relays},
 };
+use crate::bitswap::Bitswap;
 use futures::StreamExt as _;
 use libp2p::{
     Multiaddr, PeerId, Swarm,
     core::transport::ListenerId,
     metrics::Metrics,
+    relay::Status,
     swarm::{
         ConnectionId, SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
@@ -30,6 +33,7 @@ use libp2p::{
 };
 use peer::Peer;
 use rand::{SeedableRng as _, rngs::StdRng};
+use reached::Reached;
 use std::{
     collections::{HashMap, HashSet},
     time::{Duration, Instant},
@@ -42,8 +46,14 @@ use tokio::{
 
 /// How often the schedules are looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// Ticks between two savings of the address book.
+/// Ticks between two savings of the address book, and between two looks at what peers see of this node.
 const SAVE_EVERY: u64 = 60;
+/// Ticks between two looks at who is in the DHT's tables, besides those when a peer was identified.
+const VALUE_EVERY: u64 = 10;
+/// What a member of the DHT's tables is worth to the connection manager: go-libp2p-kad-dht's number.
+const MEMBER: i32 = 5;
+/// Tag of that.
+const KBUCKET: &str = "kbucket";
 /// How long a start waits for the addresses of its listeners.
 const LISTEN: Duration = Duration::from_secs(1);
 /// How long a shutdown waits for connections to close, and how long for the address book to be written.
@@ -57,6 +67,7 @@ const MAX_DIALED: usize = 64;
 /// What an event loop is made of besides the configuration.
 pub(super) struct Setup {
     pub swarm: Swarm<Behaviour>,
+    pub bitswap: Bitswap,
     pub commands: mpsc::Receiver<Command>,
     pub meters: Meters,
     pub metrics: Metrics,
@@ -80,15 +91,31 @@ pub(super) struct EventLoop {
     peers: HashMap<PeerId, Peer>,
     waiting: HashMap<ConnectionId, Waiting>,
     peering: Peering,
+    /// Bitswap's friends of the configuration.
+    friends: HashSet<PeerId>,
     bootstrap: Bootstrap,
     relays: Option<Relays>,
-    /// Addresses that others reached us at, relayed ones left out.
-    confirmed: HashSet<Multiaddr>,
+    reached: Reached,
     lan: HashSet<PeerId>,
+    /// Members of the DHT's tables, which the connection manager keeps before others: as many as the tables hold.
+    valued: HashSet<PeerId>,
     /// Whether the public DHT is served when others can reach this node.
     serves_by_reachability: bool,
     rng: StdRng,
     ticks: u64,
+    /// When it was said last that connections are refused for want of memory.
+    warned: Option<Instant>,
+}
+
+/// Keeps and trusts a peer that the node stays connected with.
+fn favour(setup: &mut Setup, peer: PeerId) {
+    setup.protection.protect(peer, peering::TAG);
+    setup.swarm.behaviour_mut().gate.trust(peer);
+}
+
+/// Whether others may ask this node to relay for them.
+fn relay_status(on: bool) -> Status {
+    if on { Status::Enable } else { Status::Disable }
 }
 
 impl EventLoop {
@@ -96,26 +123,42 @@ impl EventLoop {
         let now = Instant::now();
         let mut peering = Peering::default();
         for (peer, addrs) in &config.peering {
-            setup.protection.protect(*peer, peering::TAG);
-            peering.add(*peer, addrs.clone(), false, now);
+            if peering.add(*peer, addrs.clone(), false, now) {
+                favour(&mut setup, *peer);
+            }
         }
         for addr in config.announce.fixed() {
             setup.swarm.add_external_address(split_peer(addr).0);
         }
-        Self {
+        if let Some(service) = setup.swarm.behaviour_mut().relay_service.as_mut() {
+            // By itself it would begin with any address, be it one of the LAN.
+            service.set_status(Some(relay_status(config.announce.fixed().next().is_some())));
+        }
+        let event_loop = Self {
             announce: config.announce.clone(),
+            friends: config.bitswap.friends.clone(),
             peers: HashMap::new(),
             waiting: HashMap::new(),
             peering,
             bootstrap: Bootstrap::new(config.bootstrap.iter().cloned()),
             relays: config.nat.relay_client.as_ref().map(|client| Relays::new(&client.static_relays, now)),
-            confirmed: HashSet::new(),
+            reached: Reached::default(),
+            valued: HashSet::new(),
             lan: HashSet::new(),
             serves_by_reachability: matches!(config.routing.kind, RoutingKind::Auto | RoutingKind::Dht),
             rng: StdRng::from_os_rng(),
             ticks: 0,
+            warned: None,
             setup,
-        }
+        };
+        event_loop.befriend();
+        event_loop
+    }
+
+    /// Tells Bitswap whom no limits hold for: peers of the configuration, and those that this node stays connected with.
+    fn befriend(&self) {
+        let peered = self.peering.list().into_iter().map(|(peer, _)| peer);
+        self.setup.bitswap.set_friends(peered.chain(self.friends.iter().copied()).collect());
     }
 
     /// Listens, and waits a moment until it is known on which addresses.
@@ -208,7 +251,11 @@ impl EventLoop {
         self.find_peers(now);
         self.find_relays(now);
         self.ticks += 1;
+        if self.ticks.is_multiple_of(VALUE_EVERY) {
+            self.value_members();
+        }
         if self.ticks.is_multiple_of(SAVE_EVERY) {
+            self.see_addresses(now);
             self.save();
         }
     }
@@ -236,18 +283,30 @@ impl EventLoop {
 
     fn find_relays(&mut self, now: Instant) {
         let Some(known) = &mut self.relays else { return };
-        for (relay, addr) in known.due(!self.confirmed.is_empty(), now) {
-            match self.setup.swarm.listen_on(addr) {
+        for (relay, addr) in known.due(*self.setup.reachability.borrow() == Reachability::Public, now) {
+            match self.setup.swarm.listen_on(addr.clone()) {
                 Ok(id) => {
-                    known.listening(&relay, id);
+                    known.listening(&addr, id);
                     self.setup.protection.protect(relay, relays::TAG);
                 }
                 Err(error) => {
                     tracing::debug!(%relay, %error, "no place at a relay");
-                    known.refused(&relay, now);
+                    known.refused(&addr, now);
                 }
             }
         }
+    }
+
+    /// Gives members of the DHT's tables their worth, and takes it from those that were. Tables have some hundreds.
+    fn value_members(&mut self) {
+        let members = self.setup.swarm.behaviour_mut().dht.members();
+        for gone in self.valued.difference(&members) {
+            self.setup.protection.set_value(*gone, KBUCKET, 0);
+        }
+        for new in members.difference(&self.valued) {
+            self.setup.protection.set_value(*new, KBUCKET, MEMBER);
+        }
+        self.valued = members;
     }
 
     fn save(&mut self) {

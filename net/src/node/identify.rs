@@ -5,7 +5,11 @@
 //! Signed peer records are verified, and must be those of the connected peer, inside of libp2p; the addresses that
 //! identify finds go only to the address book, under the connected peer's ID (CVE-2023-40583, RUSTSEC-2022-0009).
 
-use super::{announce::Announce, config::Config};
+use super::{
+    addr::{Origin, ip_of},
+    announce::Announce,
+    config::Config,
+};
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
@@ -17,7 +21,7 @@ use libp2p::{
     },
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -30,8 +34,10 @@ pub const MAX_ADDRS: usize = 32;
 pub const MAX_PROTOCOLS: usize = 128;
 /// Characters of a peer's agent and protocol version that are kept.
 const MAX_TEXT: usize = 128;
-/// Addresses that we may have, by what others say, in one [`WINDOW`]. Further ones are not heard.
-const MAX_CANDIDATES: usize = 64;
+/// Addresses that we may have, by what others say, in one [`WINDOW`], and of them those that one IP address (or one /56
+/// of IPv6) makes up: one for each of our transports. Further ones are not heard.
+const MAX_CANDIDATES: usize = 128;
+const PER_ORIGIN: usize = 4;
 /// How often the candidates are forgotten.
 const WINDOW: Duration = Duration::from_secs(3600);
 /// Messages of a peer that are heard at once, and how long one more takes to be heard.
@@ -41,15 +47,18 @@ const REFILL: Duration = Duration::from_secs(10);
 /// Bounds what others may say.
 #[derive(Debug)]
 struct Bounds {
-    candidates: HashSet<Multiaddr>,
+    /// Each with whoever said it first.
+    candidates: HashMap<Multiaddr, Option<Origin>>,
     since: Instant,
+    /// Where connections come from: as many as are open.
+    from: HashMap<ConnectionId, Origin>,
     /// Messages of each connected peer that may still be heard, and when that was reckoned.
     budgets: HashMap<PeerId, (u32, Instant)>,
 }
 
 impl Bounds {
     fn new(now: Instant) -> Self {
-        Self { candidates: HashSet::new(), since: now, budgets: HashMap::new() }
+        Self { candidates: HashMap::new(), since: now, from: HashMap::new(), budgets: HashMap::new() }
     }
 
     /// Whether one more message of a peer is heard.
@@ -65,14 +74,21 @@ impl Bounds {
         hears
     }
 
-    /// Whether an address may be one of ours.
-    fn believes(&mut self, addr: &Multiaddr, now: Instant) -> bool {
+    /// Whether an address may be one of ours, by what was said from there.
+    fn believes(&mut self, addr: &Multiaddr, origin: Option<Origin>, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) >= WINDOW {
             self.since = now;
             self.candidates.clear();
         }
-        self.candidates.contains(addr)
-            || (self.candidates.len() < MAX_CANDIDATES && self.candidates.insert(addr.clone()))
+        if self.candidates.contains_key(addr) {
+            return true;
+        }
+        let from_there = self.candidates.values().filter(|other| **other == origin).count();
+        let believes = self.candidates.len() < MAX_CANDIDATES && from_there < PER_ORIGIN;
+        if believes {
+            self.candidates.insert(addr.clone(), origin);
+        }
+        believes
     }
 }
 
@@ -87,6 +103,8 @@ pub struct Behaviour {
     inner: identify::Behaviour,
     announce: Announce,
     bounds: Bounds,
+    /// The connection whose message was heard last: candidates that follow are from there.
+    heard: Option<ConnectionId>,
 }
 
 impl Behaviour {
@@ -103,6 +121,7 @@ impl Behaviour {
             inner: identify::Behaviour::new(settings),
             announce: config.announce.clone(),
             bounds: Bounds::new(Instant::now()),
+            heard: None,
         }
     }
 }
@@ -159,10 +178,19 @@ impl NetworkBehaviour for Behaviour {
             FromSwarm::ExternalAddrConfirmed(event) => Some(event.addr),
             _ => None,
         };
-        if let FromSwarm::ConnectionClosed(event) = &event
-            && event.remaining_established == 0
-        {
-            self.bounds.budgets.remove(&event.peer_id);
+        match &event {
+            FromSwarm::ConnectionEstablished(event) => {
+                if let Some(ip) = ip_of(event.endpoint.get_remote_address()) {
+                    self.bounds.from.insert(event.connection_id, Origin::of(ip));
+                }
+            }
+            FromSwarm::ConnectionClosed(event) => {
+                self.bounds.from.remove(&event.connection_id);
+                if event.remaining_established == 0 {
+                    self.bounds.budgets.remove(&event.peer_id);
+                }
+            }
+            _ => {}
         }
         // What identify does not hear of, it can't tell.
         if ours.is_none_or(|addr| self.announce.allows(addr) || self.announce.fixed().any(|fixed| fixed == addr)) {
@@ -179,12 +207,16 @@ impl NetworkBehaviour for Behaviour {
             match self.inner.poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(ToSwarm::NewExternalAddrCandidate(addr)) => {
-                    if self.bounds.believes(&addr, Instant::now()) {
+                    let Some(heard) = &self.heard else { continue };
+                    let origin = self.bounds.from.get(heard).copied();
+                    if self.bounds.believes(&addr, origin, Instant::now()) {
                         return Poll::Ready(ToSwarm::NewExternalAddrCandidate(addr));
                     }
                 }
                 Poll::Ready(ToSwarm::GenerateEvent(identify::Event::Received { connection_id, peer_id, mut info })) => {
-                    if self.bounds.hears(peer_id, Instant::now()) {
+                    let hears = self.bounds.hears(peer_id, Instant::now());
+                    self.heard = hears.then_some(connection_id);
+                    if hears {
                         info.listen_addrs.truncate(MAX_ADDRS);
                         info.protocols.truncate(MAX_PROTOCOLS);
                         cut(&mut info.agent_version);
@@ -220,10 +252,13 @@ mod tests {
         let start = Instant::now();
         let mut bounds = Bounds::new(start);
         let addr = |i: usize| -> Multiaddr { format!("/ip4/1.2.3.4/tcp/{i}").parse().expect("an address") };
-        let believed = (0..10_000).filter(|i| bounds.believes(&addr(*i), start)).count();
-        assert_eq!(believed, MAX_CANDIDATES);
-        assert!(bounds.believes(&addr(0), start), "known ones may be said again");
-        assert!(bounds.believes(&addr(9_999), start + WINDOW), "and others later");
+        let origin = |i: u32| Some(Origin::of(std::net::Ipv4Addr::from_bits(i).into()));
+        let believed = (0..10_000).filter(|i| bounds.believes(&addr(*i), origin(1), start)).count();
+        assert_eq!(believed, PER_ORIGIN, "one liar does not speak for all");
+        assert!(bounds.believes(&addr(0), origin(1), start), "known ones may be said again");
+        let believed = (0..10_000).filter(|i| bounds.believes(&addr(*i), origin(*i as u32 + 2), start)).count();
+        assert_eq!(believed, MAX_CANDIDATES, "of which some were known");
+        assert!(bounds.believes(&addr(9_999), origin(1), start + WINDOW), "and others later");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub use gate::{Behaviour, Refused};
 
 use super::addr::Mask;
 use libp2p::PeerId;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Connections of one peer.
 const PER_PEER: u32 = 8;
@@ -21,6 +22,26 @@ const PENDING_IN: u32 = 256;
 const PENDING_OUT: u32 = 512;
 /// Least number of inbound connections that are taken, as in Kubo.
 const MIN_INBOUND: u32 = 800;
+
+/// Part of the files that the process may open which connections may take: the others are the store's.
+const OPEN_FILES_PART: u64 = 2;
+
+/// Lets the process open as many files as its hard limit says: how many. `None`: there is no limit.
+pub fn raise_open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::debug!(%error, "the limit on open files stays as it is");
+        }
+    }
+    getrlimit(Resource::Nofile).current
+}
+
+/// How many connections there may be where so many files may be open.
+pub fn connections_for(open_files: Option<u64>) -> u32 {
+    open_files.map_or(u32::MAX, |files| u32::try_from(files / OPEN_FILES_PART).unwrap_or(u32::MAX))
+}
 
 /// How many connections a node takes (`Swarm.ResourceMgr`). At a limit a new connection is refused; open ones stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +58,7 @@ pub struct Limits {
     pub pending_outbound: u32,
     /// Open connections that others opened.
     pub inbound: u32,
-    /// All open connections.
+    /// All open connections. A node takes half as many as the process may open files, if that is less.
     pub total: u32,
     /// Resident memory of the process, in bytes, above which no connection is taken. `None`: half of the machine's.
     pub memory: Option<usize>,
@@ -65,7 +86,7 @@ impl Limits {
         }
     }
 
-    /// No limits, except on what is being opened (`Swarm.ResourceMgr.Enabled: false`).
+    /// No limits, except on what is being opened, and by open files (`Swarm.ResourceMgr.Enabled: false`).
     pub fn none() -> Self {
         Self {
             per_peer: u32::MAX,
@@ -81,5 +102,18 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self::for_high_water(96)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_on_open_files_is_raised_and_shared() {
+        let files = raise_open_files();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!((files, limit.current), (limit.maximum, limit.maximum));
+        assert_eq!((connections_for(Some(1024)), connections_for(None)), (512, u32::MAX));
     }
 }

@@ -5,6 +5,7 @@
 //! swarm, and a handle; what the two say to each other is theirs, and the event loop knows nothing of it.
 
 mod announce;
+mod autonat;
 mod bandwidth;
 mod behaviour;
 mod bootstrap;
@@ -21,6 +22,7 @@ mod peerstore;
 mod pinger;
 mod pnet;
 pub mod pubsub;
+mod record_fetch;
 mod relays;
 mod security;
 mod services;
@@ -36,7 +38,6 @@ pub use config::{Config, ConfigError, RoutingKind};
 pub use connman::Protection;
 pub use info::{ConnectionInfo, Direction, PeerInfo, Reachability};
 pub use limits::{Filters, Limits, Refused};
-pub use peering::MAX_PEERS as MAX_PEERING;
 pub use pinger::PingError;
 pub use pnet::PnetError;
 pub use pubsub::PubSub;
@@ -142,8 +143,10 @@ struct Inner {
     services: Services,
     protocols: Vec<&'static str>,
     routing: RoutingKind,
-    /// Whether it relays for others.
+    /// Whether it relays for others when they can reach it.
     relays: bool,
+    /// Whether the configuration says where they can.
+    announces: bool,
 }
 
 /// A running node. Clones are the same node; it runs until [`Node::shutdown`], or until the last of them is dropped.
@@ -172,11 +175,12 @@ impl Node {
     }
 
     async fn assemble(
-        config: Config,
+        mut config: Config,
         keys: Keypair,
         blocks: Arc<KvBlocks>,
         kv: Arc<dyn Kv>,
     ) -> Result<Self, StartError> {
+        config.limits.total = config.limits.total.min(limits::connections_for(limits::raise_open_files()));
         let (filters, protection) = (Filters::new(config.filters.iter().copied()), Protection::default());
         let meters = Meters::new(config.bandwidth);
         let registry = Arc::new(Mutex::new(Registry::default()));
@@ -196,8 +200,9 @@ impl Node {
         let parts =
             Parts { filters: filters.clone(), protection: protection.clone(), book, relay_client, dht, bitswap };
         let (behaviour, handles) = Behaviour::new(&config, &keys, parts).map_err(StartError::Setup)?;
-        let services = Services::new(&config, (dht_handle, bitswap_handle, &handles.pubsub), &blocks, kv)
-            .map_err(StartError::Setup)?;
+        let names = (&handles.pubsub, handles.fetcher);
+        let services =
+            Services::new(&config, (dht_handle, bitswap_handle), names, &blocks, kv).map_err(StartError::Setup)?;
         let swarm = Swarm::new(transport, behaviour, keys.public().to_peer_id(), swarm_config());
 
         let (commands, receiver) = mpsc::channel(QUEUE);
@@ -205,6 +210,7 @@ impl Node {
         let (done, finished) = watch::channel(false);
         let setup = Setup {
             swarm,
+            bitswap: services.exchange.bitswap().clone(),
             commands: receiver,
             meters: meters.clone(),
             metrics: swarm_metrics,
@@ -233,6 +239,7 @@ impl Node {
             protocols: services::protocols(&config),
             routing: config.routing.kind,
             relays: config.nat.relay_service.is_some(),
+            announces: config.announce.fixed().next().is_some(),
         })))
     }
 
@@ -380,7 +387,7 @@ impl Node {
         };
         let public = *self.0.reachability.borrow() == Reachability::Public;
         let wan = serves.then_some("/ipfs/kad/1.0.0");
-        let hop = (public && self.0.relays).then_some("/libp2p/circuit/relay/0.2.0/hop");
+        let hop = (self.0.relays && (public || self.0.announces)).then_some("/libp2p/circuit/relay/0.2.0/hop");
         self.0.protocols.iter().copied().chain(wan).chain(hop).map(str::to_owned).collect()
     }
 

@@ -89,6 +89,7 @@ pub(super) enum Command {
     Topics(Reply<Vec<String>>),
     Peers(Option<String>, Reply<Vec<PeerId>>),
     Validate(String, Option<Validator>, Reply<()>),
+    Watch(mpsc::Sender<(PeerId, String)>),
 }
 
 /// Sends and receives messages.
@@ -99,11 +100,6 @@ impl PubSub {
     /// One that says that there is none.
     pub fn disabled() -> Self {
         Self(None)
-    }
-
-    /// Whether the node does PubSub.
-    pub fn is_enabled(&self) -> bool {
-        self.0.is_some()
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, PubSubError> {
@@ -160,6 +156,13 @@ impl PubSub {
         check_topic(topic)?;
         self.ask(|reply| Command::Validate(topic.to_owned(), validator, reply)).await
     }
+
+    /// Tells of peers that join topics that have a validator, from now on and only there. What does not fit is lost.
+    pub(super) async fn watch(&self, watcher: mpsc::Sender<(PeerId, String)>) {
+        if let Some(commands) = &self.0 {
+            let _ = commands.send(Command::Watch(watcher)).await;
+        }
+    }
 }
 
 fn check_topic(topic: &str) -> Result<(), PubSubError> {
@@ -183,7 +186,7 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        // The behaviour looks for receivers that are gone; when its queue is full, it does so anyway.
+        // When its queue is full, the behaviour learns of it with the topic's next message.
         drop(self.messages.take());
         if let Some(commands) = &self.commands {
             let _ = commands.try_send(Command::Prune);

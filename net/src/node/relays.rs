@@ -3,7 +3,7 @@
 use super::config::WANTED_RELAYS;
 use libp2p::{Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,13 @@ struct Candidate {
     relay: PeerId,
     addr: Multiaddr,
     not_before: Instant,
+}
+
+impl Candidate {
+    /// What is listened on for a place.
+    fn listener(&self) -> Multiaddr {
+        self.addr.clone().with(Protocol::P2pCircuit)
+    }
 }
 
 /// Decides at which relays to ask for a place.
@@ -67,22 +74,24 @@ impl Relays {
         if wait || missing == 0 {
             return Vec::new();
         }
-        let ready = self.candidates.iter().filter(|c| c.not_before <= now).take(missing);
-        ready.map(|c| (c.relay, c.addr.clone().with(Protocol::P2pCircuit))).collect()
+        // One place at each relay, however many addresses it has.
+        let mut relays: HashSet<PeerId> = self.used.values().map(|c| c.relay).collect();
+        let ready = self.candidates.iter().filter(|c| c.not_before <= now && relays.insert(c.relay)).take(missing);
+        ready.map(|c| (c.relay, c.listener())).collect()
     }
 
-    /// A listener was opened for a relay.
-    pub fn listening(&mut self, relay: &PeerId, id: ListenerId) {
-        if let Some(at) = self.candidates.iter().position(|c| c.relay == *relay)
+    /// A listener was opened at an address out of [`Relays::due`].
+    pub fn listening(&mut self, addr: &Multiaddr, id: ListenerId) {
+        if let Some(at) = self.candidates.iter().position(|c| c.listener() == *addr)
             && let Some(candidate) = self.candidates.remove(at)
         {
             self.used.insert(id, candidate);
         }
     }
 
-    /// No listener could be opened for a relay.
-    pub fn refused(&mut self, relay: &PeerId, now: Instant) {
-        for candidate in self.candidates.iter_mut().filter(|c| c.relay == *relay) {
+    /// No listener could be opened there.
+    pub fn refused(&mut self, addr: &Multiaddr, now: Instant) {
+        for candidate in self.candidates.iter_mut().filter(|c| c.listener() == *addr) {
             candidate.not_before = now + PAUSE;
         }
     }
@@ -121,7 +130,7 @@ mod tests {
         assert_eq!(due.len(), WANTED_RELAYS);
         assert_eq!(due[0].1, addr(&format!("/ip4/8.8.8.8/tcp/1/p2p/{}/p2p-circuit", due[0].0)));
         let ids: Vec<ListenerId> = due.iter().map(|_| ListenerId::next()).collect();
-        due.iter().zip(&ids).for_each(|((relay, _), id)| relays.listening(relay, *id));
+        due.iter().zip(&ids).for_each(|((_, addr), id)| relays.listening(addr, *id));
         assert!(relays.due(false, now).is_empty());
         assert_eq!(relays.closed(ids[0], now), Some(due[0].0));
         assert_eq!(relays.closed(ids[0], now), None);
@@ -131,9 +140,23 @@ mod tests {
             [peers[2]],
             "not the lost one, for a while"
         );
-        relays.refused(&peers[2], now);
+        relays.refused(&next[0].1, now);
         assert!(relays.due(false, now).is_empty());
         assert_eq!(relays.due(false, now + PAUSE).len(), 1);
+    }
+
+    #[test]
+    fn the_addresses_of_one_relay_take_one_place() {
+        let (start, two, one) = (Instant::now(), PeerId::random(), PeerId::random());
+        let at = |port: u16, relay| addr(&format!("/ip4/8.8.8.8/tcp/{port}/p2p/{relay}"));
+        let mut relays = Relays::new(&[at(1, two), at(2, two), at(3, one)], start);
+        let due = relays.due(false, start);
+        assert_eq!(due.iter().map(|(relay, _)| *relay).collect::<Vec<_>>(), [two, one]);
+        let id = ListenerId::next();
+        relays.listening(&due[0].1, id);
+        assert_eq!(relays.due(false, start).len(), 1, "the other address waits");
+        relays.closed(id, start);
+        assert_eq!(relays.due(false, start)[0].1, at(2, two).with(Protocol::P2pCircuit), "until the first is lost");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::{
     connman::Protection,
     names_pubsub::Topics,
     pubsub::PubSub,
+    record_fetch::Fetcher,
 };
 use crate::{
     bitswap::{self, Bitswap},
@@ -12,8 +13,8 @@ use crate::{
     dht::{self, Dht, Mode, sweep::Sweep},
     dnslink::{Resolver, TextSource},
     exchange::Exchange,
-    ipns::Names,
-    routing::{Parallel, Routing},
+    ipns::{Names, pubsub::FETCH_PROTOCOL},
+    routing::{Ignoring, Parallel, Routing},
 };
 use cairn_store::{
     blockstore::{Blockstore, KvBlocks},
@@ -63,13 +64,18 @@ pub(super) fn protocols(config: &Config) -> Vec<&'static str> {
         all.push("/libp2p/autonat/2/dial-request");
     }
     if config.nat.hole_punching {
+        // On relayed connections only.
         all.push("/libp2p/dcutr");
+    }
+    if config.nat.relay_client.is_some() {
+        all.push("/libp2p/circuit/relay/0.2.0/stop");
     }
     if modes(config.routing.kind).1 == Some(Mode::Server) {
         all.push("/ipfs/lan/kad/1.0.0");
     }
     if config.pubsub.is_some() {
         all.extend(["/meshsub/1.0.0", "/meshsub/1.1.0", "/meshsub/1.2.0", "/meshsub/1.3.0"]);
+        all.extend(config.ipns_pubsub.then_some(FETCH_PROTOCOL));
     }
     all
 }
@@ -96,13 +102,11 @@ pub(super) fn bitswap(
     kv: Arc<dyn Kv>,
     protection: Protection,
 ) -> (bitswap::Behaviour, Bitswap) {
-    let mut settings = config.bitswap.clone();
-    settings.friends.extend(config.peering.iter().map(|(peer, _)| *peer));
     let store: Arc<dyn Blockstore> = Arc::clone(blocks) as Arc<dyn Blockstore>;
     let keep: bitswap::Keep = Arc::new(move |peer, of_use| {
         protection.set_value(peer, "bitswap", if of_use { HOLDER } else { 0 });
     });
-    bitswap::new(settings, keys.public().to_peer_id(), store, Some(kv), Some(keep))
+    bitswap::new(config.bitswap.clone(), keys.public().to_peer_id(), store, Some(kv), Some(keep))
 }
 
 /// What works over the swarm.
@@ -121,15 +125,21 @@ impl Services {
     /// A sentence, when an HTTP router can't be asked.
     pub fn new(
         config: &Config,
-        (dht, bitswap, pubsub): (Dht, Bitswap, &PubSub),
+        (dht, bitswap): (Dht, Bitswap),
+        (pubsub, fetcher): (&PubSub, Option<Fetcher>),
         blocks: &Arc<KvBlocks>,
         kv: Arc<dyn Kv>,
     ) -> Result<Self, String> {
         let routing = routing(config, &dht)?;
         let store: Arc<dyn Blockstore> = Arc::clone(blocks) as Arc<dyn Blockstore>;
-        let exchange = Exchange::new(store, bitswap, routing.clone());
+        let ignored = &config.routing.ignore_providers;
+        let sources = routing.clone().map(|all| match ignored.is_empty() {
+            true => all,
+            false => Arc::new(Ignoring::new(all, ignored.iter().copied())) as Arc<dyn Routing>,
+        });
+        let exchange = Exchange::new(store, bitswap, sources);
         let dns: Option<Arc<dyn TextSource>> = Some(Arc::new(Resolver::new(config.dns.clone())));
-        let follower = (config.ipns_pubsub && pubsub.is_enabled()).then(|| Topics::follower(pubsub));
+        let follower = fetcher.map(|fetcher| Topics::follower(pubsub, fetcher));
         let names = Names::with_pubsub(&config.names, kv, routing.clone(), dns, follower);
         // Of nobody the answer is that there are no peers to ask.
         let routing = routing.unwrap_or_else(|| Arc::new(Parallel::new(Vec::new())));

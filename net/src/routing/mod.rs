@@ -1,8 +1,10 @@
 //! `trait Routing`: who has what, and where they are. The DHTs and delegated HTTP routers implement it, and so does
 //! whatever asks several of them at once.
 
+mod ignoring;
 mod parallel;
 
+pub use ignoring::Ignoring;
 pub use parallel::Parallel;
 
 use async_trait::async_trait;

@@ -168,11 +168,11 @@ impl Routing for Parallel {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Says what it was told to.
-    struct Says(Vec<Result<Provider, RoutingError>>);
+    pub(in crate::routing) struct Says(pub Vec<Result<Provider, RoutingError>>);
 
     #[async_trait]
     impl Routing for Says {

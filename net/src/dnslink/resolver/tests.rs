@@ -72,6 +72,20 @@ async fn no_link_and_two_links_are_errors() {
     assert!(two.contains("more than one"), "{two}");
 }
 
+#[tokio::test]
+async fn servers_that_fail_are_read_anew_once_they_are_old() {
+    let address = server(&[]).await;
+    let config = config(json!({".": format!("dns://{address}")})).expect("a configuration");
+    let resolver = Resolver::new(config);
+    let made = async |failed, now| resolver.resolver("site.example.", failed, now).await.expect("nothing is asked").1;
+    let (start, later) = (Instant::now(), Instant::now() + NEW);
+    assert_eq!(made(None, start).await, start);
+    assert_eq!(made(Some(start), later - Duration::from_secs(1)).await, start, "new");
+    assert_eq!(made(None, later).await, start, "nobody says that it fails");
+    assert_eq!(made(Some(start), later).await, later);
+    assert_eq!(made(Some(start), later + NEW).await, later, "another caller had it made");
+}
+
 #[test]
 fn the_longest_suffix_counts() {
     let config = config(json!({

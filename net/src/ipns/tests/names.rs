@@ -1,6 +1,6 @@
 //! Publishing and resolving over a routing of this process.
 
-use super::*;
+use super::{super::publisher::MAX_LOOK_BACK, *};
 use crate::{
     dnslink::{TextError, TextSource, Texts},
     keystore::Algorithm,
@@ -33,6 +33,8 @@ struct Shelf {
     broken: Mutex<bool>,
     /// Never answers.
     silent: bool,
+    /// Lets one search answer.
+    late: Option<Arc<tokio::sync::Notify>>,
     asked: Mutex<usize>,
 }
 
@@ -56,9 +58,19 @@ impl Routing for Shelf {
         if self.silent {
             return stream::pending().boxed();
         }
-        match self.values.lock().get(&key[..]) {
+        let found = match self.values.lock().get(&key[..]) {
             Some(values) => stream::iter(values.clone().into_iter().map(Ok)).boxed(),
             None => stream::iter([Err(RoutingError::NotFound)]).boxed(),
+        };
+        match self.late.clone() {
+            Some(late) => {
+                let after = async move {
+                    late.notified().await;
+                    found
+                };
+                stream::once(after).flatten().boxed()
+            }
+            None => found,
         }
     }
 
@@ -298,6 +310,46 @@ async fn names_lead_to_names_up_to_a_limit() {
     }
     let without = offline(&memory());
     assert!(matches!(resolve(&without, "/ipns/a.example").await, Err(NameError::Offline(_))));
+}
+
+#[tokio::test]
+async fn an_answer_that_was_under_way_does_not_replace_what_was_published_since() {
+    let (late, key) = (Arc::new(tokio::sync::Notify::new()), key());
+    let shelf = Arc::new(Shelf { late: Some(Arc::clone(&late)), ..Shelf::default() });
+    let (names, name) = (online(&shelf), format!("/ipns/{}", Name::from(key.peer_id())));
+    late.notify_one();
+    names.publish(&key, &path(A), &publish(Network::Required)).await.expect("published");
+    let asked = *shelf.asked.lock();
+    let search = {
+        let (names, name) = (names.clone(), path(&name));
+        let fresh = ResolveOptions { cache: false, ..ResolveOptions::default() };
+        tokio::spawn(async move { names.resolve(&name, &fresh).await })
+    };
+    while *shelf.asked.lock() == asked {
+        tokio::task::yield_now().await;
+    }
+    names.publish(&key, &path(B), &publish(Network::Required)).await.expect("published");
+    late.notify_one();
+    assert_eq!(search.await.expect("ends").expect("found").path, path(A), "what there was when it began");
+    assert_eq!(resolve(&names, &name).await.expect("kept"), B);
+}
+
+#[tokio::test]
+async fn who_publishes_does_not_wait_for_anothers_search() {
+    let (kv, slow, quick) = (memory(), key(), key());
+    // This node has a record of one of them, and nobody answers for the other.
+    offline(&kv).publish(&quick, &path(A), &publish(Network::Optional)).await.expect("kept");
+    let silent: Arc<dyn Routing> = Arc::new(Shelf { silent: true, ..Shelf::default() });
+    let names = Names::new(&NamesConfig::default(), kv, Some(silent), None);
+    let first = {
+        let names = names.clone();
+        tokio::spawn(async move { names.publish(&slow, &path(A), &publish(Network::Required)).await.map(drop) })
+    };
+    let (value, options) = (path(B), publish(Network::Required));
+    let second = tokio::time::timeout(MAX_LOOK_BACK / 3, names.publish(&quick, &value, &options)).await;
+    second.expect("at once").expect("published");
+    assert!(!first.is_finished());
+    first.abort();
 }
 
 #[tokio::test]

@@ -272,6 +272,18 @@ fn transports(repo: &Repo) -> Result<Transports, ConfigError> {
     Ok(Transports { tcp: tcp?, websocket: websocket?, quic: quic?, relay: relay?, security })
 }
 
+/// Addresses of this node, without its name at their end.
+fn own(repo: &Repo, key: &'static str) -> Result<Vec<Multiaddr>, ConfigError> {
+    let this = repo.get_str("Identity.PeerID")?.unwrap_or_default();
+    let bare = |addr: Multiaddr| match split_peer(&addr) {
+        (_, Some(peer)) if peer.to_base58() != this => {
+            Err(refuse(key, format!("{addr} names another peer than {this}")))
+        }
+        (bare, _) => Ok(bare),
+    };
+    multiaddrs(repo, key)?.into_iter().map(bare).collect()
+}
+
 fn announce(repo: &Repo) -> Result<Announce, ConfigError> {
     const NEVER: &str = "Addresses.NoAnnounce";
     let never = repo.get_strings(NEVER)?.unwrap_or_default();
@@ -280,8 +292,8 @@ fn announce(repo: &Repo) -> Result<Announce, ConfigError> {
         Err(_) => parse(NEVER, text, "a multiaddr, or a mask such as /ip4/10.0.0.0/ipcidr/8").map(Never::Address),
     });
     Ok(Announce {
-        instead: multiaddrs(repo, "Addresses.Announce")?,
-        besides: multiaddrs(repo, "Addresses.AppendAnnounce")?,
+        instead: own(repo, "Addresses.Announce")?,
+        besides: own(repo, "Addresses.AppendAnnounce")?,
         never: never.collect::<Result<_, _>>()?,
     })
 }
@@ -391,6 +403,7 @@ fn bootstrap(repo: &Repo, private: bool) -> Result<Vec<Multiaddr>, ConfigError> 
 
 fn routing(repo: &Repo, private: bool) -> Result<RoutingConfig, ConfigError> {
     const KIND: &str = "Routing.Type";
+    const ROUTERS: &str = "Routing.DelegatedRouters";
     const IGNORE: &str = "Routing.IgnoreProviders";
     let kind = match repo.get_str(KIND)?.unwrap_or_default() {
         // Public HTTP routers have nothing to say to a private swarm, and must not learn of it.
@@ -408,11 +421,17 @@ fn routing(repo: &Repo, private: bool) -> Result<RoutingConfig, ConfigError> {
             return Err(refuse(KIND, format!("{other:?} is none of {known}")));
         }
     };
-    let delegated = repo.get_strings("Routing.DelegatedRouters")?.unwrap_or_default();
+    let delegated = repo.get_strings(ROUTERS)?.unwrap_or_default();
+    let auto = delegated.contains(&AUTO);
+    let known = flag(repo, "AutoConf.Enabled", true)?;
+    if auto && !known {
+        // As in Kubo, which only does not start without peers to begin with.
+        tracing::warn!("\"auto\" in {ROUTERS} is left out: AutoConf.Enabled is false");
+    }
     let ignore = repo.get_strings(IGNORE)?.unwrap_or_default();
     Ok(RoutingConfig {
         kind,
-        delegated_auto: delegated.contains(&AUTO),
+        delegated_auto: auto && known && !private,
         delegated: delegated.into_iter().filter(|url| *url != AUTO).map(str::to_owned).collect(),
         loopback_on_lan: flag(repo, "Routing.LoopbackAddressesOnLanDHT", false)?,
         ignore_providers: ignore.into_iter().map(|id| parse(IGNORE, id, "a peer ID")).collect::<Result<_, _>>()?,

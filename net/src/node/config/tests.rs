@@ -142,11 +142,34 @@ fn a_private_swarm_fails_closed() {
     assert!(config.swarm_key.is_some() && !config.transports.quic);
     assert!(config.bootstrap.is_empty(), "the public network is not told of it");
     assert_eq!(config.routing.kind, RoutingKind::Dht, "nor are public routers");
+    let delegated = repo(&[("Swarm.Transports.Network.QUIC", json!(false)), ("Routing.Type", json!("delegated"))]);
+    let config = Config::read(&delegated, dir.path(), true).expect("valid");
+    assert!(!config.routing.delegated_auto, "whatever the kind of routing");
     let tcp = repo(&[("Addresses.Swarm", json!(["/ip4/127.0.0.1/tcp/0"]))]);
     assert!(!Config::read(&tcp, dir.path(), false).expect("valid").transports.quic, "and QUIC is not dialed either");
     std::fs::write(dir.path().join("swarm.key"), "broken").expect("written");
     let error = Config::read(&tcp, dir.path(), false).expect_err("no key").to_string();
     assert!(error.contains("swarm.key"), "{error}");
+}
+
+#[test]
+fn without_autoconf_there_is_no_public_router() {
+    let config = read(&[("AutoConf.Enabled", json!(false)), ("Bootstrap", json!([]))]).expect("valid, as in Kubo");
+    assert!(!config.routing.delegated_auto);
+}
+
+#[test]
+fn announced_addresses_may_end_with_the_nodes_name_and_no_other() {
+    let own = "/ip4/8.8.8.8/tcp/1/p2p/12D3KooWFEXt93LX275oAyAgugXNiFc8pp6cfnoUqZ34vPdhVuFV";
+    for key in ["Addresses.Announce", "Addresses.AppendAnnounce"] {
+        let config = read(&[(key, json!([own]))]).expect("valid");
+        let fixed: Vec<String> = config.announce.fixed().map(ToString::to_string).collect();
+        assert_eq!(fixed, ["/ip4/8.8.8.8/tcp/1"]);
+        assert!(config.announce.allows(&"/ip4/8.8.8.8/tcp/1".parse().expect("an address")));
+        let other = format!("/ip4/8.8.8.8/tcp/1/p2p/{}", libp2p::PeerId::random());
+        let error = read(&[(key, json!([other]))]).expect_err("another's").to_string();
+        assert!(error.starts_with(key), "{error}");
+    }
 }
 
 #[test]

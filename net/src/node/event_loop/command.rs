@@ -1,6 +1,6 @@
 //! What a [`crate::node::Node`] asks of the event loop.
 
-use super::{EventLoop, MAX_DIALED, MAX_WAITING, Waiting};
+use super::{EventLoop, MAX_DIALED, MAX_WAITING, Waiting, favour};
 use crate::node::{NodeError, PeerInfo, addr::split_peer, peering};
 use libp2p::{
     Multiaddr, PeerId,
@@ -67,7 +67,10 @@ impl EventLoop {
             Command::AddPeering(peer, addrs, reply) => drop(reply.send(self.add_peering(peer, addrs))),
             Command::RemovePeering(peer, reply) => {
                 self.setup.protection.unprotect(peer, peering::TAG);
-                let _ = reply.send(self.peering.remove(&peer));
+                self.setup.swarm.behaviour_mut().gate.distrust(&peer);
+                let removed = self.peering.remove(&peer);
+                self.befriend();
+                let _ = reply.send(removed);
             }
             Command::Shutdown => {}
         }
@@ -115,7 +118,8 @@ impl EventLoop {
         if !self.peering.add(peer, addrs, connected, Instant::now()) {
             return Err(NodeError::TooMany("peered peers"));
         }
-        self.setup.protection.protect(peer, peering::TAG);
+        favour(&mut self.setup, peer);
+        self.befriend();
         Ok(())
     }
 }

@@ -20,8 +20,6 @@ const MAX_LISTED: usize = 65_536;
 struct Lists {
     networks: BTreeSet<Mask>,
     blocked: HashSet<PeerId>,
-    /// When there are some, all others are blocked.
-    allowed: HashSet<PeerId>,
 }
 
 /// Networks and peers that the node has nothing to do with: it neither dials them nor takes their connections. What
@@ -62,16 +60,9 @@ impl Filters {
         self.0.write().blocked.remove(peer)
     }
 
-    /// Allows a peer, and with the first one nobody else. `false`: it was allowed, or the list is full.
-    pub fn allow_only(&self, peer: PeerId) -> bool {
-        let mut lists = self.0.write();
-        lists.allowed.len() < MAX_LISTED && lists.allowed.insert(peer)
-    }
-
     /// Whether the node may have to do with a peer.
     pub fn admits_peer(&self, peer: &PeerId) -> bool {
-        let lists = self.0.read();
-        !lists.blocked.contains(peer) && (lists.allowed.is_empty() || lists.allowed.contains(peer))
+        !self.0.read().blocked.contains(peer)
     }
 
     /// Whether the node may have to do with an address.

@@ -101,6 +101,18 @@ impl Behaviour {
         Self { limits, trusted, filters, backoff: Backoff::default(), open: Open::default() }
     }
 
+    /// Lets a peer past the limits by peer and in total from now on.
+    pub fn trust(&mut self, peer: PeerId) {
+        self.trusted.insert(peer);
+    }
+
+    /// Takes back [`Behaviour::trust`].
+    pub fn distrust(&mut self, peer: &PeerId) {
+        if !self.limits.trusted_peers.contains(peer) {
+            self.trusted.remove(peer);
+        }
+    }
+
     /// Lets the next dial to a peer through whatever happened to the last.
     pub fn insist(&mut self, peer: &PeerId) {
         self.backoff.clear(peer);

@@ -4,8 +4,11 @@ use crate::node::addr::{scope, split_peer};
 use libp2p::{Multiaddr, PeerId};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// Peers in the book. Beyond, the one that was heard of longest ago is forgotten, unless it is connected.
+/// Peers in the book. Beyond, [`EVICTED`] that were heard of longest ago are forgotten at once, hearsay before what was
+/// reached; connected ones stay. If all are connected, new ones are not taken.
 pub const MAX_PEERS: usize = 4096;
+/// A look through the whole book makes room for so many.
+const EVICTED: usize = MAX_PEERS / 16;
 /// Addresses of a peer. Beyond, the one that failed most, then the one heard of longest ago, is forgotten.
 pub const MAX_ADDRS: usize = 16;
 /// Longest address, in bytes: a relayed one with two peer IDs of RSA keys and a name has half of this.
@@ -26,7 +29,7 @@ pub struct Known {
     pub heard: u64,
     /// Dials in a row that failed.
     pub failures: u8,
-    /// Whether a dial to it succeeded once, or the peer itself says it is there.
+    /// Whether a dial to it succeeded once, or a peer that was dialed says that it is there too.
     pub proven: bool,
 }
 
@@ -56,6 +59,8 @@ pub struct Book {
     peers: HashMap<PeerId, Entry>,
     online: HashSet<PeerId>,
     changed: BTreeSet<PeerId>,
+    /// When there was no room left (seconds since 1970).
+    full: u64,
 }
 
 impl Book {
@@ -71,8 +76,8 @@ impl Book {
         if addr.is_empty() || addr.len() > MAX_ADDR || named.is_some_and(|named| named != peer) {
             return false;
         }
-        if !self.peers.contains_key(&peer) {
-            self.make_room(now);
+        if !self.has_room(&peer, now) {
+            return false;
         }
         let entry = self.peers.entry(peer).or_default();
         if let Some(known) = entry.addrs.iter_mut().find(|known| known.addr == addr) {
@@ -99,11 +104,12 @@ impl Book {
     }
 
     /// Takes what a connected peer says of itself. `seen` is where it is connected from: a peer elsewhere can't be
-    /// reached at a loopback address, and one in the internet not at a private one.
-    pub fn identified(&mut self, peer: PeerId, addrs: &[Multiaddr], seen: &Multiaddr, now: u64) {
+    /// reached at a loopback address, and one in the internet not at a private one. `chosen`: this node dialed it; what a
+    /// stranger says of itself is hearsay.
+    pub fn identified(&mut self, peer: PeerId, addrs: &[Multiaddr], seen: &Multiaddr, chosen: bool, now: u64) {
         let floor = scope(seen);
         for addr in addrs.iter().filter(|addr| scope(addr) >= floor).take(MAX_ADDRS) {
-            self.add(peer, addr, true, now);
+            self.add(peer, addr, chosen, now);
         }
     }
 
@@ -117,12 +123,11 @@ impl Book {
                 known.failures = 0;
             }
         }
-        if !self.peers.contains_key(&peer) {
-            self.make_room(now);
-        }
-        self.peers.entry(peer).or_default().connected = now;
         self.online.insert(peer);
-        self.changed.insert(peer);
+        if self.has_room(&peer, now) {
+            self.peers.entry(peer).or_default().connected = now;
+            self.changed.insert(peer);
+        }
     }
 
     /// The last connection was closed.
@@ -148,19 +153,32 @@ impl Book {
         }
     }
 
-    fn make_room(&mut self, now: u64) {
-        if self.peers.len() < MAX_PEERS {
-            return;
+    /// Whether there is a row for a peer, or room for one. It looks for room once in a second at most.
+    fn has_room(&mut self, peer: &PeerId, now: u64) -> bool {
+        if self.peers.len() < MAX_PEERS || self.peers.contains_key(peer) {
+            return true;
+        }
+        if self.full == now {
+            return false;
         }
         self.expire(now);
-        if self.peers.len() >= MAX_PEERS {
+        if self.peers.len() > MAX_PEERS - EVICTED {
             let idle = self.peers.iter().filter(|(peer, _)| !self.online.contains(peer));
-            let oldest = idle.min_by_key(|(_, entry)| (entry.lasts(), entry.heard())).map(|(peer, _)| *peer);
-            if let Some(peer) = oldest {
+            let mut idle: Vec<_> = idle.map(|(peer, entry)| (entry.lasts(), entry.heard(), *peer)).collect();
+            if idle.len() > EVICTED {
+                idle.select_nth_unstable(EVICTED);
+                idle.truncate(EVICTED);
+            }
+            for (_, _, peer) in idle {
                 self.peers.remove(&peer);
                 self.changed.insert(peer);
             }
         }
+        let room = self.peers.len() < MAX_PEERS;
+        if !room {
+            self.full = now;
+        }
+        room
     }
 
     /// Forgets what is too old.
@@ -255,8 +273,33 @@ mod tests {
         for _ in 0..2 * MAX_PEERS {
             book.add(PeerId::random(), &port(1), false, 3);
         }
-        assert_eq!(book.all().count(), MAX_PEERS);
+        assert!((MAX_PEERS - EVICTED..=MAX_PEERS).contains(&book.all().count()));
         assert!(!book.addresses(&online).is_empty() && !book.addresses(&friend).is_empty());
+    }
+
+    #[test]
+    fn strangers_who_come_and_go_push_out_nobody_who_was_reached() {
+        let (mut book, friend) = (Book::default(), PeerId::random());
+        book.connected(friend, Some(&port(1)), 1);
+        book.disconnected(friend, 2);
+        for _ in 0..2 * MAX_PEERS {
+            let stranger = PeerId::random();
+            book.connected(stranger, None, 3);
+            book.identified(stranger, &[port(2)], &port(3), false, 3);
+            book.disconnected(stranger, 4);
+        }
+        assert_eq!(book.addresses(&friend), [port(1)]);
+        assert_eq!(book.old_friends(9), [friend]);
+    }
+
+    #[test]
+    fn a_book_of_connected_peers_takes_no_more() {
+        let mut book = Book::default();
+        for _ in 0..2 * MAX_PEERS {
+            book.connected(PeerId::random(), Some(&port(1)), 1);
+        }
+        assert_eq!(book.all().count(), MAX_PEERS);
+        assert!(!book.add(PeerId::random(), &port(1), false, 2));
     }
 
     #[test]
@@ -277,9 +320,9 @@ mod tests {
     fn a_peer_from_the_internet_has_no_address_of_ours() {
         let (mut book, peer) = (Book::default(), PeerId::random());
         let says = [addr("/ip4/127.0.0.1/tcp/1"), addr("/ip4/10.0.0.1/tcp/1"), addr("/ip4/8.8.8.8/tcp/1")];
-        book.identified(peer, &says, &addr("/ip4/8.8.8.8/tcp/55"), 1);
+        book.identified(peer, &says, &addr("/ip4/8.8.8.8/tcp/55"), true, 1);
         assert_eq!(book.addresses(&peer), [says[2].clone()]);
-        book.identified(peer, &says, &addr("/ip4/192.168.0.2/tcp/55"), 1);
+        book.identified(peer, &says, &addr("/ip4/192.168.0.2/tcp/55"), true, 1);
         assert_eq!(book.addresses(&peer).len(), 2);
     }
 

@@ -23,10 +23,12 @@ use std::{
     convert::Infallible,
     task::{Context, Poll},
 };
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 /// Topics that a peer may be subscribed to, and subscriptions in one of its messages; a message with more is dropped.
 const PEER_TOPICS: usize = 1024;
+/// Messages that wait for a peer; further ones do not go to it. Each has up to [`MAX_MESSAGE`] bytes.
+const PEER_QUEUE: usize = 64;
 /// Message bytes besides the data: signature, key of a 8192-bit RSA author, and topic.
 const OVERHEAD: usize = 4096 + MAX_TOPIC;
 
@@ -39,6 +41,7 @@ pub struct Behaviour {
     commands: mpsc::Receiver<Command>,
     subscribers: BTreeMap<String, Vec<mpsc::Sender<Message>>>,
     validators: HashMap<String, Validator>,
+    watcher: Option<mpsc::Sender<(PeerId, String)>>,
 }
 
 /// go-libp2p-pubsub's name of a message: its author, then its number. Peers that named messages otherwise would take
@@ -58,6 +61,7 @@ pub fn new(config: &PubSubConfig, keys: &Keypair) -> Result<(Behaviour, PubSub),
     settings
         .max_transmit_size(MAX_MESSAGE + OVERHEAD)
         .duplicate_cache_time(config.seen_ttl)
+        .connection_handler_queue_len(PEER_QUEUE)
         .validate_messages()
         .message_id_fn(message_id)
         .validation_mode(if config.signing { ValidationMode::Strict } else { ValidationMode::None });
@@ -74,7 +78,8 @@ pub fn new(config: &PubSubConfig, keys: &Keypair) -> Result<(Behaviour, PubSub),
     };
     let inner = Inner::new_with_subscription_filter(author, settings, filter).map_err(str::to_owned)?;
     let (sender, commands) = mpsc::channel(QUEUE);
-    let behaviour = Behaviour { inner, local, commands, subscribers: BTreeMap::new(), validators: HashMap::new() };
+    let behaviour =
+        Behaviour { inner, local, commands, subscribers: BTreeMap::new(), validators: HashMap::new(), watcher: None };
     Ok((behaviour, PubSub(Some(sender))))
 }
 
@@ -82,7 +87,12 @@ impl Behaviour {
     fn obey(&mut self, command: Command) {
         // Whoever asked may be gone.
         match command {
-            Command::Subscribe(topic, reply) => drop(reply.send(self.subscribe(topic))),
+            Command::Subscribe(topic, reply) => {
+                if reply.send(self.subscribe(topic)).is_err() {
+                    self.prune();
+                }
+            }
+            Command::Watch(watcher) => self.watcher = Some(watcher),
             Command::Prune => self.prune(),
             Command::Publish(topic, data, reply) => drop(reply.send(self.publish(topic, data))),
             Command::Topics(reply) => drop(reply.send(Ok(self.subscribers.keys().cloned().collect()))),
@@ -143,10 +153,25 @@ impl Behaviour {
     }
 
     fn deliver(&mut self, message: Message) {
+        let mut gone = false;
         for sender in self.subscribers.get(&message.topic).into_iter().flatten() {
-            if sender.try_send(message.clone()).is_err() {
-                tracing::debug!(topic = message.topic, "a message was lost: the subscriber is slow");
+            match sender.try_send(message.clone()) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => {
+                    tracing::debug!(topic = message.topic, "a message was lost: the subscriber is slow");
+                }
+                Err(TrySendError::Closed(_)) => gone = true,
             }
+        }
+        if gone {
+            self.prune();
+        }
+    }
+
+    /// Tells the watcher of a peer that joined a topic of ours. When its queue is full, it misses some.
+    fn joined(&self, peer: PeerId, topic: String) {
+        if let Some(watcher) = self.watcher.as_ref().filter(|_| self.validators.contains_key(&topic)) {
+            let _ = watcher.try_send((peer, topic));
         }
     }
 
@@ -213,11 +238,13 @@ impl NetworkBehaviour for Behaviour {
         loop {
             match self.inner.poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(ToSwarm::GenerateEvent(event)) => {
-                    if let gossipsub::Event::Message { propagation_source, message_id, message } = event {
+                Poll::Ready(ToSwarm::GenerateEvent(event)) => match event {
+                    gossipsub::Event::Message { propagation_source, message_id, message } => {
                         self.received(&propagation_source, &message_id, message);
                     }
-                }
+                    gossipsub::Event::Subscribed { peer_id, topic } => self.joined(peer_id, topic.into_string()),
+                    _ => {}
+                },
                 // An event is all that is mapped, and there is none left here.
                 Poll::Ready(other) => return Poll::Ready(other.map_out(|_| unreachable!("events are taken above"))),
             }

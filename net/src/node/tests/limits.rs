@@ -121,3 +121,42 @@ async fn an_unreachable_peer_is_left_alone_for_a_while_unless_somebody_insists()
         assert!(!error.to_string().contains("not dialed again"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn members_of_the_dhts_tables_are_worth_more_than_others() {
+    let serving = || {
+        let mut config = loopback();
+        config.routing = config::RoutingConfig {
+            kind: RoutingKind::DhtServer,
+            loopback_on_lan: true,
+            ..config::RoutingConfig::default()
+        };
+        config
+    };
+    let (node, member, other) = (start(serving()).await, start(serving()).await, start(loopback()).await);
+    connect(&node, &other).await;
+    identified(&node).await;
+    connect(&node, &member).await;
+    let worth = |peer: &Node| node.protection().worth(&peer.peer_id()).value;
+    until("it is in the table", || async { worth(&member) > 0 }).await;
+    assert_eq!(worth(&other), 0);
+}
+
+#[tokio::test]
+async fn a_peer_that_is_to_stay_connected_is_let_past_the_limits() {
+    let mut config = loopback();
+    config.limits.total = 1;
+    let (node, first, friend) = (start(config).await, start(loopback()).await, start(loopback()).await);
+    connect(&first, &node).await;
+    until_connected(&node, 1).await;
+    let _ = friend.connect(node.peer_id(), node.listeners().await, deadline()).await;
+    until_connected(&friend, 0).await;
+    node.add_peering(friend.peer_id(), friend.listeners().await).await.expect("room");
+    until_connected(&node, 2).await;
+    assert!(node.remove_peering(friend.peer_id()).await);
+    node.disconnect(friend.peer_id()).await.expect("connected");
+    until_connected(&friend, 0).await;
+    let _ = friend.connect(node.peer_id(), node.listeners().await, deadline()).await;
+    until_connected(&friend, 0).await;
+    assert_eq!(node.peers().await.len(), 1);
+}

@@ -179,3 +179,32 @@ async fn only_what_is_announced_is_told() {
     assert_eq!(identified(&two).await.listen_addrs, [addr("/dns4/node.example/tcp/4001")]);
     assert_eq!(one.addresses().await, [addr("/dns4/node.example/tcp/4001")]);
 }
+
+#[tokio::test]
+async fn the_protocols_that_a_node_names_are_those_that_peers_hear_of() {
+    let mut all = Config::listening([addr("/ip4/127.0.0.1/tcp/0")]);
+    all.nat = config::Nat {
+        port_map: false,
+        autonat_server: true,
+        relay_client: Some(config::RelayClient::default()),
+        relay_service: Some(config::RelayService::default()),
+        hole_punching: true,
+    };
+    all.announce.besides = vec![addr("/ip4/127.0.0.1/tcp/1")];
+    all.routing.kind = RoutingKind::DhtServer;
+    all.pubsub = Some(config::PubSubConfig::default());
+    all.ipns_pubsub = true;
+    for config in [all, Config::listening([addr("/ip4/127.0.0.1/tcp/0")])] {
+        // One that speaks PubSub too: to others it is not offered once they refused it.
+        let hearing = Config { pubsub: Some(config::PubSubConfig::default()), ..Config::default() };
+        let (node, other) = (start(config).await, start(hearing).await);
+        connect(&other, &node).await;
+        let mut heard = identified(&other).await.protocols;
+        let mut named = node.protocols();
+        // It is offered on relayed connections only.
+        named.retain(|protocol| protocol != "/libp2p/dcutr");
+        heard.sort();
+        named.sort();
+        assert_eq!(named, heard);
+    }
+}

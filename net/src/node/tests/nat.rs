@@ -74,6 +74,21 @@ async fn a_relay_gives_only_so_many_places() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_reached_in_its_own_network_only_relays_for_nobody() {
+    let mut config = Config::listening([addr(TCP)]);
+    config.nat.relay_service = Some(config::RelayService::default());
+    let mut judge = Config::listening([addr(TCP)]);
+    judge.nat.autonat_server = true;
+    let (node, judge, other) = (start(config).await, start(judge).await, start_at(TCP).await);
+    connect(&node, &judge).await;
+    until("a confirmed address", || async { node.metrics().contains("libp2p_swarm_external_addr_confirmed_total{") })
+        .await;
+    connect(&other, &node).await;
+    let heard = identified(&other).await.protocols;
+    assert!(!heard.iter().any(|protocol| protocol.ends_with("/hop")), "{heard:?}");
+}
+
+#[tokio::test]
 async fn others_find_out_whether_a_node_can_be_reached() {
     let mut config = Config::listening([addr(TCP)]);
     config.nat.autonat_server = true;

@@ -1,6 +1,8 @@
 //! Messages between nodes.
 
 use super::*;
+use crate::ipns::{Content, Name, Record, Timestamp};
+use crate::keystore::{Algorithm, PrivateKey};
 use crate::node::pubsub::{MAX_MESSAGE, Message, PubSubError, Verdict};
 use futures::StreamExt as _;
 
@@ -101,4 +103,48 @@ async fn unsigned_messages_are_refused() {
     forger.ping(strict.peer_id()).await.expect("an answer");
     honest.pubsub().publish("t", b"signed".to_vec()).await.expect("sent");
     assert_eq!(receive(&mut messages).await.data, b"signed");
+}
+
+#[tokio::test]
+async fn who_follows_a_name_asks_its_peers_for_the_record() {
+    let key = PrivateKey::generate(Algorithm::Ed25519).expect("a key");
+    let name = Name::from(key.peer_id());
+    let eol = Timestamp::from(std::time::SystemTime::now()).after(LIMIT * 10);
+    let content = Content { value: "/ipfs/bafkqaaa", sequence: 5, eol, ttl: LIMIT, v1: false };
+    let record = Record::new(&key, &content).expect("a record").bytes().clone();
+    let following = || Config { ipns_pubsub: true, ..speaking() };
+    let (knows, asks, late) = (start(following()).await, start(following()).await, start(following()).await);
+    let follower = |node: &Node| Arc::clone(node.names().pubsub().expect("on"));
+    let known = |node: &Node| follower(node).follow(name, None);
+    follower(&knows).follow(name, Some(record.clone()));
+    assert_eq!(known(&asks), None);
+    // One follows it and then meets the other, one meets it and then follows.
+    connect(&asks, &knows).await;
+    connect(&late, &knows).await;
+    until("asked when a peer joined", || async { known(&asks) == Some(record.clone()) }).await;
+    until_heard(&late, &crate::ipns::pubsub::topic(name), 1).await;
+    until("asked when it joined", || async { known(&late) == Some(record.clone()) }).await;
+    // In order, however quickly they come.
+    for _ in 0..20 {
+        assert!(follower(&late).cancel(name));
+        known(&late);
+    }
+    let last = Name::from(late.peer_id());
+    follower(&late).follow(last, None);
+    let topics = async || late.pubsub().topics().await.expect("on");
+    until("the last is followed", || async { topics().await.contains(&crate::ipns::pubsub::topic(last)) }).await;
+    assert_eq!(topics().await.len(), 2, "and the one before it");
+    until("asked again", || async { known(&late) == Some(record.clone()) }).await;
+}
+
+#[tokio::test]
+async fn a_subscriber_that_went_away_before_it_had_an_answer_leaves_nothing_behind() {
+    let node = start(speaking()).await;
+    let pubsub = node.pubsub().clone();
+    for _ in 0..10 {
+        let mut subscribing = Box::pin(pubsub.subscribe("t"));
+        // Polled once: the command is sent, and nobody waits for its answer.
+        assert!(futures::poll!(&mut subscribing).is_pending());
+    }
+    until("left", || async { pubsub.topics().await.is_ok_and(|topics| topics.is_empty()) }).await;
 }
