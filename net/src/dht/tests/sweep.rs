@@ -221,7 +221,7 @@ async fn a_worker_that_panics_leaves_its_place_and_its_keys() {
     sweep.add(keys).await.expect("memory");
     until("a worker panicked", async || !net.panics.load(Ordering::Relaxed)).await;
     until("its place is free", async || stats().await.workers.active == 0).await;
-    assert_eq!(stats().await.queues.pending_key_provides, 10);
+    assert!(stats().await.queues.pending_key_provides > 0, "those of its region wait");
     clock.set(2_000_000_000 + 61);
     sweep.add(Vec::new()).await.expect("memory");
     until("the keys are announced", async || net.kept.lock().len() == 10).await;
