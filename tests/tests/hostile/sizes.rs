@@ -1,6 +1,7 @@
 //! Files and directories that lie about sizes.
 
 use crate::world::{Maker, refuse, run};
+use bytes::Bytes;
 use cairn_store::{
     Cid,
     dag::pb::PbLink,
@@ -111,4 +112,20 @@ fn what_is_read_ahead_on_a_long_way_down_directories_does_not_pile_up() {
     maker.import(&node);
     refuse(&node, ["get", "-o", "out", &root.to_string()]);
     refuse(&node, ["get", "-a", "-o", "out.tar", &root.to_string()]);
+}
+
+#[test]
+fn names_on_a_long_way_down_do_not_keep_their_blocks() {
+    let node = Node::new();
+    let mut maker = Maker::new(&node);
+    let leaf = maker.raw(b"x");
+    let mut root = leaf;
+    let filler = Bytes::from(vec![0; (2 << 20) - 1000]);
+    for _ in 0..200 {
+        let data = Data { data: Some(filler.clone()), ..Data::new(Kind::File) };
+        root = maker.node(&data, vec![PbLink::new(root, "a", 1), PbLink::new(leaf, "b", 1)]);
+    }
+    maker.import(&node);
+    let refs = run(&node, ["refs", "-r", &root.to_string()]);
+    assert_eq!(refs.text().lines().count(), 400, "{}", refs.errors());
 }
