@@ -134,7 +134,13 @@ impl Dir {
                 Level::new(shard.links, self.bytes, ahead, Some((at, shard.slots.into_iter())))
             }
         };
-        Entries { fetch: self.fetch, deadline: self.deadline, levels: vec![level], waiting: 0, max_waiting: MAX_WAITING }
+        Entries {
+            fetch: self.fetch,
+            deadline: self.deadline,
+            levels: vec![level],
+            waiting: 0,
+            max_waiting: MAX_WAITING,
+        }
     }
 }
 

@@ -337,12 +337,7 @@ impl Frame {
         }
     }
 
-    fn of_node(
-        node: FileNode,
-        start: u64,
-        fetch: &Arc<dyn Fetch>,
-        deadline: Deadline,
-    ) -> (Bytes, Option<Box<Self>>) {
+    fn of_node(node: FileNode, start: u64, fetch: &Arc<dyn Fetch>, deadline: Deadline) -> (Bytes, Option<Box<Self>>) {
         let begin = start + node.data.len() as u64;
         let below = |parts| Box::new(Self::new(begin, parts, Ahead::new(Arc::clone(fetch), deadline)));
         (node.data, (!node.children.is_empty()).then(|| below(node.children)))

@@ -167,7 +167,7 @@ impl Level {
         loop {
             let left = room.saturating_sub(cids.len());
             let more = cids.len() < BATCH_BLOCKS && left > self.entries.waiting().saturating_sub(before);
-            if !more && !(alone && self.asked.is_empty()) {
+            if !(more || alone && self.asked.is_empty()) {
                 break;
             }
             // Half of it at the most, so that shards leave room for what is in them.
