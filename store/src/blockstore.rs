@@ -11,6 +11,7 @@ use crate::{
     Block, Cid, Multihash, StoreError,
     cid::codec,
     dag::pb,
+    hash,
     kv::{Batch, Durability, Kv, Table},
     session::{Epochs, Session},
     unflushed::Unflushed,
@@ -163,11 +164,13 @@ pub trait Blockstore: Send + Sync {
     /// When the disk refuses.
     fn delete_many(&self, hashes: &[Multihash]) -> Result<(), StoreError>;
 
-    /// Marks a block whose bytes are wrong: it counts as missing from now on.
+    /// Marks a block whose bytes were found to be wrong: it counts as missing from now on. They are looked at once more,
+    /// since whoever found them wrong may have read them a while ago; `false`: by now they are right, or the block was
+    /// deleted, and nothing was changed.
     ///
     /// # Errors
-    /// When the disk refuses.
-    fn condemn(&self, hash: &Multihash) -> Result<(), StoreError>;
+    /// When the disk fails or refuses.
+    fn condemn(&self, hash: &Multihash) -> Result<bool, StoreError>;
 
     /// All blocks by ascending multihash, bad ones included, over a snapshot.
     fn list(&self) -> Box<dyn Iterator<Item = Result<Listed, StoreError>> + Send + '_>;
@@ -194,9 +197,6 @@ fn is_dag_pb_leaf(block: &Block) -> bool {
     block.cid().codec() == codec::DAG_PB && pb::has_no_links(block.data())
 }
 
-/// Called with the name of a block whose bytes failed their check, and why.
-pub type OnCorrupt = Box<dyn Fn(&Cid, &str) + Send + Sync>;
-
 /// Called with blocks that were just stored, those that were here already among them. It must be quick.
 pub type OnStored = Box<dyn Fn(&[Block]) + Send + Sync>;
 
@@ -205,7 +205,6 @@ pub struct KvBlocks {
     kv: Arc<dyn Kv>,
     epochs: Arc<Epochs>,
     unflushed: Unflushed,
-    on_corrupt: OnCorrupt,
     on_stored: OnceLock<OnStored>,
     hash_on_read: bool,
     quota: Quota,
@@ -228,7 +227,6 @@ impl KvBlocks {
             // Sessions of an earlier process are gone; what they stamped is at most this.
             epochs: Epochs::new(last + 1),
             unflushed: Unflushed::default(),
-            on_corrupt: Box::new(|cid, why| tracing::error!(%cid, why, "a stored block is corrupt")),
             on_stored: OnceLock::new(),
             hash_on_read: false,
             quota: Quota::default(),
@@ -247,13 +245,6 @@ impl KvBlocks {
     #[must_use]
     pub fn storage_max(mut self, max: u64) -> Self {
         self.quota = Quota::new(max);
-        self
-    }
-
-    /// Says where corrupt blocks are reported; by default to the log.
-    #[must_use]
-    pub fn on_corrupt(mut self, report: OnCorrupt) -> Self {
-        self.on_corrupt = report;
         self
     }
 
@@ -359,8 +350,53 @@ impl KvBlocks {
             Err(StoreError::Corrupt(why)) => why,
             Err(error) => return Err(error),
         };
-        self.report(cid, &why)?;
-        Ok(None)
+        // A block that is known to be bad is neither reported again nor locked for.
+        if matches!(self.raw_entry(&key(cid.hash())), Ok(Some(Entry { bad: true, .. }))) {
+            return Ok(None);
+        }
+        if self.condemn(cid.hash())? {
+            tracing::error!(%cid, why, "a stored block is corrupt");
+            return Ok(None);
+        }
+        // Since it was read it was stored anew, or deleted.
+        let data = self.kv.get(Table::Blocks, &key(cid.hash()))?;
+        Ok(data.and_then(|data| Block::verify(*cid, data).ok()))
+    }
+
+    /// As [`Blockstore::condemn`]; with `forget` the block is deleted instead of marked. Marking leaves its bytes where they
+    /// are: a deletion among damaged rows would have the tables merge them soon, which they can't.
+    ///
+    /// # Errors
+    /// When the disk fails or refuses.
+    pub fn condemn_or(&self, hash: &Multihash, forget: bool) -> Result<bool, StoreError> {
+        let key = key(hash);
+        // A put in progress either comes first, or finds the block bad and writes it anew.
+        let _nobody_adopts = self.epochs.sweep();
+        let (entry, damaged) = match self.raw_entry(&key) {
+            Ok(entry) => (entry, false),
+            Err(StoreError::Corrupt(_)) => (Some(Entry { size: 0, stamp: 0, bad: true, leaf: false }), true),
+            Err(error) => return Err(error),
+        };
+        match self.kv.get(Table::Blocks, &key) {
+            Ok(Some(bytes)) if hash::matches(hash, &bytes) == Some(true) => return Ok(false),
+            Ok(None) if entry.is_none() => return Ok(false),
+            Ok(_) | Err(StoreError::Corrupt(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let mut batch = Batch::new();
+        match entry {
+            _ if forget => {
+                batch.delete(Table::Index, key.clone());
+                batch.delete(Table::Blocks, key);
+            }
+            Some(Entry { bad: true, .. }) if !damaged => return Ok(true),
+            entry => {
+                let entry = entry.unwrap_or(Entry { size: 0, stamp: 0, bad: true, leaf: false });
+                batch.put(Table::Index, key, Entry { bad: true, ..entry }.encode());
+            }
+        }
+        self.kv.write(batch, Durability::Logged)?;
+        Ok(true)
     }
 
     /// As [`Blockstore::touch`], with the length in bytes of each block that is here.
@@ -390,11 +426,6 @@ impl KvBlocks {
             self.write_staged(batch, false, durability)?;
         }
         Ok(sizes)
-    }
-
-    fn report(&self, cid: &Cid, why: &str) -> Result<(), StoreError> {
-        (self.on_corrupt)(cid, why);
-        self.condemn(cid.hash())
     }
 
     /// A writer for an import: see [`Bulk`].
@@ -458,18 +489,8 @@ impl Blockstore for KvBlocks {
         self.kv.write(batch, Durability::Synced)
     }
 
-    fn condemn(&self, hash: &Multihash) -> Result<(), StoreError> {
-        let key = key(hash);
-        // A put in progress either comes first, or finds the block bad and writes it anew.
-        let _nobody_adopts = self.epochs.sweep();
-        let entry = match self.raw_entry(&key) {
-            Ok(Some(entry)) => Entry { bad: true, ..entry },
-            Ok(None) | Err(StoreError::Corrupt(_)) => Entry { size: 0, stamp: 0, bad: true, leaf: false },
-            Err(error) => return Err(error),
-        };
-        let mut batch = Batch::new();
-        batch.put(Table::Index, key, entry.encode());
-        self.kv.write(batch, Durability::Logged)
+    fn condemn(&self, hash: &Multihash) -> Result<bool, StoreError> {
+        self.condemn_or(hash, false)
     }
 
     fn list(&self) -> Box<dyn Iterator<Item = Result<Listed, StoreError>> + Send + '_> {
@@ -482,13 +503,6 @@ impl Blockstore for KvBlocks {
 
     fn epochs(&self) -> &Arc<Epochs> {
         &self.epochs
-    }
-}
-
-/// A block that was read, as plain bytes.
-impl From<Block> for Bytes {
-    fn from(block: Block) -> Self {
-        block.into_data()
     }
 }
 
@@ -516,15 +530,44 @@ mod tests {
         assert_eq!(store.size(raw.cid().hash()).expect("reads"), Some(5));
     }
 
+    /// Writes other bytes in the place of a block's.
+    fn rot(store: &KvBlocks, block: &Block) {
+        let mut batch = Batch::new();
+        batch.put(Table::Blocks, key(block.cid().hash()), Bytes::from_static(b"rotten"));
+        store.kv().write(batch, Durability::Synced).expect("writes");
+    }
+
     #[test]
     fn a_condemned_block_is_missing_until_it_is_put_again() {
         let store = store();
         let b = block("x");
         store.put(&b).expect("puts");
-        store.condemn(b.cid().hash()).expect("condemns");
+        rot(&store, &b);
+        assert!(store.condemn(b.cid().hash()).expect("condemns"));
         assert!(!store.has(b.cid().hash()).expect("reads"));
         store.put(&b).expect("puts");
         assert!(store.has(b.cid().hash()).expect("reads"));
+    }
+
+    #[test]
+    fn an_old_finding_condemns_nothing_that_is_right_by_now() {
+        let store = store();
+        let b = block("x");
+        for forget in [false, true] {
+            assert!(!store.condemn_or(b.cid().hash(), forget).expect("reads"), "it is not here");
+            assert_eq!(store.list().count(), 0);
+        }
+        store.put(&b).expect("puts");
+        for forget in [false, true] {
+            assert!(!store.condemn_or(b.cid().hash(), forget).expect("reads"), "it is good");
+            assert_eq!(store.get(b.cid()).expect("reads").as_ref(), Some(&b));
+        }
+        // A read that found it corrupt, before it was put anew.
+        let read = store.checked(b.cid(), Err(StoreError::Corrupt("a while ago".into())));
+        assert_eq!(read.expect("reads").as_ref(), Some(&b));
+        rot(&store, &b);
+        assert!(store.condemn_or(b.cid().hash(), true).expect("drops"));
+        assert_eq!(store.list().count(), 0);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::{Block, Cid, StoreError, blockstore::Blockstore};
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream, stream::BoxStream};
-use std::{sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 /// Why a block can't be had.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -63,9 +63,27 @@ pub struct Offline {
     store: Arc<dyn Blockstore>,
 }
 
-/// Blocks that one trip to the blocking pool reads: enough to make its cost vanish, few enough that a stream
-/// holds at most 2 × 8 MiB of 256 KiB blocks.
+/// Blocks that one trip to the blocking pool reads: enough to make its cost vanish.
 const READ_BATCH: usize = 32;
+/// Bytes after which a trip ends, or a piece later.
+const READ_BYTES: usize = 8 << 20;
+/// Blocks that are read between two looks at the bytes: 8 MiB of the largest.
+const READ_PIECE: usize = 4;
+
+type Answers = Vec<Result<Block, FetchError>>;
+
+/// One trip: answers for the first of these, and the others.
+fn read(store: &dyn Blockstore, mut cids: VecDeque<Cid>) -> (Answers, VecDeque<Cid>) {
+    let (mut answers, mut bytes) = (Vec::new(), 0);
+    while answers.len() < READ_BATCH && bytes < READ_BYTES && !cids.is_empty() {
+        let piece: Vec<Cid> = cids.drain(..cids.len().min(READ_PIECE)).collect();
+        for (cid, block) in piece.iter().zip(store.get_many(&piece)) {
+            bytes += block.as_ref().map_or(0, |block| block.as_ref().map_or(0, |block| block.data().len()));
+            answers.push(found(cid, block));
+        }
+    }
+    (answers, cids)
+}
 
 impl Offline {
     /// Reads from that store.
@@ -96,21 +114,27 @@ impl Fetch for Offline {
     }
 
     fn fetch_many(&self, cids: Vec<Cid>, _: Deadline) -> BoxStream<'_, Result<Block, FetchError>> {
-        let batches: Vec<Vec<Cid>> = cids.chunks(READ_BATCH).map(<[Cid]>::to_vec).collect();
-        stream::iter(batches)
-            .map(move |batch| async move {
-                let read = self
-                    .blocking(move |store| {
-                        let blocks = store.get_many(&batch);
-                        batch.iter().zip(blocks).map(|(c, b)| found(c, b)).collect::<Vec<_>>()
-                    })
-                    .await;
-                stream::iter(read.unwrap_or_else(|error| vec![Err(error)]))
-            })
-            // One batch is being read while the one before it is used.
-            .buffered(2)
-            .flatten()
-            .boxed()
+        let store = Arc::clone(&self.store);
+        let trip = move |cids: VecDeque<Cid>| {
+            let store = Arc::clone(&store);
+            tokio::task::spawn_blocking(move || read(store.as_ref(), cids))
+        };
+        stream::unfold((VecDeque::from(cids), None), move |(waiting, under_way)| {
+            let under_way = under_way.or_else(|| (!waiting.is_empty()).then(|| trip(waiting)));
+            let trip = trip.clone();
+            async move {
+                let (answers, rest) = under_way?.await.unwrap_or_else(|error| {
+                    let died = StoreError::Backend(format!("a reading thread died: {error}"));
+                    (vec![Err(died.into())], VecDeque::new())
+                });
+                // The next trip is made while the answers of this one are used.
+                let next = (!rest.is_empty()).then(|| trip(rest));
+                Some((stream::iter(answers), (VecDeque::new(), next)))
+            }
+        })
+        .flatten()
+        .fuse()
+        .boxed()
     }
 
     async fn has_local(&self, cid: &Cid) -> Result<bool, FetchError> {
@@ -122,5 +146,34 @@ impl Fetch for Offline {
         let hashes: Vec<_> = cids.iter().map(|cid| *cid.hash()).collect();
         let here = self.blocking(move |store| hashes.iter().map(|hash| store.has(hash)).collect::<Result<_, _>>());
         Ok(here.await??)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        block::Prefix,
+        blockstore::KvBlocks,
+        cid::codec,
+        kv::{Durability, MemoryKv},
+    };
+
+    #[tokio::test]
+    async fn trips_are_cut_by_bytes_and_by_number() {
+        let store = Arc::new(KvBlocks::open(Arc::new(MemoryKv::new())).expect("opens"));
+        let seal = |data: Vec<u8>| Block::seal(Prefix::v1(codec::RAW), data.into()).expect("seals");
+        let large: Vec<Block> = (0..20).map(|i| seal(vec![i; 2 << 20])).collect();
+        let small: Vec<Block> = (20..100).map(|i| seal(vec![i; 1000])).collect();
+        for (blocks, first) in [(&large, 4), (&small, READ_BATCH)] {
+            store.put_many(blocks, Durability::Buffered).expect("puts");
+            let cids: Vec<Cid> = blocks.iter().map(|block| *block.cid()).collect();
+            let (answers, rest) = read(store.as_ref(), cids.iter().copied().collect());
+            assert_eq!((answers.len(), rest.len()), (first, blocks.len() - first));
+            let offline = Offline::new(store.clone());
+            let all: Vec<_> = offline.fetch_many(cids, None).map(|answer| answer.expect("is here")).collect().await;
+            assert_eq!(all, *blocks);
+        }
+        assert_eq!(Offline::new(store).fetch_many(Vec::new(), None).count().await, 0);
     }
 }

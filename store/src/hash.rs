@@ -125,22 +125,24 @@ impl HashFn {
     /// The bytes themselves.
     pub const IDENTITY: Self = Self { code: IDENTITY, name: "identity", len: None };
 
-    /// Every function that content may be addressed with, by ascending code.
-    pub fn all() -> Vec<Self> {
+    /// Every function that content may be addressed with.
+    fn each() -> impl Iterator<Item = Self> {
         let blake2b = (0u64..).zip(BLAKE2B_NAMES).map(|(i, n)| (BLAKE2B_8 + BLAKE2_MIN - 1 + i, n, BLAKE2_MIN + i));
         let blake2s = (0u64..).zip(BLAKE2S_NAMES).map(|(i, n)| (BLAKE2S_8 + BLAKE2_MIN - 1 + i, n, BLAKE2_MIN + i));
-        let mut all: Vec<Self> = NAMED
-            .iter()
-            .map(|&(code, name, len)| Self { code, name, len })
-            .chain(blake2b.chain(blake2s).map(|(code, name, len)| Self { code, name, len: u8::try_from(len).ok() }))
-            .collect();
+        let blake2 = blake2b.chain(blake2s).map(|(code, name, len)| Self { code, name, len: u8::try_from(len).ok() });
+        NAMED.iter().map(|&(code, name, len)| Self { code, name, len }).chain(blake2)
+    }
+
+    /// Every function that content may be addressed with, by ascending code.
+    pub fn all() -> Vec<Self> {
+        let mut all: Vec<Self> = Self::each().collect();
         all.sort_by_key(|f| f.code);
         all
     }
 
     /// The function of that multicodec name, such as `sha2-256`.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::all().into_iter().find(|f| f.name == name)
+        Self::each().find(|f| f.name == name)
     }
 
     /// The function of that multicodec number.
@@ -148,7 +150,7 @@ impl HashFn {
         match code {
             SHA2_256 => Some(Self::SHA2_256),
             IDENTITY => Some(Self::IDENTITY),
-            _ => Self::all().into_iter().find(|f| f.code == code),
+            _ => Self::each().find(|f| f.code == code),
         }
     }
 

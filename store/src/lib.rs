@@ -6,11 +6,13 @@
 //! |---|---|
 //! | ordered tables with atomic batches | [`kv`] (RocksDB, memory, and a wrapper that injects faults) |
 //! | names and hashes | [`cid`], [`multicodec`], [`hash`], [`block`] |
-//! | blocks by multihash | [`blockstore`], [`session`] |
+//! | blocks by multihash | [`blockstore`], [`session`], `unflushed`, `sync` |
 //! | a block from anywhere | [`fetch`] |
 //! | what blocks say | [`dag`], [`unixfs`] |
+//! | paths | [`path`], [`names`], [`resolve`], [`refs`] |
 //! | bulk ways in and out | [`chunker`], [`import`], [`car`] |
 //! | what is kept, what is collected, what is checked | [`pin`], [`gc`], [`check`] |
+//! | the whole | `repo` (with RocksDB), [`config`], [`error`] |
 //!
 //! Start with [`block::Block`]: it is the only thing that can be stored, and it exists only after its bytes
 //! were hashed.

@@ -24,6 +24,8 @@ const LEAVES: usize = 256;
 const MAX_AHEAD: usize = 48;
 /// Links held by all blocks between the root and the present one, about 100 MiB of them.
 pub const MAX_LINKS: usize = 1 << 19;
+/// Bytes of the names of these links.
+const MAX_NAMES: usize = 32 << 20;
 /// Why the links can't be listed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RefsError {
@@ -72,8 +74,9 @@ pub struct Refs {
     /// What was met, and how near the root.
     seen: Seen,
     levels: Vec<Level>,
-    /// Links of all levels.
+    /// Links of all levels, and bytes of their names.
     links: usize,
+    names: usize,
     /// Blocks fetched ahead at all levels.
     ahead: usize,
 }
@@ -85,6 +88,7 @@ struct Level {
     depth: u32,
     links: VecDeque<(Cid, Bytes)>,
     total: usize,
+    names: usize,
     /// Blocks of the first of `links` that were fetched ahead; `None` for a leaf that is known to be here.
     ahead: VecDeque<Option<Block>>,
 }
@@ -92,7 +96,7 @@ struct Level {
 impl Refs {
     /// Lists nothing yet.
     pub fn new(fetch: Arc<dyn Fetch>, options: Options) -> Self {
-        Self { fetch, options, seen: Seen::new(), levels: Vec::new(), links: 0, ahead: 0 }
+        Self { fetch, options, seen: Seen::new(), levels: Vec::new(), links: 0, names: 0, ahead: 0 }
     }
 
     /// Begins with the links of `root`.
@@ -101,7 +105,7 @@ impl Refs {
     /// When the block can't be had or read.
     pub async fn start(&mut self, root: &Cid) -> Result<(), RefsError> {
         self.levels.clear();
-        (self.links, self.ahead) = (0, 0);
+        (self.links, self.names, self.ahead) = (0, 0, 0);
         let block = self.fetch.fetch(root, self.options.deadline).await?;
         self.enter(&block, 1)
     }
@@ -189,7 +193,7 @@ impl Refs {
 
     /// Puts the links of a block, which lie at `depth`, on the stack.
     fn enter(&mut self, block: &Block, depth: u32) -> Result<(), RefsError> {
-        let links = named_links(block)?;
+        let (links, names) = named_links(block)?;
         // A level with nothing left is not needed to come back to: a chain of any length takes no memory.
         while self.levels.last().is_some_and(|level| level.links.is_empty()) {
             self.pop();
@@ -198,13 +202,22 @@ impl Refs {
         if self.links > MAX_LINKS {
             return Err(unreasonable(block.cid(), format!("the blocks on the way there have over {MAX_LINKS} links")));
         }
-        self.levels.push(Level { from: *block.cid(), depth, total: links.len(), links, ahead: VecDeque::new() });
+        self.names += names;
+        if self.names > MAX_NAMES {
+            return Err(unreasonable(
+                block.cid(),
+                format!("the links on the way there have over {MAX_NAMES} bytes of names"),
+            ));
+        }
+        let total = links.len();
+        self.levels.push(Level { from: *block.cid(), depth, total, names, links, ahead: VecDeque::new() });
         Ok(())
     }
 
     fn pop(&mut self) {
         if let Some(level) = self.levels.pop() {
             self.links -= level.total;
+            self.names -= level.names;
             self.ahead -= level.ahead.iter().flatten().count();
         }
     }
@@ -214,12 +227,17 @@ fn unreasonable(cid: &Cid, reason: String) -> RefsError {
     RefsError::Unreasonable { cid: Box::new(*cid), reason }
 }
 
-fn named_links(block: &Block) -> Result<VecDeque<(Cid, Bytes)>, DagError> {
+/// The links of a block, and how many bytes their names have.
+fn named_links(block: &Block) -> Result<(VecDeque<(Cid, Bytes)>, usize), DagError> {
     if block.cid().codec() != codec::DAG_PB {
         let links = dag::links(block.cid(), block.data())?;
-        return Ok(links.into_iter().map(|cid| (cid, Bytes::new())).collect());
+        return Ok((links.into_iter().map(|cid| (cid, Bytes::new())).collect(), 0));
     }
     let node = PbNode::decode(block.data())
         .map_err(|e| DagError::Malformed { cid: Box::new(*block.cid()), reason: e.to_string() })?;
-    Ok(node.links.into_iter().map(|link| (link.cid, link.name.unwrap_or_default())).collect())
+    // As slices of the block they would keep all of it.
+    let names = Bytes::from(node.links.iter().flat_map(|link| link.name().iter().copied()).collect::<Vec<u8>>());
+    let mut rest = names.clone();
+    let links = node.links.iter().map(|link| (link.cid, rest.split_to(link.name().len()))).collect();
+    Ok((links, names.len()))
 }

@@ -18,6 +18,7 @@ use crate::{
     unixfs::{
         Dir, ReadError,
         entity::{self, Entity},
+        node::Data,
     },
 };
 use std::sync::Arc;
@@ -165,25 +166,21 @@ async fn step(
             let node = PbNode::decode(block.data()).map_err(|e| ReadError::malformed(cid, e.to_string()))?;
             // A node that is no UnixFS has links with names all the same.
             let named = node.links.iter().find(|l| l.name() == name).map(|l| l.cid);
-            let Ok((meta, entity)) = entity::decode_node(cid, node.clone()) else {
-                if is_unixfs(&node) {
-                    entity::decode_node(cid, node)?;
-                }
-                return Ok(found(named));
+            let data = node.data.clone();
+            let (meta, entity) = match entity::decode_node(cid, node) {
+                Ok(read) => read,
+                // A UnixFS message that contradicts itself.
+                Err(error) if data.is_some_and(|data| Data::decode(&data).is_ok()) => return Err(error.into()),
+                Err(_) => return Ok(found(named)),
             };
             if matches!(entity, Entity::File(_) | Entity::Symlink(_)) {
                 return Ok(found(None));
             }
-            let dir = Dir::from_entity(Arc::clone(fetch), cid, meta, entity, deadline)?;
+            let dir = Dir::from_entity(Arc::clone(fetch), block, meta, entity, deadline)?;
             Ok(found(dir.lookup(name).await?.map(|entry| entry.cid)))
         }
         _ => select(block, rest),
     }
-}
-
-/// Whether a node's data is a UnixFS message, valid or not in what it says.
-fn is_unixfs(node: &PbNode) -> bool {
-    node.data.as_ref().is_some_and(|data| crate::unixfs::node::Data::decode(data).is_ok())
 }
 
 /// As many steps through the data model of a block as there are.

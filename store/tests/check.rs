@@ -31,7 +31,7 @@ fn write(blocks: &KvBlocks, change: impl FnOnce(&mut Batch)) {
 
 fn verified(blocks: &KvBlocks) -> BTreeMap<Vec<u8>, Option<String>> {
     let mut seen = BTreeMap::new();
-    let whole = verify::verify(blocks, &AtomicBool::new(false), &mut |c| -> Result<(), StoreError> {
+    let whole = verify::verify(blocks, false, &AtomicBool::new(false), &mut |c| -> Result<(), StoreError> {
         assert!(seen.insert(key(c.cid.hash()), c.error).is_none(), "twice: {}", c.cid);
         Ok(())
     });
@@ -67,9 +67,10 @@ fn every_block_is_hashed_and_the_corrupt_ones_are_found() {
 #[test]
 fn verify_can_be_stopped_and_fails_with_its_caller() {
     let (blocks, _, _) = fixture();
-    let stopped = verify::verify(&blocks, &AtomicBool::new(true), &mut |_| Ok::<(), StoreError>(()));
+    let stopped = verify::verify(&blocks, false, &AtomicBool::new(true), &mut |_| Ok::<(), StoreError>(()));
     assert!(!stopped.expect("ends"));
-    let failed = verify::verify(&blocks, &AtomicBool::new(false), &mut |_| Err(StoreError::Invalid("enough".into())));
+    let failed =
+        verify::verify(&blocks, false, &AtomicBool::new(false), &mut |_| Err(StoreError::Invalid("enough".into())));
     assert_eq!(failed.expect_err("fails").to_string(), "enough");
 }
 

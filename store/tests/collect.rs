@@ -252,7 +252,7 @@ fn an_incomplete_dag_is_not_pinned() {
 
 fn listed(pins: &Pins, which: Which, name: &str) -> Vec<Found> {
     let mut found = Vec::new();
-    pins.list::<PinError>(which, name, &mut |f| {
+    pins.list::<PinError>(which, name, &AtomicBool::new(false), &mut |f| {
         found.push(f);
         Ok(())
     })
@@ -301,7 +301,11 @@ fn what_keeps_a_block_is_found_in_the_order_asked() {
     pins.add_local(all[9].cid(), PinMode::Direct, "").expect("pins");
     let asked = [*all[0].cid(), root, *stranger.cid(), *all[9].cid()];
     let kinds = |which| -> Vec<Option<Kind>> {
-        pins.find(&asked, which).expect("finds").into_iter().map(|f| f.map(|f| f.kind)).collect()
+        pins.find(&asked, which, &AtomicBool::new(false))
+            .expect("finds")
+            .into_iter()
+            .map(|f| f.map(|f| f.kind))
+            .collect()
     };
     let via = Some(Kind::Indirect(Some(root)));
     assert_eq!(kinds(Which::All), [via, Some(Kind::Recursive), None, Some(Kind::Direct)]);
@@ -318,9 +322,10 @@ fn what_keeps_a_block_is_found_without_reading_everything() {
     pins.add_local(&root, PinMode::Recursive, "").expect("pins");
     // A node that the search would stumble over if it went on after it has found what it looks for.
     blocks.delete_many(&[*all[10].cid().hash()]).expect("deletes");
-    let found = pins.find(&[*all[9].cid(), root], Which::All).expect("does not read the missing node");
+    let found =
+        pins.find(&[*all[9].cid(), root], Which::All, &AtomicBool::new(false)).expect("does not read the missing node");
     assert!(found.iter().all(Option::is_some));
-    assert!(matches!(pins.find(&[*leaf("x").cid()], Which::All), Err(PinError::Missing(_))));
+    assert!(matches!(pins.find(&[*leaf("x").cid()], Which::All, &AtomicBool::new(false)), Err(PinError::Missing(_))));
 }
 
 #[test]
@@ -336,7 +341,7 @@ fn verify_names_what_is_bad_below_each_pin() {
     blocks.delete_many(&[*bad[0].cid().hash(), *bad[10].cid().hash()]).expect("deletes");
     let expected: BTreeSet<Cid> = [*bad[0].cid(), *bad[10].cid()].into();
     let mut seen = 0;
-    pins.verify::<PinError>(&mut |status| {
+    pins.verify::<PinError>(&AtomicBool::new(false), &mut |status| {
         seen += 1;
         let found: BTreeSet<Cid> = status.bad.iter().map(|b| b.cid).collect();
         assert_eq!(found, if status.cid == good_root { BTreeSet::new() } else { expected.clone() });

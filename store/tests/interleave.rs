@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cairn_store::{
     Block, Cid, StoreError,
     blockstore::{Blockstore as _, KvBlocks},
-    gc::{self, GcError},
+    gc::{self, GcError, Removal},
     kv::{Batch, Durability, Kv, MemoryKv, Scan, Table, Usage},
     pin::{PinError, PinMode, Pins},
 };
@@ -265,4 +265,45 @@ fn two_writers_of_one_block_beside_collections() {
         join(all);
         assert_whole(&blocks, &pins);
     });
+}
+
+#[test]
+fn blocks_are_removed_beside_imports_and_pins_of_them() {
+    let removed = Arc::new(AtomicBool::new(false));
+    let kept = Arc::new(AtomicBool::new(false));
+    let (saw, left) = (Arc::clone(&removed), Arc::clone(&kept));
+    explore(move || {
+        let (added, pinned) = (tree("added"), tree("pinned"));
+        let root = *pinned.last().expect("has a root").cid();
+        let (blocks, pins) = old_store(&[&added, &pinned]);
+        let hashes: Vec<_> = [&added[0], &added[9], &pinned[4]].map(|block| *block.cid().hash()).to_vec();
+        let mut all = Vec::new();
+        {
+            let (blocks, pins) = (Arc::clone(&blocks), pins.clone());
+            all.push(spawn(move || {
+                import_slowly(&blocks, &pins, &added);
+            }));
+        }
+        {
+            let pins = pins.clone();
+            all.push(spawn(move || match pins.add_local(&root, PinMode::Recursive, "") {
+                Ok(_) | Err(PinError::Missing(_)) => {}
+                Err(error) => panic!("{error}"),
+            }));
+        }
+        let (b, p, removed, kept) = (Arc::clone(&blocks), pins.clone(), Arc::clone(&saw), Arc::clone(&left));
+        all.push(spawn(move || {
+            for removal in gc::remove(&b, &p, &hashes, &AtomicBool::new(false)).expect("removes") {
+                match removal {
+                    Removal::Removed => removed.store(true, Ordering::Relaxed),
+                    Removal::Pinned(_) | Removal::InUse => kept.store(true, Ordering::Relaxed),
+                    Removal::Missing => panic!("it was here"),
+                }
+            }
+        }));
+        join(all);
+        assert_whole(&blocks, &pins);
+    });
+    // Otherwise the schedules explored nothing.
+    assert!(removed.load(Ordering::Relaxed) && kept.load(Ordering::Relaxed));
 }

@@ -147,14 +147,14 @@ fn pin(model: &mut Model, blocks: &KvBlocks, pins: &Pins, cid: Cid, mode: PinMod
 /// The list and the answers for single blocks agree with the model.
 fn assert_lists(model: &Model, pins: &Pins) -> Result<(), TestCaseError> {
     let mut listed = BTreeMap::new();
-    pins.list::<PinError>(Which::All, "", &mut |found| {
+    pins.list::<PinError>(Which::All, "", &AtomicBool::new(false), &mut |found| {
         assert!(listed.insert(found.cid, found.kind).is_none(), "{} twice", found.cid);
         Ok(())
     })
     .expect("lists");
     prop_assert_eq!(listed.keys().copied().collect::<BTreeSet<_>>(), model.live());
     let asked: Vec<Cid> = model.blocks.iter().map(|b| *b.cid()).collect();
-    for (cid, found) in asked.iter().zip(pins.find(&asked, Which::All).expect("finds")) {
+    for (cid, found) in asked.iter().zip(pins.find(&asked, Which::All, &AtomicBool::new(false)).expect("finds")) {
         let own = model.pins.get(cid).map(|mode| Kind::from(*mode));
         match (own, found.map(|f| f.kind)) {
             (Some(own), found) => prop_assert_eq!(found, Some(own)),

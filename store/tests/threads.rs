@@ -185,7 +185,7 @@ fn verify(repo: &Repo, pinned: &BTreeMap<Cid, bool>, contested: &[Block]) {
         assert_eq!(missing(blocks, cid), None, "below {cid}");
     }
     let mut live = BTreeSet::new();
-    pins.list::<PinError>(Which::All, "", &mut |found| {
+    pins.list::<PinError>(Which::All, "", &AtomicBool::new(false), &mut |found| {
         live.insert(found.cid.hash().to_bytes());
         Ok(())
     })

@@ -6,10 +6,13 @@ use std::{
     io::{self, BufRead as _, BufReader, Write},
     net::{SocketAddr, TcpStream},
     process::{Child, ExitStatus, Stdio},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
+/// Longest time that a daemon may take to become ready.
+const START: Duration = Duration::from_secs(60);
 /// Longest time that a daemon may take to end.
 const END: Duration = Duration::from_secs(10);
 
@@ -42,18 +45,19 @@ impl Daemon {
         let begun = Instant::now();
         let mut command = node.command(["daemon", "--offline", "--api=/ip4/127.0.0.1/tcp/0"]);
         let mut child = command.args(args).stdout(Stdio::piped()).spawn().expect("the program can be started");
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let mut printed = Vec::new();
-        loop {
-            let line = lines.next().unwrap_or_else(|| panic!("the daemon ended: {printed:?}")).expect("a line");
-            printed.push(line);
-            if printed.last().is_some_and(|l| l == "Daemon is ready") {
-                break;
-            }
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let (heard, line) = mpsc::sync_channel(16);
+        // To its end, so that it can go on printing.
+        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(heard.send(line))));
+        let mut printed: Vec<String> = Vec::new();
+        while printed.last().is_none_or(|line| line != "Daemon is ready") {
+            let Ok(next) = line.recv_timeout(START.saturating_sub(begun.elapsed())) else {
+                let _ = child.kill();
+                panic!("the daemon ended, or is not ready after {START:?}: {printed:?}");
+            };
+            printed.push(next);
         }
         let ready_after = begun.elapsed();
-        // So that it can go on printing.
-        thread::spawn(move || lines.for_each(drop));
         let api = printed.iter().find_map(|l| l.strip_prefix("RPC API server listening on /ip4/127.0.0.1/tcp/"));
         let port: u16 = api.and_then(|p| p.parse().ok()).unwrap_or_else(|| panic!("no address in {printed:?}"));
         Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)), printed, ready_after }
@@ -69,9 +73,7 @@ impl Daemon {
     /// # Panics
     /// When it does not run.
     pub fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("a size");
-        line.split_whitespace().next().and_then(|kb| kb.parse::<u64>().ok()).expect("a number") * 1024
+        self.status("VmRSS:")
     }
 
     /// Greatest resident memory so far, in bytes.
@@ -79,8 +81,13 @@ impl Daemon {
     /// # Panics
     /// When it does not run.
     pub fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// A size that the kernel gives in KiB, in bytes.
+    fn status(&self, what: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("a size");
+        let line = status.lines().find_map(|l| l.strip_prefix(what)).expect("a size");
         line.split_whitespace().next().and_then(|kb| kb.parse::<u64>().ok()).expect("a number") * 1024
     }
 

@@ -114,6 +114,13 @@ fn every_flipped_bit_is_noticed_and_none_is_served() {
         assert!(!errors.contains("panicked"), "block {i}, {cid}: {errors}");
         assert!(errors.contains(cid), "block {i}, {cid} is not reported: {errors}");
     }
+    // Of all others `fsck` says so, each of which is in the way of a scan.
+    let fsck = node.run(["repo", "fsck"]);
+    assert!(!fsck.status.success(), "repo fsck found nothing");
+    let report = fsck.text() + &fsck.errors();
+    let unread = cids.values().enumerate().filter(|(i, _)| i % BY_PROCESS != 0);
+    let missed = unread.filter(|(_, cid)| !report.contains(**cid)).count();
+    assert_eq!(missed, 0, "repo fsck did not name {missed} of {BLOCKS} blocks: {report}");
     read_all(&node.repo(), &cids);
 
     let verify = node.run(["repo", "verify"]);
@@ -121,6 +128,8 @@ fn every_flipped_bit_is_noticed_and_none_is_served() {
     let report = verify.text() + &verify.errors();
     let missed = cids.values().filter(|cid| !report.contains(**cid)).count();
     assert_eq!(missed, 0, "repo verify did not name {missed} of {BLOCKS} blocks: {report}");
+    // That they are missing is then known.
+    node.ok(["repo", "fsck"]);
 
     assert_eq!(node.ok(flags), added);
     node.ok(["repo", "verify"]);

@@ -197,7 +197,6 @@ async fn a_damaged_block_is_fetched_again_and_healed() {
     let block = raw(7, 9000);
     a.store.put(&block).expect("puts");
     b.store.put(&block).expect("puts");
-    b.store.condemn(block.cid().hash()).expect("condemns");
     b.kv.write(
         {
             let mut batch = cairn_store::kv::Batch::new();
@@ -207,6 +206,7 @@ async fn a_damaged_block_is_fetched_again_and_healed() {
         cairn_store::kv::Durability::Logged,
     )
     .expect("writes");
+    assert!(b.store.condemn(block.cid().hash()).expect("condemns"));
     assert_eq!(within(b.exchange.session().fetch(block.cid(), None)).await.expect("comes"), block);
     assert!(b.store.has(block.cid().hash()).expect("reads"));
 }

@@ -1,7 +1,10 @@
 //! The header of a CARv1: strict dag-cbor of one shape.
 
 use super::MAX_ROOTS;
-use crate::{Cid, cid, dag::cbor::push_head};
+use crate::{
+    Cid, cid,
+    dag::cbor::{push_head, read_head, take},
+};
 
 const MAP: u8 = 5;
 const TEXT: u8 = 3;
@@ -58,36 +61,11 @@ fn decode_roots(rest: &mut &[u8]) -> Result<Vec<Cid>, String> {
 
 /// Reads the head of an item of that major type, and gives its number.
 fn expect(rest: &mut &[u8], major: u8, what: &str) -> Result<u64, String> {
-    let cut = || format!("ends before {what}");
-    let (&head, mut tail) = rest.split_first().ok_or_else(cut)?;
-    if head >> 5 != major {
-        return Err(format!("expected {what}"));
+    match read_head(rest) {
+        Ok((found, _, number)) if found == major => Ok(number),
+        Ok(_) => Err(format!("expected {what}")),
+        Err(why) => Err(format!("expected {what}: {why}")),
     }
-    let (value, least) = match head & 31 {
-        short @ 0..=23 => (u64::from(short), 0),
-        size @ 24..=27 => {
-            let len = 1usize << (size - 24);
-            let (number, after) = tail.split_at_checked(len).ok_or_else(cut)?;
-            tail = after;
-            let value = number.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
-            (value, [24, 1 << 8, 1 << 16, 1 << 32][usize::from(size - 24)])
-        }
-        _ => return Err(format!("indefinite length of {what}")),
-    };
-    if value < least {
-        return Err(format!("a number in {what} is longer than it needs to be"));
-    }
-    *rest = tail;
-    Ok(value)
-}
-
-fn take<'a>(rest: &mut &'a [u8], len: u64) -> Result<&'a [u8], String> {
-    let (head, tail) = usize::try_from(len)
-        .ok()
-        .and_then(|len| rest.split_at_checked(len))
-        .ok_or_else(|| format!("{len} bytes are declared and {} are left", rest.len()))?;
-    *rest = tail;
-    Ok(head)
 }
 
 /// Writes the header of a CARv1.

@@ -61,14 +61,13 @@ pub async fn export(
     // Before anything is written: a root that is missing should not leave half a CAR behind.
     fetch.fetch(&root, options.deadline).await.map_err(ExportError::Root)?;
     let trouble = if options.partial { Trouble::Skip } else { Trouble::Fail };
-    let mut visits =
-        walk::walk(fetch, root, walk::Options { trouble, deadline: options.deadline, ..walk::Options::default() });
+    let mut visits = walk::walk(fetch, root, walk::Options { trouble, deadline: options.deadline });
     let mut written = Seen::new();
     let mut out = Counting { out, bytes: 0 };
     let mut blocks = 0;
     write_header(&mut out, &[root])?;
     while let Some(visit) = visits.next().await {
-        let Some(block) = visit?.block else { continue };
+        let block = visit?;
         if options.partial {
             let hash = block.cid().hash();
             let new = hash.code() != 0 && written.visit(hash, 0).map_err(WalkError::from)? == Sight::New;

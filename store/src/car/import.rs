@@ -109,7 +109,7 @@ pub struct Import {
     previous: Option<Box<Cid>>,
 }
 
-/// A batch as the reader gives it: sections, and perhaps the error that ended the stream after them.
+/// What became of a batch: its blocks, or why one of them is refused.
 type Hashed = Result<Vec<Block>, ImportError>;
 
 struct Job {

@@ -9,7 +9,8 @@ use std::{collections::VecDeque, io::Read};
 const WINDOW: usize = 4 << 20;
 /// Room in a window for what was left of the one before: a block of the usual sizes.
 const SPARE: usize = 1 << 20;
-/// Windows that are remembered, to be used again: as many as are under way in an import.
+/// Windows that are remembered, to be used again: as many as are under way in an import. Larger ones than usual, for a
+/// long header or section, are not.
 const MAX_WINDOWS: usize = 8;
 /// Bytes of a CARv2 before its data: the pragma, and the fixed header.
 const V2_HEADER: usize = 40;
@@ -218,9 +219,13 @@ impl Windows {
         Vec::with_capacity(capacity.max(WINDOW + SPARE))
     }
 
-    /// Shares a buffer that was filled, and remembers it.
+    /// Shares a buffer that was filled, and remembers it if it has the usual size.
     fn lend(&mut self, window: Vec<u8>) -> Bytes {
+        let usual = window.capacity() <= WINDOW + SPARE;
         let window = Bytes::from(window);
+        if !usual {
+            return window;
+        }
         if self.0.len() == MAX_WINDOWS {
             self.0.pop_front();
         }

@@ -7,7 +7,7 @@ use crate::{
     dag::pb::{PbLink, PbNode, push_varint},
     fetch::{Fetch, Offline},
     hash::HashFn,
-    kv::MemoryKv,
+    kv::{Fault, FaultyKv, MemoryKv},
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -103,6 +103,27 @@ fn a_partial_export_leaves_out_what_is_missing() {
     assert_eq!(read_all(&partial).expect("reads").1.len(), 1);
     store.delete_many(&[*root.hash()]).expect("deletes");
     assert!(matches!(export_from(&store, root, true), Err(ExportError::Root(_))));
+}
+
+#[test]
+fn a_partial_export_does_not_leave_out_what_the_disk_does_not_give() {
+    let (mut failed, mut whole) = (0, false);
+    for after in 1..50 {
+        let kv = Arc::new(MemoryKv::new());
+        let store = Arc::new(KvBlocks::open(kv.clone()).expect("opens"));
+        let root = import(&store, unhex(KUBO), ImportOptions::default()).expect("imports").roots[0];
+        drop(store);
+        let kv = Arc::into_inner(kv).expect("nobody else has it");
+        let store = KvBlocks::open(Arc::new(FaultyKv::from_then_on(kv, Fault::Io, after))).expect("opens");
+        match export_from(&Arc::new(store), root, true) {
+            Ok(bytes) => {
+                assert_eq!(bytes, unhex(KUBO_LOCAL), "with a fault after {after} operations");
+                whole = true;
+            }
+            Err(_) => failed += 1,
+        }
+    }
+    assert!(whole && failed >= 2, "{failed} faults were met");
 }
 
 #[test]

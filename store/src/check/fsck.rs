@@ -8,10 +8,14 @@ use crate::{
     kv::{Batch, Durability, Row, Table},
     pin::Pins,
 };
+use bytes::Bytes;
 use std::{
     cmp::Ordering,
     fmt,
-    sync::atomic::{AtomicBool, Ordering as Atomic},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering as Atomic},
+    },
 };
 
 /// Repairs that are written together.
@@ -106,14 +110,28 @@ impl Fsck<'_> {
     /// Reads index and blocks side by side.
     fn tables(&mut self, stop: &AtomicBool) -> Result<bool, StoreError> {
         let to = [KEY_VERSION + 1];
-        let kv = self.blocks.kv();
+        let kv = Arc::clone(self.blocks.kv());
         let mut index = kv.scan(Table::Index, &[KEY_VERSION], Some(&to));
         let mut bytes = kv.scan(Table::Blocks, &[KEY_VERSION], Some(&to));
-        let (mut entry, mut block) = (index.next().transpose()?, bytes.next().transpose()?);
+        let (mut entry, mut next) = (index.next().transpose()?, bytes.next().transpose());
         loop {
             if stop.load(Atomic::Relaxed) {
                 return Ok(false);
             }
+            let mut block = match (next, entry.take()) {
+                (Ok(block), same) => {
+                    entry = same;
+                    block
+                }
+                // A scan can't pass what is damaged: by the index, row by row, until it can.
+                (Err(StoreError::Corrupt(_)), Some((key, value))) => {
+                    self.alone(&key, value)?;
+                    bytes = kv.scan(Table::Blocks, &[&key[..], &[0]].concat(), Some(&to));
+                    (entry, next) = (index.next().transpose()?, bytes.next().transpose());
+                    continue;
+                }
+                (Err(error), _) => return Err(error),
+            };
             let order = match (&entry, &block) {
                 (None, None) => return Ok(true),
                 (Some(_), None) => Ordering::Less,
@@ -126,10 +144,33 @@ impl Fsck<'_> {
             if order.is_le() {
                 entry = index.next().transpose()?;
             }
-            if order.is_ge() {
-                block = bytes.next().transpose()?;
-            }
+            next = if order.is_ge() { bytes.next().transpose() } else { Ok(block) };
         }
+    }
+
+    /// Compares the rows of a key of the index where the blocks can't be scanned.
+    fn alone(&mut self, key: &[u8], entry: Bytes) -> Result<(), StoreError> {
+        match self.blocks.kv().get(Table::Blocks, key) {
+            Ok(data) => self.compare(Some((key.to_vec(), entry)), data.map(|data| (key.to_vec(), data))),
+            // Of one that is known to be bad there is nothing to be said.
+            Err(StoreError::Corrupt(_)) if Entry::decode(&entry).is_ok_and(|entry| entry.bad) => Ok(()),
+            Err(StoreError::Corrupt(_)) => match parse_key(key) {
+                Ok(hash) => self.corrupt(key.to_vec(), Cid::new_v1(codec::RAW, hash), 0),
+                Err(_) => {
+                    (self.emit)(Problem::BadKey(Table::Index, key.to_vec()));
+                    Ok(())
+                }
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reports a block whose bytes are wrong; repaired, it is missing.
+    fn corrupt(&mut self, key: Vec<u8>, cid: Cid, size: u64) -> Result<(), StoreError> {
+        (self.emit)(Problem::Corrupt(cid));
+        let stamp = self.blocks.epochs().current();
+        self.batch.put(Table::Index, key, Entry { size, stamp, bad: true, leaf: false }.encode());
+        self.write_some()
     }
 
     /// Compares the rows of one key.
@@ -156,10 +197,12 @@ impl Fsck<'_> {
             Some(_) => Problem::WrongEntry(cid),
             None => Problem::NotIndexed(cid),
         };
-        let bad = Block::verify(cid, data).is_err();
-        (self.emit)(if bad { Problem::Corrupt(cid) } else { problem });
+        if Block::verify(cid, data).is_err() {
+            return self.corrupt(key, cid, size);
+        }
+        (self.emit)(problem);
         let stamp = self.blocks.epochs().current();
-        self.batch.put(Table::Index, key, Entry { size, stamp, bad, leaf: false }.encode());
+        self.batch.put(Table::Index, key, Entry { size, stamp, bad: false, leaf: false }.encode());
         self.write_some()
     }
 

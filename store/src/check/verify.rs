@@ -2,7 +2,7 @@
 
 use crate::{
     Block, Cid, StoreError,
-    blockstore::{Blockstore as _, Entry, KEY_VERSION, KvBlocks, parse_key},
+    blockstore::{Entry, KEY_VERSION, KvBlocks, parse_key},
     cid::codec,
     kv::Table,
 };
@@ -31,7 +31,7 @@ pub struct Checked {
 type Asked = Vec<(Vec<u8>, Cid)>;
 
 /// Reads and hashes every block, and hands what it found to `emit`, in no order. A corrupt block counts as
-/// missing from then on. Setting `stop` ends the work; the answer is then `false`.
+/// missing from then on; with `forget` it is deleted. Setting `stop` ends the work; the answer is then `false`.
 ///
 /// Memory: 4 MiB of blocks for each core, twice.
 ///
@@ -40,6 +40,7 @@ type Asked = Vec<(Vec<u8>, Cid)>;
 /// error, but found corrupt.
 pub fn verify<E: From<StoreError>>(
     blocks: &KvBlocks,
+    forget: bool,
     stop: &AtomicBool,
     emit: &mut dyn FnMut(Checked) -> Result<(), E>,
 ) -> Result<bool, E> {
@@ -59,9 +60,10 @@ pub fn verify<E: From<StoreError>>(
             }
         });
         for answer in answers {
-            for checked in answer? {
-                if checked.error.is_some() {
-                    blocks.condemn(checked.cid.hash())?;
+            for mut checked in answer? {
+                // What was wrong may have been put right since it was read.
+                if checked.error.is_some() && !blocks.condemn_or(checked.cid.hash(), forget)? {
+                    checked.error = None;
                 }
                 emit(checked)?;
             }

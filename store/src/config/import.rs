@@ -1,30 +1,13 @@
 //! `Import.*`: what decides the CIDs of what is added.
 
 use super::{Config, ConfigError};
-use crate::hash::HashFn;
-
-/// Smallest and largest fanout of a sharded directory.
-const FANOUTS: std::ops::RangeInclusive<u64> = 8..=1024;
-
-/// `Import.UnixFSDAGLayout`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DagLayout {
-    /// Every leaf at the same depth.
-    Balanced,
-    /// Leaves near the root first, for streams.
-    Trickle,
-}
-
-/// `Import.UnixFSHAMTDirectorySizeEstimation`: how the size of a directory is measured against the threshold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HamtEstimation {
-    /// Σ of the bytes of names and CIDs.
-    Links,
-    /// Exact size of the serialised block.
-    Block,
-    /// Directories are never sharded for their size.
-    Disabled,
-}
+use crate::{
+    hash::HashFn,
+    unixfs::{
+        hamt,
+        profile::{HamtEstimate, Layout},
+    },
+};
 
 /// `Import.*`, checked. `None` stands for a key that is `null` or absent: the default of the command applies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,9 +29,9 @@ pub struct ImportConfig {
     /// `UnixFSHAMTDirectorySizeThreshold` in bytes.
     pub hamt_threshold: Option<u64>,
     /// `UnixFSHAMTDirectorySizeEstimation`.
-    pub hamt_estimation: Option<HamtEstimation>,
+    pub hamt_estimation: Option<HamtEstimate>,
     /// `UnixFSDAGLayout`.
-    pub layout: Option<DagLayout>,
+    pub layout: Option<Layout>,
     /// `BatchMaxNodes`: blocks in one batch, above 0.
     pub batch_max_nodes: Option<usize>,
     /// `BatchMaxSize`: bytes in one batch, above 0.
@@ -78,24 +61,15 @@ impl Config {
             hamt_fanout: self.size(
                 "UnixFSHAMTDirectoryMaxFanout",
                 "must be a power of 2, between 8 and 1024",
-                |n| FANOUTS.contains(&n) && n.is_power_of_two(),
+                |n| usize::try_from(n).is_ok_and(hamt::valid_fanout),
             )?,
             hamt_threshold: self.get_size("Import.UnixFSHAMTDirectorySizeThreshold")?,
             hamt_estimation: self.chosen(
                 "UnixFSHAMTDirectorySizeEstimation",
                 "must be \"links\", \"block\" or \"disabled\"",
-                |text| match text {
-                    "links" => Some(HamtEstimation::Links),
-                    "block" => Some(HamtEstimation::Block),
-                    "disabled" => Some(HamtEstimation::Disabled),
-                    _ => None,
-                },
+                HamtEstimate::from_name,
             )?,
-            layout: self.chosen("UnixFSDAGLayout", "must be \"balanced\" or \"trickle\"", |text| match text {
-                "balanced" => Some(DagLayout::Balanced),
-                "trickle" => Some(DagLayout::Trickle),
-                _ => None,
-            })?,
+            layout: self.chosen("UnixFSDAGLayout", "must be \"balanced\" or \"trickle\"", Layout::from_name)?,
             batch_max_nodes: self.size("BatchMaxNodes", "must be positive", |n| n > 0)?,
             batch_max_size: self.size("BatchMaxSize", "must be positive", |n| n > 0)?,
             fast_provide_root: self.get_bool("Import.FastProvideRoot")?,

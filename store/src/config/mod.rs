@@ -14,7 +14,7 @@ mod schema;
 mod value;
 
 pub use file::write_atomic;
-pub use import::{DagLayout, HamtEstimation, ImportConfig};
+pub use import::ImportConfig;
 pub use profile::{PROFILES, Profile};
 pub use value::{parse_duration, parse_size};
 
@@ -303,7 +303,8 @@ impl Config {
     }
 
     /// The whole of it, secrets included.
-    pub fn as_map(&self) -> &Map<String, Value> {
+    #[cfg(test)]
+    pub(crate) fn as_map(&self) -> &Map<String, Value> {
         &self.root
     }
 }

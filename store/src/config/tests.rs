@@ -1,4 +1,5 @@
 use super::*;
+use crate::unixfs::profile::{HamtEstimate, Layout};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -173,8 +174,8 @@ fn the_import_section_is_read_whole() {
     assert_eq!(import.hash.map(crate::hash::HashFn::name), Some("sha2-256"));
     assert_eq!(import.file_max_links, Some(1024));
     assert_eq!(import.hamt_threshold, Some(262_144));
-    assert_eq!(import.hamt_estimation, Some(HamtEstimation::Block));
-    assert_eq!(import.layout, Some(DagLayout::Balanced));
+    assert_eq!(import.hamt_estimation, Some(HamtEstimate::Block));
+    assert_eq!(import.layout, Some(Layout::Balanced));
     for (key, value) in [
         ("UnixFSChunker", json!("size-0")),
         ("UnixFSChunker", json!("rabin-9-5-20")),

@@ -182,31 +182,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Major type, additional information, and the number.
     fn head(&mut self) -> Result<(u8, u8, u64), CodecError> {
-        let (&first, rest) = self.rest.split_first().ok_or_else(|| malformed("it ends too early"))?;
-        self.rest = rest;
-        let (major, info) = (first >> 5, first & 31);
-        let size = match info {
-            0..=23 => return Ok((major, info, u64::from(info))),
-            24..=27 => 1u64 << (info - 24),
-            31 => return Err(malformed("a length that is not declared")),
-            _ => return Err(malformed(format!("the byte 0x{first:02x}"))),
-        };
-        let number = self.take(size)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        let least = [24, 1 << 8, 1 << 16, 1 << 32][usize::from(info - 24)];
-        if major != OTHER && number < least {
-            return Err(malformed(format!("{number} in {size} bytes, longer than it needs to be")));
-        }
-        Ok((major, info, number))
+        read_head(&mut self.rest).map_err(malformed)
     }
 
     fn take(&mut self, len: u64) -> Result<&'a [u8], CodecError> {
-        let split = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
-        let (head, tail) =
-            split.ok_or_else(|| malformed(format!("{len} bytes are declared and {} are left", self.rest.len())))?;
-        self.rest = tail;
-        Ok(head)
+        take(&mut self.rest, len).map_err(malformed)
     }
 }
 
@@ -284,4 +265,33 @@ pub(crate) fn push_head(out: &mut Vec<u8>, major: u8, number: u64) {
     };
     out.push(major << 5 | (24 + size));
     out.extend_from_slice(&bytes[8 - (1 << size)..]);
+}
+
+/// Reads the head of an item: major type, additional information, and the number, which must be in its shortest form.
+pub(crate) fn read_head(rest: &mut &[u8]) -> Result<(u8, u8, u64), String> {
+    let (&first, tail) = rest.split_first().ok_or("it ends too early")?;
+    *rest = tail;
+    let (major, info) = (first >> 5, first & 31);
+    let size = match info {
+        0..=23 => return Ok((major, info, u64::from(info))),
+        24..=27 => 1u64 << (info - 24),
+        31 => return Err("a length that is not declared".into()),
+        _ => return Err(format!("the byte 0x{first:02x}")),
+    };
+    let number = take(rest, size)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    let least = [24, 1 << 8, 1 << 16, 1 << 32][usize::from(info - 24)];
+    if major != OTHER && number < least {
+        return Err(format!("{number} in {size} bytes, longer than it needs to be"));
+    }
+    Ok((major, info, number))
+}
+
+/// The next `len` bytes.
+pub(crate) fn take<'a>(rest: &mut &'a [u8], len: u64) -> Result<&'a [u8], String> {
+    let (head, tail) = usize::try_from(len)
+        .ok()
+        .and_then(|len| rest.split_at_checked(len))
+        .ok_or_else(|| format!("{len} bytes are declared and {} are left", rest.len()))?;
+    *rest = tail;
+    Ok(head)
 }

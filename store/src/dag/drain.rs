@@ -15,7 +15,7 @@ const BATCH: usize = 16;
 /// Bytes of blocks that one read takes, or a little more: [`THREADS`] × 3 such reads in flight hold 36 MiB.
 const BATCH_BYTES: u64 = 4 << 20;
 /// Blocks from this many bytes on are decoded one at a time, by whoever wants their links: a block of 2 MiB can have
-/// 262,144 links, which take 25 MiB of memory.
+/// 262,144 links, which take 40 MiB of memory.
 const LARGE: usize = 64 << 10;
 /// From this many waiting nodes on, threads are worth starting.
 const PARALLEL_FROM: usize = 4 * BATCH;

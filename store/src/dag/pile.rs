@@ -6,9 +6,9 @@
 use crate::{Cid, StoreError};
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
-/// Names that are written, and read back, together. 3 MiB of memory.
+/// Names that are written, and read back, together. 5 MiB of memory: a name takes 160 bytes.
 const CHUNK: usize = 32 << 10;
-/// Names in memory: more than any bounded user piles up. 12 MiB with the slack.
+/// Names in memory: more than any bounded user piles up. 15 MiB, 20 MiB with the slack.
 const IN_MEMORY: usize = 3 * CHUNK;
 
 /// Names that wait, the latest on top.

@@ -1,5 +1,5 @@
-//! Walks a DAG depth first, parents before children, links in the order of their block: the order of a CAR
-//! export.
+//! Walks a DAG depth first, parents before children, links in the order of their block, each block once: the order of
+//! a CAR export.
 //!
 //! Depth, width and sharing of a DAG belong to strangers, so nothing here recurses and everything has a bound:
 //!
@@ -20,7 +20,7 @@ pub use super::seen::{MAX_VISITED, Seen, SeenError, Sight};
 
 use crate::{
     Block, Cid,
-    dag::{self, DagError, is_leaf},
+    dag::{self, DagError},
     fetch::{Deadline, Fetch, FetchError},
 };
 use frame::Frame;
@@ -39,65 +39,31 @@ pub const PENDING_LINKS: usize = 1 << 18;
 /// Links that are looked at to fill one batch: most of them may have been visited before.
 const SCAN: usize = 1024;
 
-/// Whether a block is visited again when it is reached again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Repeats {
-    /// Each CID is visited once: time is linear in the number of distinct blocks.
-    #[default]
-    Once,
-    /// Every path is followed. A DAG of 64 blocks can have 2^64 paths: the consumer has to stop.
-    All,
-}
-
-/// What is done with blocks that cannot have links.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Leaves {
-    /// They are fetched like all others.
-    #[default]
-    Read,
-    /// They are named, not fetched, whether they are here or not.
-    Skip,
-}
-
 /// What is done about a block that can't be had or can't be decoded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Trouble {
     /// The walk ends with the error.
     #[default]
     Fail,
-    /// The block and all that only it leads to is left out.
+    /// The block and all that only it leads to is left out, unless the store failed.
     Skip,
+}
+
+impl Trouble {
+    /// Whether a block that can't be had for that reason is left out. One that a failing disk does not give is not
+    /// missing.
+    fn skips(self, error: &FetchError) -> bool {
+        self == Self::Skip && !matches!(error, FetchError::Store(_))
+    }
 }
 
 /// How to walk.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Whether blocks are visited once or for each path.
-    pub repeats: Repeats,
-    /// Levels below the root that are visited; `None` is all. With [`Repeats::Once`] a block that turns up
-    /// again on a shorter way is visited again, since more lies within reach below it.
-    pub max_depth: Option<u32>,
-    /// Whether blocks without links are fetched.
-    pub leaves: Leaves,
     /// What is done about missing or malformed blocks.
     pub trouble: Trouble,
     /// How long a block may take.
     pub deadline: Deadline,
-}
-
-/// A block that was reached.
-#[derive(Debug, Clone)]
-pub struct Visit {
-    /// Its name.
-    pub cid: Cid,
-    /// The block; `None` for a leaf under [`Leaves::Skip`].
-    pub block: Option<Block>,
-    /// Links between the root and it.
-    pub depth: u32,
-    /// The block that linked to it; `None` for the root.
-    pub parent: Option<Cid>,
-    /// Whether it was visited before, on a longer way.
-    pub again: bool,
 }
 
 /// Why a walk ended early.
@@ -130,7 +96,7 @@ impl From<SeenError> for WalkError {
 /// Identity CIDs are visited without asking anybody. The stream ends after its first error.
 ///
 /// Must be polled within a tokio runtime.
-pub fn walk(fetch: Arc<dyn Fetch>, root: Cid, options: Options) -> BoxStream<'static, Result<Visit, WalkError>> {
+pub fn walk(fetch: Arc<dyn Fetch>, root: Cid, options: Options) -> BoxStream<'static, Result<Block, WalkError>> {
     let walk = Walk {
         fetch,
         options,
@@ -142,7 +108,7 @@ pub fn walk(fetch: Arc<dyn Fetch>, root: Cid, options: Options) -> BoxStream<'st
         pending: 1,
         largest: 0,
     };
-    stream::try_unfold(walk, |mut walk| async move { Ok(walk.next().await?.map(|visit| (visit, walk))) }).boxed()
+    stream::try_unfold(walk, |mut walk| async move { Ok(walk.next().await?.map(|block| (block, walk))) }).boxed()
 }
 
 /// Positions in the frame's links, and what came of fetching them.
@@ -166,10 +132,9 @@ struct Walk {
 }
 
 impl Walk {
-    async fn next(&mut self) -> Result<Option<Visit>, WalkError> {
+    async fn next(&mut self) -> Result<Option<Block>, WalkError> {
         loop {
             let Some(top) = self.stack.last_mut() else { return Ok(None) };
-            let (depth, parent) = (top.depth, top.parent);
             let Some(links) = &top.links else {
                 self.recall().await?;
                 continue;
@@ -180,38 +145,22 @@ impl Walk {
             };
             let index = top.next;
             top.next += 1;
-            let Some(again) = self.enter(&cid, depth)? else { continue };
-            let block = match self.obtain(index, &cid).await {
-                Ok(block) => block,
-                Err(WalkError::Fetch(_)) if self.options.trouble == Trouble::Skip => continue,
-                Err(error) => return Err(error),
-            };
-            if let Some(block) = &block
-                && !self.descend(block, depth)?
-            {
+            if !self.seen.insert(&cid)? {
                 continue;
             }
-            return Ok(Some(Visit { cid, block, depth, parent, again }));
-        }
-    }
-
-    /// Notes a visit. `None` when there is nothing to do there any more; else whether it was visited before.
-    fn enter(&mut self, cid: &Cid, depth: u32) -> Result<Option<bool>, WalkError> {
-        if self.options.repeats == Repeats::All {
-            return Ok(Some(false));
-        }
-        // Without a limit the depth does not matter: every way to a block leads to the same blocks below it.
-        let depth = if self.options.max_depth.is_some() { depth } else { 0 };
-        match self.seen.visit(cid, depth) {
-            Ok(Sight::New) => Ok(Some(false)),
-            Ok(Sight::Nearer) => Ok(Some(true)),
-            Ok(Sight::Known) => Ok(None),
-            Err(error) => Err(error.into()),
+            let block = match self.obtain(index, &cid).await {
+                Ok(block) => block,
+                Err(WalkError::Fetch(error)) if self.options.trouble.skips(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            if self.descend(&block)? {
+                return Ok(Some(block));
+            }
         }
     }
 
     /// Puts the links of a block on the stack. `false`: the block is malformed and to be left out.
-    fn descend(&mut self, block: &Block, depth: u32) -> Result<bool, WalkError> {
+    fn descend(&mut self, block: &Block) -> Result<bool, WalkError> {
         let links = match dag::links(block.cid(), block.data()) {
             Ok(links) => links,
             Err(_) if self.options.trouble == Trouble::Skip => return Ok(false),
@@ -221,7 +170,7 @@ impl Walk {
         if let Some(top) = self.stack.last_mut() {
             top.learn(inner);
         }
-        if !inner || self.options.max_depth.is_some_and(|max| depth >= max) {
+        if !inner {
             return Ok(true);
         }
         self.ahead = None;
@@ -232,7 +181,7 @@ impl Walk {
             }
         }
         self.pending += links.len();
-        self.stack.push(Frame::new(*block.cid(), links, depth + 1));
+        self.stack.push(Frame::new(*block.cid(), links));
         self.shed_ancestors();
         Ok(true)
     }
@@ -270,7 +219,7 @@ impl Walk {
         let links = match self.fetch.fetch(&parent, self.options.deadline).await {
             Ok(block) => dag::links(&parent, block.data())?,
             // It was here a moment ago: removed meanwhile.
-            Err(_) if self.options.trouble == Trouble::Skip => Vec::new(),
+            Err(error) if self.options.trouble.skips(&error) => Vec::new(),
             Err(error) => return Err(error.into()),
         };
         self.pending += links.len();
@@ -279,26 +228,25 @@ impl Walk {
         Ok(())
     }
 
-    /// The block at that position of the top frame; `None` when it is not to be fetched.
-    async fn obtain(&mut self, index: usize, cid: &Cid) -> Result<Option<Block>, WalkError> {
-        if self.options.leaves == Leaves::Skip && is_leaf(cid) {
-            return Ok(None);
-        }
+    /// The block at that position of the top frame.
+    async fn obtain(&mut self, index: usize, cid: &Cid) -> Result<Block, WalkError> {
         if let Some(block) = Block::from_identity(cid) {
-            return Ok(Some(block));
+            return Ok(block);
         }
         let mut launched = false;
         loop {
-            let Some(top) = self.stack.last_mut() else { return Ok(None) };
+            let Some(top) = self.stack.last_mut() else {
+                return Ok(self.fetch.fetch(cid, self.options.deadline).await?);
+            };
             let (answer, freed) = top.take(index);
             self.held -= freed;
             if let Some(answer) = answer {
                 self.read_ahead();
-                return Ok(Some(answer?));
+                return Ok(answer?);
             }
             if launched || !top.ahead.is_empty() {
-                // It was passed over when its batch was asked for: known then, and wanted again on a shorter way.
-                return Ok(Some(self.fetch.fetch(cid, self.options.deadline).await?));
+                // It was passed over when its batch was asked for.
+                return Ok(self.fetch.fetch(cid, self.options.deadline).await?);
             }
             let mut batch = match self.ahead.take() {
                 Some(batch) => batch,
@@ -347,12 +295,10 @@ impl Walk {
                 break;
             }
             end = index + 1;
-            let named_only = self.options.leaves == Leaves::Skip && is_leaf(cid);
-            let once = self.options.repeats == Repeats::Once;
             // Reading ahead is only a guess: an error is met again when the turn of the block comes.
             let seen = || self.seen.contains(cid).unwrap_or(false);
-            let known = once && (seen() || wanted.iter().any(|(_, c)| c == cid));
-            if !named_only && !known && cid.hash().code() != 0 {
+            let known = seen() || wanted.iter().any(|(_, c)| c == cid);
+            if !known && cid.hash().code() != 0 {
                 wanted.push((index, *cid));
             }
         }

@@ -14,16 +14,18 @@
 
 mod mark;
 mod marks;
+mod remove;
 mod sweep;
 
 pub use marks::stage_forget;
 pub(crate) use marks::{leftover, stage_clear};
+pub use remove::{Removal, remove};
 
 use crate::{
     Cid, StoreError,
     blockstore::{Blockstore as _, KvBlocks},
     dag::NodeError,
-    hash::HashFn,
+    hash::sha256,
     kv::{Batch, Durability},
     pin::Pins,
 };
@@ -155,7 +157,7 @@ pub fn collect(
 /// Goes on with an interrupted run, or begins a new one.
 fn begin(blocks: &KvBlocks, epoch: u64, roots: &[Cid]) -> Result<Run, GcError> {
     let listed: Vec<u8> = roots.iter().flat_map(Cid::to_bytes).collect();
-    let digest = HashFn::SHA2_256.digest(&listed).and_then(|h| h.digest().try_into().ok()).unwrap_or_default();
+    let digest = sha256(&listed);
     let mut batch = Batch::new();
     KvBlocks::stage_epoch(&mut batch, epoch);
     let run = match Run::read(blocks.kv().as_ref())? {

@@ -2,14 +2,14 @@
 
 use super::{Event, GcError, Watch, marks::Run};
 use crate::{
-    Cid,
+    Cid, StoreError,
     blockstore::{Blockstore as _, Entry, KvBlocks, parse_key},
     cid::codec,
     kv::{Batch, Durability, Table},
 };
 
 /// Blocks that are checked and deleted in one step, while nobody can adopt them.
-const BATCH: usize = 1000;
+pub(super) const BATCH: usize = 1000;
 
 /// Deletes every block that has no mark and a stamp below the floor. Both tables are read side by side in the
 /// order of their keys, so memory is that of one batch.
@@ -44,28 +44,36 @@ fn may_go(entry: &[u8], floor: u64) -> bool {
 }
 
 fn delete(blocks: &KvBlocks, doomed: &mut Vec<Vec<u8>>, floor: u64, watch: &mut Watch<'_>) -> Result<(), GcError> {
-    let mut gone: Vec<(Vec<u8>, u64)> = Vec::with_capacity(doomed.len());
-    {
-        // IMPORTANT: from reading the stamps again to deleting (rule 5 of `session`).
-        let _nobody_adopts = blocks.epochs().sweep();
-        let mut batch = Batch::new();
-        let entries = blocks.kv().get_many(Table::Index, doomed);
-        for (key, entry) in doomed.drain(..).zip(entries) {
-            let Some(entry) = entry? else { continue };
-            if may_go(&entry, floor) {
-                batch.delete(Table::Index, key.clone());
-                batch.delete(Table::Blocks, key.clone());
-                gone.push((key, Entry::decode(&entry).map_or(0, |e| e.size)));
-            }
-        }
-        if !batch.is_empty() {
-            blocks.kv().write(batch, Durability::Logged)?;
-        }
-    }
-    for (key, size) in gone {
+    for (key, size) in delete_old(blocks, std::mem::take(doomed), floor, Durability::Logged)? {
         let hash = parse_key(&key)?;
         watch.removed(size);
         watch.tell(Event::Removed(Cid::new_v1(codec::RAW, hash)));
     }
     Ok(())
+}
+
+/// Deletes those blocks whose stamps are still below the floor, at most [`BATCH`]; says which, and of how many bytes.
+pub(super) fn delete_old(
+    blocks: &KvBlocks,
+    doomed: Vec<Vec<u8>>,
+    floor: u64,
+    durability: Durability,
+) -> Result<Vec<(Vec<u8>, u64)>, StoreError> {
+    let mut gone = Vec::with_capacity(doomed.len());
+    // IMPORTANT: from reading the stamps again to deleting (rule 5 of `session`).
+    let _nobody_adopts = blocks.epochs().sweep();
+    let mut batch = Batch::new();
+    let entries = blocks.kv().get_many(Table::Index, &doomed);
+    for (key, entry) in doomed.into_iter().zip(entries) {
+        let Some(entry) = entry? else { continue };
+        if may_go(&entry, floor) {
+            batch.delete(Table::Index, key.clone());
+            batch.delete(Table::Blocks, key.clone());
+            gone.push((key, Entry::decode(&entry).map_or(0, |e| e.size)));
+        }
+    }
+    if !batch.is_empty() {
+        blocks.kv().write(batch, durability)?;
+    }
+    Ok(gone)
 }

@@ -89,7 +89,6 @@ impl<'a> Builder<'a> {
         let Hashed { items, mut leaves } = window;
         for item in items {
             match item {
-                Item::Source => {}
                 Item::Enter(name, meta) => self.enter(name, meta)?,
                 Item::Leave => self.leave(sink)?,
                 Item::Symlink(name, target, meta) => {

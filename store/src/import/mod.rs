@@ -3,7 +3,7 @@
 //! One bounded pipeline; memory does not grow with what is read:
 //!
 //! ```text
-//! walk + read + cut ──windows of 4 MiB──▶ encode + hash (all cores) ──in order──▶ build layers ──▶ write
+//! walk + read + cut ──windows of 4 MiB──▶ encode + hash (≤ 8 cores) ──in order──▶ build layers ──▶ write
 //!  one thread                              one thread per core                    the caller's thread
 //! ```
 //!
@@ -102,8 +102,9 @@ pub trait Sink {
     /// When the store refuses; the import has failed then.
     fn put(&mut self, blocks: Vec<Block>) -> Result<(), ImportError>;
 
-    /// Takes what was added, in the order in which Kubo prints it: files as they are read, then the folders of
-    /// the argument, inner ones first. When it is a root, all of its blocks were put before.
+    /// Takes what was added, in the order in which Kubo prints it: files as they are read; folders, inner ones first,
+    /// when the argument ends, or all arguments if one folder is put around them. When it is a root, all of its blocks
+    /// were put before.
     ///
     /// # Errors
     /// When the store refuses; the import has failed then.

@@ -28,8 +28,6 @@ const WINDOW_ITEMS: usize = 2048;
 
 /// What a window says, in order.
 pub enum Item {
-    /// An argument begins.
-    Source,
     /// A folder begins.
     Enter(Vec<u8>, FileMeta),
     /// The innermost folder ends.
@@ -94,17 +92,7 @@ impl<'a> Reader<'a> {
     fn read_all(&mut self, sources: Vec<Source>) -> Result<(), ImportError> {
         for source in sources {
             let mut walk = Walk::new(source, self.options);
-            // Folders that are open: an argument begins where there are none.
-            let mut depth = 0_usize;
             while let Some(step) = walk.step()? {
-                if depth == 0 && !matches!(step, Step::Leave) {
-                    self.push(Item::Source)?;
-                }
-                match &step {
-                    Step::Enter { .. } => depth += 1,
-                    Step::Leave => depth = depth.saturating_sub(1),
-                    Step::Symlink { .. } | Step::File { .. } => {}
-                }
                 match step {
                     Step::Enter { name, meta } => self.push(Item::Enter(name, meta))?,
                     Step::Leave => self.push(Item::Leave)?,

@@ -16,8 +16,11 @@ use std::{
     thread,
 };
 
+/// Hashing threads, at most: with their queues they bound the windows of 4 MiB that exist at once. Eight are faster than
+/// the one thread that reads.
+const MAX_WORKERS: usize = 8;
 /// Windows that wait between two stages, besides the one that each thread works on. A stage that runs ahead
-/// waits. With two hashing threads at most twelve windows of 4 MiB exist at once, those on their way to the disk
+/// waits. With two hashing threads at most twelve windows exist at once, with eight 24, those on their way to the disk
 /// among them.
 const QUEUE: usize = 2;
 
@@ -36,7 +39,7 @@ pub fn import(
     sink: &mut dyn Sink,
 ) -> Result<(), ImportError> {
     let foreign = sources.iter().any(|source| matches!(source, Source::Steps(_)));
-    let workers = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MAX_WORKERS);
     let (work_in, work_out) = bounded::<Work>(QUEUE);
     let (order_in, order_out) = bounded::<Receiver<Sealed>>(QUEUE + workers);
     thread::scope(|scope| {

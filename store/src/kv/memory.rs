@@ -60,7 +60,7 @@ impl Kv for MemoryKv {
     fn usage(&self) -> Result<Usage, StoreError> {
         let tables = self.tables.read();
         let total = tables.values().flatten().map(|(k, v)| (k.len() + v.len()) as u64).sum();
-        Ok(Usage { total, garbage: 0 })
+        Ok(Usage { total })
     }
 
     fn reclaim(&self) -> Result<(), StoreError> {

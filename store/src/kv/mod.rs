@@ -137,8 +137,6 @@ pub type Scan<'a> = Box<dyn Iterator<Item = Result<Row, StoreError>> + Send + 'a
 pub struct Usage {
     /// All of it.
     pub total: u64,
-    /// What is dead inside files that hold something live, as far as is known.
-    pub garbage: u64,
 }
 
 /// Ordered tables with atomic batches.

@@ -276,7 +276,7 @@ impl Kv for RocksKv {
             // A file that vanishes meanwhile takes no space.
             total += entry.and_then(|e| e.metadata()).map_or(0, |m| m.len());
         }
-        Ok(Usage { total, garbage: self.blob_garbage()?.0 })
+        Ok(Usage { total })
     }
 
     fn reclaim(&self) -> Result<(), StoreError> {

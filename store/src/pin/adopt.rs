@@ -16,7 +16,7 @@ use crate::{
     fetch::Fetch,
     kv::Durability,
 };
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use std::{
     sync::{
         Arc,
@@ -25,8 +25,10 @@ use std::{
     time::Duration,
 };
 
-/// Missing blocks that are asked for at once. Of the largest blocks they are 64 MiB.
-const FETCH_BATCH: usize = 32;
+/// Missing blocks that are asked for at once.
+const FETCH_BATCH: usize = 256;
+/// Bytes of fetched blocks that are taken together; the source may hold back the others meanwhile.
+const FETCH_BYTES: usize = 16 << 20;
 /// Links of one node that are looked up and stamped at once.
 const ADOPT_BATCH: usize = 4096;
 /// Time between two reports of progress.
@@ -60,7 +62,8 @@ impl Watch {
     }
 }
 
-/// A walk. Its memory: a byte for each node that is no raw leaf, besides 18 MiB, and 24 MiB of nodes that wait.
+/// A walk. Its memory: a byte for each node that is no raw leaf, besides 18 MiB, and up to 40 MiB of nodes that wait, and the blocks
+/// that were fetched together.
 pub(super) struct Adoption {
     root: Cid,
     recursive: bool,
@@ -172,7 +175,9 @@ impl Adoption {
     /// Takes blocks that were fetched.
     fn fetched(&mut self, blocks: &KvBlocks, fetched: Vec<Block>) -> Result<(), PinError> {
         // Whoever fetched a block from elsewhere has stored it, but maybe before this session began.
-        blocks.put_many(&fetched, Durability::Logged)?;
+        // IMPORTANT: not logged: each time that would have to flush first what was stored without the log. The blocks are
+        // flushed once, before the pin is written.
+        blocks.put_many(&fetched, Durability::Buffered)?;
         for block in fetched {
             self.watch.count(block.data().len() as u64);
             let cid = *block.cid();
@@ -204,12 +209,24 @@ pub(super) async fn fetch_all(
     walk = blocking(blocks, walk, progress, Adoption::begin).await?;
     while !walk.missing.is_empty() {
         let some = walk.missing.take(FETCH_BATCH)?;
-        let fetched: Vec<Block> = fetch.fetch_many(some, None).try_collect().await?;
-        walk = blocking(blocks, walk, progress, move |walk, blocks| {
-            walk.fetched(blocks, fetched)?;
-            walk.run(blocks)
-        })
-        .await?;
+        let mut answers = fetch.fetch_many(some, None).fuse();
+        loop {
+            let (mut fetched, mut bytes) = (Vec::new(), 0);
+            while bytes < FETCH_BYTES
+                && let Some(block) = answers.try_next().await?
+            {
+                bytes += block.data().len();
+                fetched.push(block);
+            }
+            if fetched.is_empty() {
+                break;
+            }
+            walk = blocking(blocks, walk, progress, move |walk, blocks| {
+                walk.fetched(blocks, fetched)?;
+                walk.run(blocks)
+            })
+            .await?;
+        }
     }
     progress(watch.0.progress());
     Ok(())

@@ -86,8 +86,8 @@ pub enum PinError {
     /// A DAG has more blocks than can be kept track of.
     #[error("there are more than {MAX_VISITED} distinct nodes: pin parts of them")]
     TooMany,
-    /// The caller stopped the work: nothing was pinned.
-    #[error("stopped before the pin was made")]
+    /// The caller stopped the work: no pin was changed.
+    #[error("stopped")]
     Stopped,
     /// A block is not what its codec says.
     #[error(transparent)]

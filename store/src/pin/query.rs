@@ -11,7 +11,11 @@ use crate::{
         seen::{Print, Seen},
     },
 };
-use std::{collections::HashMap, hash::Hash};
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// Recursive pins whose DAGs are walked together: enough to read them in parallel.
 const ROOTS: usize = 4096;
@@ -88,11 +92,13 @@ impl Pins {
     /// Memory: about a byte for each block below a recursive pin, besides 36 MiB, and only if those are asked for.
     ///
     /// # Errors
-    /// The first error of `emit`, of the store, or a block that is missing below a pin.
+    /// The first error of `emit`, of the store, or a block that is missing below a pin; [`PinError::Stopped`] once
+    /// `stop` is set.
     pub fn list<E: From<PinError>>(
         &self,
         which: Which,
         name: &str,
+        stop: &AtomicBool,
         emit: &mut dyn FnMut(Found) -> Result<(), E>,
     ) -> Result<(), E> {
         let walks = which.indirect() && name.is_empty();
@@ -114,15 +120,16 @@ impl Pins {
                 }
             }
         }
-        if walks { self.list_indirect(&known, emit) } else { Ok(()) }
+        if walks { self.list_indirect(&known, stop, emit) } else { Ok(()) }
     }
 
     fn list_indirect<E: From<PinError>>(
         &self,
         known: &Seen,
+        stop: &AtomicBool,
         emit: &mut dyn FnMut(Found) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.walk(known.sibling(), |cid, print| {
+        self.walk(known.sibling(), stop, |cid, print| {
             if known.contains_print(print).map_err(PinError::from)? {
                 return Ok(());
             }
@@ -136,8 +143,9 @@ impl Pins {
     /// and only until all of those are found.
     ///
     /// # Errors
-    /// When the store fails, or a block is missing below a pin before all were found.
-    pub fn find(&self, cids: &[Cid], which: Which) -> Result<Vec<Option<Found>>, PinError> {
+    /// When the store fails, or a block is missing below a pin before all were found; [`PinError::Stopped`] once `stop`
+    /// is set.
+    pub fn find(&self, cids: &[Cid], which: Which, stop: &AtomicBool) -> Result<Vec<Option<Found>>, PinError> {
         let mut found = Vec::with_capacity(cids.len());
         // What is looked for below the pins.
         let mut wanted: HashMap<Cid, Option<Cid>> = HashMap::new();
@@ -153,7 +161,7 @@ impl Pins {
             }
             found.push(own.filter(|pin| which.includes(pin.mode)).map(Found::from));
         }
-        self.find_below(&mut wanted, |cid| *cid)?;
+        self.find_below(&mut wanted, stop, |cid| *cid)?;
         for (cid, found) in cids.iter().zip(&mut found) {
             if let (None, Some(Some(via))) = (&found, wanted.get(cid)) {
                 *found = Some(Found { cid: *cid, kind: Kind::Indirect(Some(*via)), name: String::new() });
@@ -169,7 +177,7 @@ impl Pins {
     ///
     /// # Errors
     /// As [`Pins::find`].
-    pub fn keepers(&self, hashes: &[Multihash]) -> Result<Vec<Option<Found>>, PinError> {
+    pub fn keepers(&self, hashes: &[Multihash], stop: &AtomicBool) -> Result<Vec<Option<Found>>, PinError> {
         let mut below: HashMap<Multihash, Option<Cid>> = hashes.iter().map(|hash| (*hash, None)).collect();
         let mut own: HashMap<Multihash, Found> = HashMap::new();
         for pin in self.iter() {
@@ -178,7 +186,7 @@ impl Pins {
                 own.insert(*pin.cid.hash(), pin.into());
             }
         }
-        self.find_below(&mut below, |cid| *cid.hash())?;
+        self.find_below(&mut below, stop, |cid| *cid.hash())?;
         let keeper = |hash: &Multihash| {
             let above = || {
                 let via = below.get(hash).copied().flatten()?;
@@ -193,13 +201,14 @@ impl Pins {
     fn find_below<K: Eq + Hash>(
         &self,
         wanted: &mut HashMap<K, Option<Cid>>,
+        stop: &AtomicBool,
         key: impl Fn(&Cid) -> K,
     ) -> Result<(), PinError> {
         let mut left = wanted.len();
         if left == 0 {
             return Ok(());
         }
-        let ended = self.walk_each(|root, cid| {
+        let ended = self.walk_each(stop, |root, cid| {
             if let Some(via @ None) = wanted.get_mut(&key(cid)) {
                 *via = Some(*root);
                 left -= 1;
@@ -216,6 +225,7 @@ impl Pins {
     fn walk<E: From<PinError>>(
         &self,
         mut visited: Seen,
+        stop: &AtomicBool,
         mut on: impl FnMut(&Cid, Print) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut roots = self.iter();
@@ -233,17 +243,21 @@ impl Pins {
             if stack.is_empty() {
                 return Ok(());
             }
-            self.below(&mut stack, &mut visited, &mut on)?;
+            self.below(&mut stack, &mut visited, stop, &mut on)?;
         }
     }
 
     /// As [`Pins::walk`], one pin after the other, saying below which pin each block was found.
-    fn walk_each<E: From<PinError>>(&self, mut on: impl FnMut(&Cid, &Cid) -> Result<(), E>) -> Result<(), E> {
+    fn walk_each<E: From<PinError>>(
+        &self,
+        stop: &AtomicBool,
+        mut on: impl FnMut(&Cid, &Cid) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut visited = Seen::new();
         for pin in self.iter() {
             let pin = pin.map_err(PinError::from)?;
             if pin.mode == PinMode::Recursive && !dag::is_leaf(&pin.cid) && fresh(&mut visited, &pin)? {
-                self.below(&mut Pile::of(pin.cid), &mut visited, |cid, _| on(&pin.cid, cid))?;
+                self.below(&mut Pile::of(pin.cid), &mut visited, stop, |cid, _| on(&pin.cid, cid))?;
             }
         }
         Ok(())
@@ -253,9 +267,13 @@ impl Pins {
         &self,
         stack: &mut Pile,
         visited: &mut Seen,
+        stop: &AtomicBool,
         mut on: impl FnMut(&Cid, Print) -> Result<(), E>,
     ) -> Result<(), E> {
         let ended = drain(self.blocks.as_ref(), stack, |_, links, stack| {
+            if stop.load(Ordering::Relaxed) {
+                return Err(End::Walk(PinError::Stopped));
+            }
             for link in links.map_err(PinError::from)? {
                 let print = visited.print(&link);
                 if visited.insert_print(print).map_err(PinError::from)? {

@@ -6,6 +6,7 @@ use crate::{
     blockstore::Blockstore as _,
     dag::{self, NodeError, drain::drain, pile::Pile, seen::Seen},
 };
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bad blocks that are listed for one pin. There may be more.
 const MAX_BAD: usize = 10_000;
@@ -36,20 +37,24 @@ impl Pins {
     /// for each node that is no raw leaf, besides 36 MiB.
     ///
     /// # Errors
-    /// The first error of `emit`, or of the store.
-    pub fn verify<E: From<PinError>>(&self, emit: &mut dyn FnMut(Status) -> Result<(), E>) -> Result<(), E> {
+    /// The first error of `emit`, or of the store; [`PinError::Stopped`] once `stop` is set.
+    pub fn verify<E: From<PinError>>(
+        &self,
+        stop: &AtomicBool,
+        emit: &mut dyn FnMut(Status) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut good = Seen::new();
         for pin in self.iter() {
             let pin = pin.map_err(PinError::from)?;
             if pin.mode == PinMode::Recursive {
-                let bad = self.bad_below(&pin.cid, &mut good)?;
+                let bad = self.bad_below(&pin.cid, &mut good, stop)?;
                 emit(Status { cid: pin.cid, bad })?;
             }
         }
         Ok(())
     }
 
-    fn bad_below(&self, root: &Cid, good: &mut Seen) -> Result<Vec<BadNode>, PinError> {
+    fn bad_below(&self, root: &Cid, good: &mut Seen, stop: &AtomicBool) -> Result<Vec<BadNode>, PinError> {
         let mut bad = Vec::new();
         if good.contains(root)? {
             return Ok(bad);
@@ -59,6 +64,9 @@ impl Pins {
         let mut stack = Pile::new();
         self.look_up(&[*root], &mut seen, &mut stack, &mut bad)?;
         drain(self.blocks.as_ref(), &mut stack, |cid, links, stack| {
+            if stop.load(Ordering::Relaxed) {
+                return Err(PinError::Stopped);
+            }
             let links = match links {
                 Ok(links) => links,
                 Err(NodeError::Store(error)) => return Err(PinError::from(error)),

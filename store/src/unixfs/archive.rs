@@ -3,6 +3,7 @@
 use super::{
     FileReader, ReadError,
     extract::Progress,
+    is_plain_name,
     meta::FileMeta,
     node::Mtime,
     tree::{Step, Tree},
@@ -136,7 +137,7 @@ async fn copy(mut reader: FileReader, out: &mut impl Write, options: &Options) -
 }
 
 fn checked(name: &[u8]) -> Result<&[u8], ArchiveError> {
-    if matches!(name, b"" | b"." | b"..") || name.iter().any(|&b| b == b'/' || b == 0) {
+    if !is_plain_name(name) {
         return Err(ArchiveError::BadName(String::from_utf8_lossy(name).into_owned()));
     }
     Ok(name)

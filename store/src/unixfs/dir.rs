@@ -18,7 +18,7 @@ use crate::{
 use bytes::Bytes;
 use std::{sync::Arc, vec};
 
-/// Shards under way or waiting at all levels of one listing. A level may always ask for one.
+/// Shards under way or waiting at all levels of one listing.
 const MAX_WAITING: usize = 64;
 /// Bits of a name's hash.
 const HASH_BITS: u32 = 64;
@@ -41,6 +41,8 @@ pub struct Dir {
     cid: Cid,
     meta: FileMeta,
     root: Root,
+    /// Length of the root block.
+    bytes: usize,
 }
 
 enum Root {
@@ -64,7 +66,7 @@ impl Dir {
     /// As [`Dir::open`].
     pub fn from_block(fetch: Arc<dyn Fetch>, block: &Block, deadline: Deadline) -> Result<Self, ReadError> {
         let (meta, entity) = entity::decode(block)?;
-        Self::from_entity(fetch, block.cid(), meta, entity, deadline)
+        Self::from_entity(fetch, block, meta, entity, deadline)
     }
 
     /// The same with the root decoded.
@@ -73,7 +75,7 @@ impl Dir {
     /// When it is no directory.
     pub fn from_entity(
         fetch: Arc<dyn Fetch>,
-        cid: &Cid,
+        block: &Block,
         meta: FileMeta,
         entity: Entity,
         deadline: Deadline,
@@ -81,9 +83,9 @@ impl Dir {
         let root = match entity {
             Entity::Directory(links) => Root::Plain(links),
             Entity::Shard(shard) => Root::Sharded(shard),
-            Entity::File(_) | Entity::Symlink(_) => return Err(ReadError::NotDirectory(Box::new(*cid))),
+            Entity::File(_) | Entity::Symlink(_) => return Err(ReadError::NotDirectory(Box::new(*block.cid()))),
         };
-        Ok(Self { fetch, deadline, cid: *cid, meta, root })
+        Ok(Self { fetch, deadline, cid: *block.cid(), meta, root, bytes: block.data().len() })
     }
 
     /// The root.
@@ -94,14 +96,6 @@ impl Dir {
     /// Permissions and modification time, where it has them.
     pub fn meta(&self) -> FileMeta {
         self.meta
-    }
-
-    /// Links in the root.
-    pub fn root_links(&self) -> &[PbLink] {
-        match &self.root {
-            Root::Plain(links) => links,
-            Root::Sharded(shard) => &shard.links,
-        }
     }
 
     /// The entry of that name: the first of them, if a plain directory holds it twice.
@@ -134,13 +128,19 @@ impl Dir {
     pub fn entries(self) -> Entries {
         let ahead = Ahead::new(Arc::clone(&self.fetch), self.deadline);
         let level = match self.root {
-            Root::Plain(links) => Level { links: links.into_iter(), asked: 0, ahead, sharded: None },
+            Root::Plain(links) => Level::new(links, self.bytes, ahead, None),
             Root::Sharded(shard) => {
                 let at = Place { fanout: shard.fanout, prefix: hamt::prefix_len(shard.fanout), depth: 0, path: 0 };
-                Level::sharded(shard, at, ahead)
+                Level::new(shard.links, self.bytes, ahead, Some((at, shard.slots.into_iter())))
             }
         };
-        Entries { fetch: self.fetch, deadline: self.deadline, levels: vec![level], waiting: 0 }
+        Entries {
+            fetch: self.fetch,
+            deadline: self.deadline,
+            levels: vec![level],
+            waiting: 0,
+            max_waiting: MAX_WAITING,
+        }
     }
 }
 
@@ -149,8 +149,9 @@ pub struct Entries {
     fetch: Arc<dyn Fetch>,
     deadline: Deadline,
     levels: Vec<Level>,
-    /// Blocks asked for at all levels.
+    /// Blocks asked for at all levels, and how many there may be.
     waiting: usize,
+    max_waiting: usize,
 }
 
 /// One node's links that were not yet gone through.
@@ -160,6 +161,23 @@ struct Level {
     asked: usize,
     ahead: Ahead,
     sharded: Option<(Place, vec::IntoIter<u16>)>,
+    held: Held,
+}
+
+/// What is held of the blocks between the root of a directory and the present entry.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Held {
+    /// Their links.
+    pub(super) links: usize,
+    /// Their bytes: the names of links are slices of them.
+    pub(super) bytes: usize,
+}
+
+impl std::ops::AddAssign for Held {
+    fn add_assign(&mut self, other: Self) {
+        self.links += other.links;
+        self.bytes += other.bytes;
+    }
 }
 
 /// Where a shard is.
@@ -174,15 +192,15 @@ struct Place {
 }
 
 impl Level {
-    fn sharded(shard: Shard, place: Place, ahead: Ahead) -> Self {
-        let slots = shard.slots.into_iter();
-        Self { links: shard.links.into_iter(), asked: 0, ahead, sharded: Some((place, slots)) }
+    fn new(links: Vec<PbLink>, bytes: usize, ahead: Ahead, sharded: Option<(Place, vec::IntoIter<u16>)>) -> Self {
+        let held = Held { links: links.len(), bytes };
+        Self { links: links.into_iter(), asked: 0, ahead, sharded, held }
     }
 
     /// Asks for the next shards, at most `room`; says how many.
     fn ask(&mut self, room: usize) -> usize {
         let Some((place, _)) = &self.sharded else { return 0 };
-        let room = room.clamp(1, BATCH_BLOCKS);
+        let room = room.min(BATCH_BLOCKS);
         let mut cids = Vec::new();
         for link in self.links.as_slice().iter().skip(self.asked) {
             if cids.len() == room {
@@ -200,6 +218,23 @@ impl Level {
 }
 
 impl Entries {
+    /// Blocks asked for, which wait or are under way.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Bounds the blocks that wait or are under way from now on. With none left shards are fetched one by one.
+    pub(super) fn limit(&mut self, max_waiting: usize) {
+        self.max_waiting = max_waiting.min(MAX_WAITING);
+    }
+
+    /// What all levels hold.
+    pub(super) fn held(&self) -> Held {
+        let mut held = Held::default();
+        self.levels.iter().for_each(|level| held += level.held);
+        held
+    }
+
     /// The next entry; `None` at the end.
     ///
     /// # Errors
@@ -209,7 +244,7 @@ impl Entries {
         loop {
             let Some(level) = self.levels.last_mut() else { return Ok(None) };
             if level.sharded.is_some() && level.ahead.batches() < 2 && level.asked < level.links.len() {
-                self.waiting += level.ask(MAX_WAITING.saturating_sub(self.waiting));
+                self.waiting += level.ask(self.max_waiting.saturating_sub(self.waiting));
             }
             let Some(link) = level.links.next() else {
                 self.levels.pop();
@@ -232,7 +267,9 @@ impl Entries {
                 None => self.fetch.fetch(&link.cid, self.deadline).await?,
             };
             let shard = child_shard(&block, place.fanout)?;
-            self.levels.push(Level::sharded(shard, below, Ahead::new(Arc::clone(&self.fetch), self.deadline)));
+            let ahead = Ahead::new(Arc::clone(&self.fetch), self.deadline);
+            let sharded = Some((below, shard.slots.into_iter()));
+            self.levels.push(Level::new(shard.links, block.data().len(), ahead, sharded));
         }
     }
 }
@@ -261,7 +298,8 @@ impl Place {
 }
 
 fn entry(link: &PbLink, prefix: usize) -> Entry {
-    let name = link.name.clone().unwrap_or_default().slice(prefix..);
+    // A slice would keep the whole block for as long as somebody holds the entry.
+    let name = Bytes::copy_from_slice(&link.name()[prefix..]);
     Entry { name, cid: link.cid, tsize: link.tsize.unwrap_or_default() }
 }
 

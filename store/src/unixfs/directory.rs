@@ -175,11 +175,8 @@ fn directory_data(meta: FileMeta) -> Data {
 fn check_name(name: &[u8]) -> Result<(), BuildError> {
     match name {
         b"" => Err(BuildError::EmptyName),
-        b"." | b".." => Err(BuildError::BadName(String::from_utf8_lossy(name).into_owned())),
-        _ if name.iter().any(|byte| matches!(byte, b'/' | 0)) => {
-            Err(BuildError::BadName(String::from_utf8_lossy(name).into_owned()))
-        }
-        _ => Ok(()),
+        _ if super::is_plain_name(name) => Ok(()),
+        _ => Err(BuildError::BadName(String::from_utf8_lossy(name).into_owned())),
     }
 }
 

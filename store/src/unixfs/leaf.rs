@@ -26,11 +26,6 @@ pub fn encode(profile: &Profile, chunk: Bytes) -> Bytes {
     if profile.raw_leaves { chunk } else { wrap(profile.layout, &chunk).into() }
 }
 
-/// As [`encode`], for a chunk in borrowed memory: one copy in either form.
-pub fn encode_leaf(profile: &Profile, chunk: &[u8]) -> Bytes {
-    if profile.raw_leaves { Bytes::copy_from_slice(chunk) } else { wrap(profile.layout, chunk).into() }
-}
-
 /// A dag-pb node without links around a UnixFS message around the chunk.
 fn wrap(layout: Layout, chunk: &[u8]) -> Vec<u8> {
     let (head, tail) = frame(layout, chunk.len());

@@ -129,7 +129,7 @@ fn source(fetch: &Arc<dyn Fetch>, block: &Block, deadline: Deadline) -> Result<S
     if cid.codec() == codec::DAG_PB {
         let (meta, entity) = entity::decode(block)?;
         if matches!(entity, Entity::Directory(_) | Entity::Shard(_)) {
-            let dir = Dir::from_entity(Arc::clone(fetch), cid, meta, entity, deadline)?;
+            let dir = Dir::from_entity(Arc::clone(fetch), block, meta, entity, deadline)?;
             return Ok(Source::Directory(Box::new(dir.entries())));
         }
         let node = dag::pb::PbNode::decode(block.data()).map_err(|e| ReadError::malformed(cid, e.to_string()))?;

@@ -27,3 +27,8 @@ pub use dir::{Dir, Entries, Entry};
 pub use entity::ReadError;
 pub use reader::FileReader;
 pub use writer::{BuildError, Root};
+
+/// Whether a name is one plain component of a path. Others lead elsewhere, or nowhere: nothing may be written by them.
+pub(crate) fn is_plain_name(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && !name.iter().any(|&byte| byte == b'/' || byte == 0)
+}

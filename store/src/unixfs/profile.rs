@@ -15,8 +15,6 @@ use thiserror::Error;
 pub const DEFAULT_FILE_LINKS: usize = 174;
 /// Size above which a directory is sharded where nothing else is said, in bytes.
 pub const DEFAULT_HAMT_THRESHOLD: u64 = 256 << 10;
-/// Largest block in bytes that `--inline` puts into its CID where nothing else is said.
-pub const DEFAULT_INLINE_LIMIT: usize = 32;
 
 /// Shape of a file's tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

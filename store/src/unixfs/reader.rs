@@ -6,6 +6,7 @@
 //! | What | Bound | At the bound |
 //! |---|---|---|
 //! | blocks read ahead at one level | [`BATCHES`] batches of [`MAX_WINDOW`] bytes or `BATCH_BLOCKS` blocks | the reader asks later |
+//! | blocks read ahead at all levels | [`MAX_WAITING`] | one at a time is asked for |
 //! | parts of all levels | [`MAX_PARTS`] | refused |
 //! | levels | [`MAX_DEPTH`] | refused |
 //!
@@ -30,6 +31,8 @@ const MIN_WINDOW: u64 = 512 << 10;
 const MAX_WINDOW: u64 = 4 << 20;
 /// Batches under way at one level: one is being read from while the other is being fetched.
 const BATCHES: usize = 2;
+/// Blocks under way or waiting at all levels: what ancestors asked for is kept while the reader is below them.
+const MAX_WAITING: usize = 64;
 /// Levels of a file. A balanced file of 2^64 bytes with two links a node has 64.
 pub const MAX_DEPTH: usize = 1024;
 /// Parts of all nodes between the root and the position, about 50 MiB of them. Writers make nodes of at most
@@ -48,8 +51,6 @@ pub struct FileReader {
     end: u64,
     window: u64,
     frames: Vec<Frame>,
-    /// Parts in all frames.
-    parts: usize,
     /// Bytes at the position, from the block that was used last.
     rest: Bytes,
 }
@@ -65,8 +66,8 @@ struct Frame {
     ahead: Ahead,
     /// Parts asked for: index and where they begin.
     asked: VecDeque<(usize, u64)>,
-    /// The node at the front of `asked`, when it was looked into early.
-    opened: Option<(FileNode, Option<Box<Frame>>)>,
+    /// The node at the front of `asked`, when it was looked into early: its bytes, and its parts if it has any.
+    opened: Option<(Bytes, Option<Box<Frame>>)>,
 }
 
 impl FileReader {
@@ -99,7 +100,6 @@ impl FileReader {
             position: 0,
             end: node.size,
             window: MIN_WINDOW,
-            parts: root.parts.len(),
             frames: vec![root],
             rest: Bytes::new(),
         }
@@ -132,10 +132,11 @@ impl FileReader {
         self.rest = Bytes::new();
         self.window = MIN_WINDOW;
         while self.frames.len() > 1 && self.frames.last().is_some_and(|f| !f.range().contains(&position)) {
-            self.pop();
+            self.frames.pop();
         }
         if let Some(frame) = self.frames.last_mut() {
-            frame.seek(position, Ahead::new(Arc::clone(&self.fetch), self.deadline));
+            frame.restart(0, frame.start);
+            frame.skip_to(position);
         }
         // Levels above know which of their parts leads here: it is the one being read. Their own read-ahead is
         // kept.
@@ -178,76 +179,84 @@ impl FileReader {
         }
     }
 
-    /// Goes on to the block at the position.
+    /// Goes on to the block at the position. After an error the same block is asked for again.
     async fn advance(&mut self) -> Result<(), ReadError> {
         self.fill();
         let depth = self.frames.len();
-        let Some(top) = self.frames.last_mut() else {
-            return Err(ReadError::malformed(&self.cid, "the file ends before its declared end"));
-        };
-        let Some(&(index, start)) = top.asked.front() else {
-            if depth == 1 {
+        let first = self.frames.last().and_then(|top| top.asked.front().copied());
+        let (Some((index, start)), Some(top)) = (first, self.frames.last_mut()) else {
+            if depth <= 1 {
                 return Err(ReadError::malformed(&self.cid, "the file ends before its declared end"));
             }
-            self.pop();
+            self.frames.pop();
             return Ok(());
         };
-        let (node, early) = match top.opened.take() {
-            Some(opened) => opened,
-            None => (top.take_node(index).await?, None),
+        let opened = match top.opened.take() {
+            Some(opened) => Ok(opened),
+            None => top.take_node(index, start, &self.fetch, self.deadline).await,
         };
+        let entered = opened.and_then(|(data, below)| {
+            self.check(index, below.as_deref())?;
+            Ok((data, below))
+        });
+        let Some(top) = self.frames.last_mut() else { return Ok(()) };
+        let (data, below) = entered.inspect_err(|_| top.restart(index, start))?;
         top.asked.pop_front();
-        let cid = top.parts[index].cid;
         let skip = usize::try_from(self.position - start).unwrap_or(usize::MAX);
-        if skip < node.data.len() {
-            self.rest = node.data.slice(skip..);
+        if skip < data.len() {
+            self.rest = data.slice(skip..);
         }
-        if node.children.is_empty() {
-            return Ok(());
+        if let Some(mut below) = below {
+            if self.position > below.start && below.asked.is_empty() {
+                below.skip_to(self.position);
+            }
+            self.frames.push(*below);
         }
-        let data_end = start + node.data.len() as u64;
-        let mut frame = match early {
-            Some(frame) => *frame,
-            None => Frame::new(data_end, node.children, Ahead::new(Arc::clone(&self.fetch), self.deadline)),
-        };
-        if self.position > data_end && frame.asked.is_empty() {
-            frame.skip_to(self.position);
-        }
-        self.push(frame, &cid)
+        Ok(())
     }
 
-    fn push(&mut self, frame: Frame, cid: &Cid) -> Result<(), ReadError> {
-        self.parts += frame.parts.len();
+    /// Refuses to go below a part of the top frame where the bounds are passed.
+    fn check(&self, index: usize, below: Option<&Frame>) -> Result<(), ReadError> {
+        let (Some(below), Some(top)) = (below, self.frames.last()) else { return Ok(()) };
         let reason = if self.frames.len() >= MAX_DEPTH {
             format!("the file is more than {MAX_DEPTH} levels deep")
-        } else if self.parts > MAX_PARTS {
+        } else if self.parts() + below.parts.len() > MAX_PARTS {
             format!("the nodes on the way to byte {} have more than {MAX_PARTS} parts", self.position)
         } else {
-            self.frames.push(frame);
             return Ok(());
         };
-        self.parts -= frame.parts.len();
-        Err(ReadError::Unreasonable { cid: Box::new(*cid), reason })
+        Err(ReadError::Unreasonable { cid: Box::new(top.parts[index].cid), reason })
     }
 
-    fn pop(&mut self) {
-        if let Some(frame) = self.frames.pop() {
-            self.parts -= frame.parts.len();
-        }
+    /// Parts in all frames, those that were opened early among them.
+    fn parts(&self) -> usize {
+        self.frames.iter().map(|frame| frame.parts.len() + frame.early().map_or(0, |early| early.parts.len())).sum()
     }
 
     /// Asks for what will be wanted next.
     fn fill(&mut self) {
-        let (end, depth) = (self.end, self.frames.len());
+        let (end, depth, parts) = (self.end, self.frames.len(), self.parts());
+        let waiting: usize = self.frames.iter().map(Frame::waiting).sum();
+        let mut room = MAX_WAITING.saturating_sub(waiting);
         let Some(top) = self.frames.last_mut() else { return };
-        while top.ahead.batches() < BATCHES && top.ask(self.window, end) {
+        while top.ahead.batches() < BATCHES {
+            // What comes next is asked for in any case.
+            let some = if top.asked.is_empty() { room.max(1) } else { room };
+            let asked = top.ask(self.window, end, some);
+            if asked == 0 {
+                break;
+            }
+            room = room.saturating_sub(asked);
             self.window = (self.window * 2).min(MAX_WINDOW);
         }
         // Near the end of a node: look into the next one, so that its parts are under way in time.
         let spent = top.next == top.parts.len() && top.ahead.batches() < BATCHES;
-        if spent && depth > 1 && self.frames[depth - 2].opened.is_none() {
-            let room = MAX_PARTS - self.parts.min(MAX_PARTS);
-            self.frames[depth - 2].open_early(self.window, end, room, &self.fetch, self.deadline);
+        if spent && room > 0 && depth > 1 && self.frames[depth - 2].opened.is_none() {
+            let window = self.window;
+            let max_parts = MAX_PARTS.saturating_sub(parts);
+            self.frames[depth - 2].open_early(&self.fetch, self.deadline, max_parts, |early| {
+                early.ask(window, end, room);
+            });
         }
     }
 }
@@ -263,13 +272,22 @@ impl Frame {
         self.start..self.start + len
     }
 
-    /// Goes to the part with that byte, giving up what was asked for.
-    fn seek(&mut self, position: u64, ahead: Ahead) {
-        self.ahead = ahead;
+    /// What was opened early, if that has parts.
+    fn early(&self) -> Option<&Self> {
+        self.opened.as_ref()?.1.as_deref()
+    }
+
+    /// Blocks under way or waiting.
+    fn waiting(&self) -> usize {
+        self.asked.len() + self.early().map_or(0, |early| early.asked.len())
+    }
+
+    /// Gives up what was asked for, to go on with that part, which begins at `start`.
+    fn restart(&mut self, index: usize, start: u64) {
+        self.ahead.clear();
         self.asked.clear();
         self.opened = None;
-        (self.next, self.next_start) = (0, self.start);
-        self.skip_to(position);
+        (self.next, self.next_start) = (index, start);
     }
 
     /// Leaves out the parts that end at or before that byte.
@@ -282,13 +300,13 @@ impl Frame {
         }
     }
 
-    /// Asks for the next parts, of about `window` bytes; `false` when there are none before `end`.
-    fn ask(&mut self, window: u64, end: u64) -> bool {
+    /// Asks for the next parts before `end`, of about `window` bytes and at most `room`; says of how many.
+    fn ask(&mut self, window: u64, end: u64, room: usize) -> usize {
         let mut cids = Vec::new();
         let mut bytes = 0u64;
         while let Some(part) = self.parts.get(self.next)
             && self.next_start < end
-            && cids.len() < BATCH_BLOCKS
+            && cids.len() < room.min(BATCH_BLOCKS)
             && bytes < window
         {
             if part.size > 0 {
@@ -299,40 +317,52 @@ impl Frame {
             self.next_start += part.size;
             self.next += 1;
         }
-        let some = !cids.is_empty();
+        let count = cids.len();
         self.ahead.ask(cids);
-        some
+        count
     }
 
-    /// The node of a part that was asked for.
-    async fn take_node(&mut self, index: usize) -> Result<FileNode, ReadError> {
+    /// The node of a part that was asked for and begins at `start`: its bytes, and its parts if it has any.
+    async fn take_node(
+        &mut self,
+        index: usize,
+        start: u64,
+        fetch: &Arc<dyn Fetch>,
+        deadline: Deadline,
+    ) -> Result<(Bytes, Option<Box<Self>>), ReadError> {
         let part = &self.parts[index];
         match self.ahead.next().await {
-            Some(answer) => checked(part, &answer?),
+            Some(answer) => Ok(Self::of_node(checked(part, &answer?)?, start, fetch, deadline)),
             None => Err(ReadError::malformed(&part.cid, "it was not asked for")),
         }
     }
 
-    /// Looks into the next node if it has come, and asks for its first parts.
-    fn open_early(&mut self, window: u64, end: u64, room: usize, fetch: &Arc<dyn Fetch>, deadline: Deadline) {
+    fn of_node(node: FileNode, start: u64, fetch: &Arc<dyn Fetch>, deadline: Deadline) -> (Bytes, Option<Box<Self>>) {
+        let begin = start + node.data.len() as u64;
+        let below = |parts| Box::new(Self::new(begin, parts, Ahead::new(Arc::clone(fetch), deadline)));
+        (node.data, (!node.children.is_empty()).then(|| below(node.children)))
+    }
+
+    /// Looks into the next node if it has come and has no more than `max_parts` parts; `ask` is given those.
+    fn open_early(
+        &mut self,
+        fetch: &Arc<dyn Fetch>,
+        deadline: Deadline,
+        max_parts: usize,
+        ask: impl FnOnce(&mut Self),
+    ) {
         let Some(&(index, start)) = self.asked.front() else { return };
-        // An error is met again, and reported, when the node's turn comes: by then it has to be asked for anew.
         let Some(answer) = self.ahead.try_next() else { return };
         let node = answer.map_err(ReadError::from).and_then(|block| checked(&self.parts[index], &block));
-        let Ok(node) = node else {
-            self.asked.clear();
-            (self.next, self.next_start) = (index, start);
-            self.ahead.clear();
-            return;
-        };
-        let early = (!node.children.is_empty() && node.children.len() <= room).then(|| {
-            let parts = node.children.clone();
-            let ahead = Ahead::new(Arc::clone(fetch), deadline);
-            let mut frame = Self::new(start + node.data.len() as u64, parts, ahead);
-            frame.ask(window, end);
-            Box::new(frame)
-        });
-        self.opened = Some((node, early));
+        match node {
+            Ok(node) if node.children.len() <= max_parts => {
+                let mut opened = Self::of_node(node, start, fetch, deadline);
+                opened.1.as_deref_mut().map(ask);
+                self.opened = Some(opened);
+            }
+            // An error is met again, and reported, when the node's turn comes: by then it has to be asked for anew.
+            _ => self.restart(index, start),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{
     ahead::{Ahead, BATCH_BLOCKS},
-    dir::{Dir, Entries, Entry},
+    dir::{Dir, Entries, Entry, Held},
     entity::{self, Entity, FileNode, ReadError},
     meta::FileMeta,
 };
@@ -17,9 +17,14 @@ use std::{collections::VecDeque, sync::Arc};
 /// Directories within directories. Linux can't name much deeper ones in one path, and each level of an
 /// extraction holds an open directory.
 pub const MAX_DEPTH: usize = 512;
-/// Links held by all directories on the way to the present one, about 60 MiB of them.
+/// Links held by all directories on the way to the present one, their shards included, about 60 MiB of them.
 const MAX_LINKS: usize = 1 << 18;
-/// Blocks under way or waiting at all levels. A level may always ask for one.
+/// Bytes of the blocks of these links, and of the names of entries whose blocks were asked for.
+const MAX_BYTES: usize = 32 << 20;
+/// Bytes of the names on the way to the present directory: the path of what is in it.
+const MAX_PATH: usize = 1 << 20;
+/// Blocks under way or waiting, those of shards included: what directories on the way asked for is kept. With none left
+/// blocks are fetched one by one.
 const MAX_WAITING: usize = 64;
 
 /// A step.
@@ -61,18 +66,16 @@ pub struct Tree {
     fetch: Arc<dyn Fetch>,
     deadline: Deadline,
     levels: Vec<Level>,
-    /// Links in the root blocks of all directories on the stack.
-    links: usize,
-    /// Blocks asked for at all levels.
-    waiting: usize,
     root: Option<Block>,
 }
 
 struct Level {
+    cid: Cid,
+    /// Length of its name.
+    name: usize,
     entries: Entries,
     ended: bool,
-    links: usize,
-    /// Entries that were asked for.
+    /// Entries whose blocks were asked for.
     asked: VecDeque<Entry>,
     ahead: Ahead,
 }
@@ -84,7 +87,7 @@ impl Tree {
     /// When the root can't be had.
     pub async fn open(fetch: Arc<dyn Fetch>, root: &Cid, deadline: Deadline) -> Result<Self, ReadError> {
         let block = fetch.fetch(root, deadline).await?;
-        Ok(Self { fetch, deadline, levels: Vec::new(), links: 0, waiting: 0, root: Some(block) })
+        Ok(Self { fetch, deadline, levels: Vec::new(), root: Some(block) })
     }
 
     /// The next step; `None` at the end.
@@ -95,21 +98,19 @@ impl Tree {
         if let Some(block) = self.root.take() {
             return self.step(Bytes::new(), &block).map(Some);
         }
+        let waiting: usize = self.levels.iter().map(|level| level.asked.len() + level.entries.waiting()).sum();
         let Some(level) = self.levels.last_mut() else { return Ok(None) };
         if level.ahead.batches() < 2 && !level.ended {
-            let room = MAX_WAITING.saturating_sub(self.waiting).clamp(1, BATCH_BLOCKS);
-            self.waiting += level.ask(room).await?;
+            level.ask(MAX_WAITING.saturating_sub(waiting)).await?;
+            self.check()?;
         }
+        let Some(level) = self.levels.last_mut() else { return Ok(None) };
         let Some(entry) = level.asked.pop_front() else {
-            self.links -= level.links;
             self.levels.pop();
             return Ok(Some(Step::Leave));
         };
         let block = match level.ahead.next().await {
-            Some(block) => {
-                self.waiting -= 1;
-                block?
-            }
+            Some(block) => block?,
             None => self.fetch.fetch(&entry.cid, self.deadline).await?,
         };
         self.step(entry.name, &block).map(Some)
@@ -122,44 +123,65 @@ impl Tree {
             Entity::File(node) => Ok(Step::File { name, cid, meta, node }),
             Entity::Symlink(target) => Ok(Step::Symlink { name, meta, target }),
             entity @ (Entity::Directory(_) | Entity::Shard(_)) => {
-                let dir = Dir::from_entity(Arc::clone(&self.fetch), &cid, meta, entity, self.deadline)?;
-                self.enter(dir)?;
+                let dir = Dir::from_entity(Arc::clone(&self.fetch), block, meta, entity, self.deadline)?;
+                let ahead = Ahead::new(Arc::clone(&self.fetch), self.deadline);
+                let (asked, entries) = (VecDeque::new(), dir.entries());
+                self.levels.push(Level { cid, name: name.len(), entries, ended: false, asked, ahead });
+                self.check()?;
                 Ok(Step::Enter { name, meta })
             }
         }
     }
 
-    fn enter(&mut self, dir: Dir) -> Result<(), ReadError> {
-        let links = dir.root_links().len();
-        let reason = if self.levels.len() >= MAX_DEPTH {
+    /// Refuses what is more than the directories on the way may hold.
+    fn check(&self) -> Result<(), ReadError> {
+        let Some(last) = self.levels.last() else { return Ok(()) };
+        let (mut held, mut path) = (Held::default(), 0);
+        for level in &self.levels {
+            held += level.entries.held();
+            held.bytes += level.asked.iter().map(|entry| entry.name.len()).sum::<usize>();
+            path += level.name;
+        }
+        let reason = if self.levels.len() > MAX_DEPTH {
             format!("directories are nested more than {MAX_DEPTH} deep")
-        } else if self.links + links > MAX_LINKS {
+        } else if held.links > MAX_LINKS {
             format!("the directories around it have more than {MAX_LINKS} links")
+        } else if held.bytes > MAX_BYTES {
+            format!("the directories around it take more than {MAX_BYTES} bytes")
+        } else if path > MAX_PATH {
+            format!("its path has more than {MAX_PATH} bytes")
         } else {
-            self.links += links;
-            let ahead = Ahead::new(Arc::clone(&self.fetch), self.deadline);
-            let entries = dir.entries();
-            self.levels.push(Level { entries, ended: false, links, asked: VecDeque::new(), ahead });
             return Ok(());
         };
-        Err(ReadError::Unreasonable { cid: Box::new(*dir.cid()), reason })
+        Err(ReadError::Unreasonable { cid: Box::new(last.cid), reason })
     }
 }
 
 impl Level {
-    /// Asks for the roots of the next entries; says of how many.
-    async fn ask(&mut self, room: usize) -> Result<usize, ReadError> {
-        let mut cids = Vec::with_capacity(room);
-        while cids.len() < room {
+    /// Asks for the roots of the next entries, at most `room`. Without room the next entry is taken all the same, and
+    /// nothing is asked for.
+    async fn ask(&mut self, room: usize) -> Result<(), ReadError> {
+        let before = self.entries.waiting();
+        let alone = self.asked.is_empty();
+        let mut cids = Vec::new();
+        loop {
+            let left = room.saturating_sub(cids.len());
+            let more = cids.len() < BATCH_BLOCKS && left > self.entries.waiting().saturating_sub(before);
+            if !(more || alone && self.asked.is_empty()) {
+                break;
+            }
+            // Half of it at the most, so that shards leave room for what is in them.
+            self.entries.limit((before + left).min(MAX_WAITING / 2));
             let Some(entry) = self.entries.next().await? else {
                 self.ended = true;
                 break;
             };
-            cids.push(entry.cid);
+            if room > 0 {
+                cids.push(entry.cid);
+            }
             self.asked.push_back(entry);
         }
-        let count = cids.len();
         self.ahead.ask(cids);
-        Ok(count)
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use cairn_store::{
         tree::Tree,
     },
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 async fn read(world: &Arc<World>, cid: &Cid) -> Result<u64, ReadError> {
     let mut reader = FileReader::open(world.clone(), cid, None).await?;
@@ -49,6 +49,125 @@ async fn a_file_of_2_to_the_62_bytes_costs_what_is_read_of_it() {
     }
     assert_eq!(got, b"bcdabcda");
     assert!(world.count() < 400, "about two blocks for each of 60 levels");
+}
+
+/// Lets what was asked for in the background come.
+async fn settle() {
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn all_levels_of_a_file_share_what_is_read_ahead() {
+    let world = World::new();
+    let (other, mut cid, mut size) = (world.raw(b"y"), world.raw(b"x"), 1);
+    for _ in 0..100 {
+        let mut parts = vec![(other, 1); 32];
+        parts[0] = (cid, size);
+        size += 31;
+        cid = world.parts(&parts);
+    }
+    let mut reader = FileReader::open(world.clone(), &cid, None).await.expect("opens");
+    assert_eq!(reader.next().await.expect("reads").as_deref(), Some(&b"x"[..]));
+    settle().await;
+    let fetched = world.count();
+    assert!(fetched < 100 + 80, "{fetched} blocks for the first byte below 100 levels");
+    let mut read = 1;
+    while let Some(chunk) = reader.next().await.expect("reads") {
+        read += chunk.len() as u64;
+    }
+    assert_eq!(read, size);
+}
+
+/// Names whose hashes begin with eight zeros, by the next eight bits: one for each of 20 slots in a shard of width 256
+/// that stands in the first slot of another.
+fn names_in_first_slot() -> BTreeMap<u8, String> {
+    let mut names = BTreeMap::new();
+    for name in (0u32..).map(|i| i.to_string()) {
+        let [0, slot, ..] = hamt::hash_name(name.as_bytes()).to_be_bytes() else { continue };
+        names.insert(slot, name);
+        if names.len() == 20 {
+            break;
+        }
+    }
+    names
+}
+
+/// The field of a shard of width 256 with those slots.
+fn field(slots: impl IntoIterator<Item = u8>) -> Vec<u8> {
+    let mut field = vec![0; 32];
+    slots.into_iter().for_each(|slot| field[31 - usize::from(slot) / 8] |= 1 << (slot % 8));
+    field
+}
+
+#[tokio::test]
+async fn all_levels_of_a_tree_share_what_is_read_ahead() {
+    let world = World::new();
+    let (other, names) = (world.raw(b"y"), names_in_first_slot());
+    let mut cid = other;
+    for _ in 0..100 {
+        let mut links: Vec<_> = names.iter().map(|(i, name)| PbLink::new(other, format!("{i:02X}{name}"), 1)).collect();
+        links[0].cid = cid;
+        let first = world.node(&shard(256, &field(names.keys().copied())), links);
+        let mut links: Vec<_> = (0..32).map(|i| PbLink::new(other, format!("{i:02X}"), 1)).collect();
+        links[0].cid = first;
+        cid = world.node(&shard(256, &field(0..32)), links);
+    }
+    let mut tree = Tree::open(world.clone(), &cid, None).await.expect("opens");
+    for _ in 0..=100 {
+        tree.next().await.expect("reads").expect("a step down");
+    }
+    settle().await;
+    let fetched = world.count();
+    assert!(fetched < 200 + 80, "{fetched} blocks on the way 100 levels down");
+}
+
+#[tokio::test]
+async fn directories_on_the_way_may_not_hold_more_than_their_bound() {
+    let world = World::new();
+    let (leaf, long) = (world.raw(b"x"), vec![b'n'; 1 << 20]);
+    let (mut wide, mut deep) = (leaf, leaf);
+    for _ in 0..64 {
+        wide = world.dir(&[(b"a", wide), (&long, leaf)]);
+        deep = world.dir(&[(&long, deep)]);
+    }
+    for root in [wide, deep] {
+        let mut tree = Tree::open(world.clone(), &root, None).await.expect("opens");
+        let error = loop {
+            match tree.next().await {
+                Ok(step) => assert!(step.is_some(), "it ended"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, ReadError::Unreasonable { .. }), "{error}");
+        assert!(world.count() < 64);
+    }
+}
+
+#[tokio::test]
+async fn after_an_error_a_reader_goes_on_with_the_same_block() {
+    let world = World::new();
+    let parts: Vec<_> = (b'a'..=b'z').map(|byte| world.raw(&[byte])).collect();
+    let halves = parts.chunks(13).map(|half| (world.parts(&half.iter().map(|cid| (*cid, 1)).collect::<Vec<_>>()), 13));
+    let root = world.parts(&halves.collect::<Vec<_>>());
+    let missing = [parts[3], parts[13]];
+    missing.iter().for_each(|cid| world.forget(cid));
+    let mut reader = FileReader::open(world.clone(), &root, None).await.expect("opens");
+    let mut read = Vec::new();
+    let mut failed = 0;
+    loop {
+        match reader.next().await {
+            Ok(Some(chunk)) => read.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Err(_) => {
+                reader.next().await.expect_err("it is still not here");
+                world.raw(&[if read.len() == 3 { b'd' } else { b'n' }]);
+                failed += 1;
+            }
+        }
+    }
+    assert_eq!((read, failed), ((b'a'..=b'z').collect(), 2));
 }
 
 #[tokio::test]

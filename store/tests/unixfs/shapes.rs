@@ -1,6 +1,7 @@
 //! Properties that every tree has, whatever the flags.
 
 use crate::support::{Importer, test_bytes};
+use bytes::Bytes;
 use cairn_store::{
     Cid,
     chunker::ChunkerSpec,
@@ -90,7 +91,7 @@ fn memory_does_not_grow_with_the_file() {
         let mut builder = LayoutBuilder::new(&profile);
         let (mut out, mut emitted) = (Vec::new(), 0);
         for i in 1..=10_000usize {
-            let chunk = leaf::encode_leaf(&profile, &i.to_le_bytes());
+            let chunk = leaf::encode(&profile, Bytes::copy_from_slice(&i.to_le_bytes()));
             let block = profile.seal_leaf(chunk).expect("seals");
             builder.push(Leaf { block, file_size: 8 }, &mut out).expect("a node");
             emitted += out.len();
@@ -122,7 +123,7 @@ fn a_node_that_no_peer_would_take_is_refused() {
     let profile = Profile { max_file_links: 100_000, ..Profile::cid_v1() };
     let mut builder = LayoutBuilder::new(&profile);
     let mut out = Vec::new();
-    let block = profile.seal_leaf(leaf::encode_leaf(&profile, b"x")).expect("seals");
+    let block = profile.seal_leaf(leaf::encode(&profile, Bytes::from_static(b"x"))).expect("seals");
     for _ in 0..60_000 {
         builder.push(Leaf { block: block.clone(), file_size: 1 }, &mut out).expect("a leaf");
         out.clear();

@@ -4,11 +4,9 @@ use crate::node;
 use cairn_tests::{
     daemon::{Answer, Daemon},
     harness::Node,
+    network::eventually,
 };
-use std::{
-    io::{BufReader, Write as _},
-    time::Duration,
-};
+use std::io::{BufReader, Write as _};
 
 /// What a daemon may take more than at rest, whatever is thrown at it, in bytes.
 const BOUND: u64 = 96 << 20;
@@ -112,7 +110,10 @@ fn a_client_that_does_not_read_takes_no_memory() {
         stream.write_all(head.as_bytes()).expect("sends");
         streams.push(stream);
     }
-    std::thread::sleep(Duration::from_millis(500));
+    eventually("all of them run", || {
+        let active = daemon.post("diag/cmds").text().matches("\"Active\":true,\"Command\":\"cat\"").count();
+        active == 4
+    });
     assert!(daemon.peak() < before + BOUND, "{} MiB at most", daemon.peak() >> 20);
     assert_eq!(daemon.post("version").status, 200);
 }

@@ -2,9 +2,9 @@
 
 use cairn_store::{
     chunker::ChunkerSpec,
-    config::{DagLayout, HamtEstimation, ImportConfig},
+    config::ImportConfig,
     hash::HashFn,
-    unixfs::profile::{HamtEstimate, Layout, Profile},
+    unixfs::profile::{Layout, Profile},
 };
 
 /// What decides the CID
@@ -73,7 +73,7 @@ impl Flags {
         if let Some(text) = self.chunker.as_deref().or(config.chunker.as_deref()) {
             profile.chunker = ChunkerSpec::parse(text)?;
         }
-        let configured = config.layout.map(|l| l == DagLayout::Trickle);
+        let configured = config.layout.map(|l| l == Layout::Trickle);
         if self.trickle.or(configured) == Some(true) {
             profile.layout = Layout::Trickle;
         }
@@ -90,11 +90,7 @@ impl Flags {
             profile.hamt_threshold = bytes;
         }
         if let Some(estimation) = config.hamt_estimation {
-            profile.hamt_estimate = match estimation {
-                HamtEstimation::Links => HamtEstimate::Links,
-                HamtEstimation::Block => HamtEstimate::Block,
-                HamtEstimation::Disabled => HamtEstimate::Disabled,
-            };
+            profile.hamt_estimate = estimation;
         }
         profile.inline = self.inline.then_some(self.inline_limit);
         profile.validate()?;

@@ -2,7 +2,11 @@
 
 use super::locate;
 use crate::{cmd::pin, ctx::Ctx, exit::AlreadyReported};
-use cairn_store::{Cid, blockstore::Blockstore as _, pin::Kind};
+use cairn_store::{
+    Cid,
+    gc::{self, Removal},
+    pin::{Found, Kind},
+};
 use serde::Serialize;
 
 /// Options of `cairn block rm`.
@@ -38,17 +42,16 @@ struct Removed {
 /// When a CID can't be read, or a block was not removed.
 pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let cids = args.cids.iter().map(|text| locate(ctx, text)).collect::<anyhow::Result<Vec<Cid>>>()?;
-    let blocks = ctx.blocks()?;
+    let hashes: Vec<_> = cids.iter().map(|cid| *cid.hash()).collect();
+    let removals = gc::remove(ctx.blocks()?, pin::pins(ctx)?, &hashes, &ctx.cancel.flag())?;
     let mut failed = false;
-    for (cid, pinned) in cids.iter().zip(keepers(ctx, &cids)?) {
-        ctx.cancel.check()?;
-        let error = match pinned {
-            Some(why) => Some(format!("pinned{why}")),
-            None if !args.force && !blocks.has(cid.hash())? => Some(format!("ipld: could not find {cid}")),
-            None => {
-                blocks.delete_many(&[*cid.hash()])?;
-                None
-            }
+    for (cid, removal) in cids.iter().zip(removals) {
+        let error = match removal {
+            Removal::Removed => None,
+            Removal::Missing if args.force => None,
+            Removal::Missing => Some(format!("ipld: could not find {cid}")),
+            Removal::Pinned(found) => Some(format!("pinned{}", keeper(ctx, &found))),
+            Removal::InUse => Some("in use: something that is being added or pinned may need it".to_owned()),
         };
         failed |= error.is_some();
         report(ctx, args.quiet, &Removed { hash: ctx.out.cid(cid), error })?;
@@ -59,21 +62,14 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     if failed { Err(AlreadyReported.into()) } else { Ok(()) }
 }
 
-/// What keeps each of these blocks, under whatever name, if anything does.
-fn keepers(ctx: &Ctx, cids: &[Cid]) -> anyhow::Result<Vec<Option<String>>> {
-    let hashes: Vec<_> = cids.iter().map(|cid| *cid.hash()).collect();
-    let found = pin::pins(ctx)?.keepers(&hashes)?;
-    Ok(found
-        .into_iter()
-        .map(|found| {
-            found.map(|found| match found.kind {
-                Kind::Recursive => ": recursive".to_owned(),
-                Kind::Direct => ": direct".to_owned(),
-                Kind::Indirect(Some(via)) => format!(" via {}", ctx.out.cid(&via)),
-                Kind::Indirect(None) => ": indirect".to_owned(),
-            })
-        })
-        .collect())
+/// What keeps a block, under whatever name.
+fn keeper(ctx: &Ctx, found: &Found) -> String {
+    match found.kind {
+        Kind::Recursive => ": recursive".to_owned(),
+        Kind::Direct => ": direct".to_owned(),
+        Kind::Indirect(Some(via)) => format!(" via {}", ctx.out.cid(&via)),
+        Kind::Indirect(None) => ": indirect".to_owned(),
+    }
 }
 
 fn report(ctx: &Ctx, quiet: bool, removed: &Removed) -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ use cairn_store::{
     repo::Repo,
 };
 use std::{
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::AtomicBool, mpsc},
     thread,
 };
 use tokio::sync::mpsc as queue;
@@ -122,7 +122,7 @@ impl Contents {
         let (sender, receiver) = mpsc::sync_channel::<Result<Multihash, String>>(AHEAD);
         thread::spawn(move || {
             let mut emit = |found: Found| sender.send(Ok(*found.cid.hash())).map_err(|_| Ended::Unread);
-            if let Err(Ended::Failed(error)) = repo.pins().list(Which::All, "", &mut emit) {
+            if let Err(Ended::Failed(error)) = repo.pins().list(Which::All, "", &AtomicBool::new(false), &mut emit) {
                 let _ = sender.send(Err(error.to_string()));
             }
         });

@@ -123,9 +123,9 @@ impl Tally {
     fn walk(&mut self, ctx: &Ctx, root: Cid) -> anyhow::Result<()> {
         let fetch = ctx.fetch_in(Order::Rarest)?;
         ctx.block_on(async {
-            let mut visits = walk(fetch, root, Options::default());
-            while let Some(visit) = visits.try_next().await? {
-                self.count(ctx, &visit.cid, visit.block.map_or(0, |b| b.data().len() as u64))?;
+            let mut blocks = walk(fetch, root, Options::default());
+            while let Some(block) = blocks.try_next().await? {
+                self.count(ctx, block.cid(), block.data().len() as u64)?;
             }
             Ok(())
         })

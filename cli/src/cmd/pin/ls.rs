@@ -96,7 +96,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
         })
     };
     if args.paths.is_empty() {
-        pins(ctx)?.list(which, &args.name, &mut emit)?;
+        pins(ctx)?.list(which, &args.name, &ctx.cancel.flag(), &mut emit)?;
     } else {
         for found in find(ctx, &args.paths, which)? {
             emit(found)?;
@@ -120,7 +120,7 @@ fn shown(ctx: &Ctx, found: Found, names: bool) -> Pin {
 
 fn find(ctx: &Ctx, paths: &[String], which: Which) -> anyhow::Result<Vec<Found>> {
     let cids = paths.iter().map(|path| target(ctx, path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let found = pins(ctx)?.find(&cids, which)?;
+    let found = pins(ctx)?.find(&cids, which, &ctx.cancel.flag())?;
     let named = found.into_iter().zip(paths);
     named.map(|(found, path)| found.ok_or_else(|| anyhow::anyhow!("path '{path}' is not pinned"))).collect()
 }

@@ -50,7 +50,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     if args.verbose && args.quiet {
         bail!("the --verbose and --quiet options can not be used at the same time");
     }
-    pins(ctx)?.verify(&mut |status: Status| {
+    pins(ctx)?.verify(&ctx.cancel.flag(), &mut |status: Status| {
         ctx.cancel.check()?;
         let ok = status.bad.is_empty();
         if ok && !args.verbose {

@@ -3,7 +3,7 @@
 use super::{Message, end, spinner};
 use crate::ctx::Ctx;
 use anyhow::bail;
-use cairn_store::{blockstore::Blockstore as _, check::verify};
+use cairn_store::check::verify;
 
 const EXAMPLES: &str = "Examples:
   cairn repo verify
@@ -32,13 +32,12 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let blocks = ctx.blocks()?;
     let bar = spinner(ctx, true);
     let (mut seen, mut corrupt) = (0_u64, 0_u64);
-    let whole = verify::verify(blocks, &ctx.cancel.flag(), &mut |checked| -> anyhow::Result<()> {
+    let whole = verify::verify(blocks, args.drop, &ctx.cancel.flag(), &mut |checked| -> anyhow::Result<()> {
         seen += 1;
         if let Some(why) = checked.error {
             corrupt += 1;
             let mut text = format!("block {} was corrupt ({why})", ctx.out.cid(&checked.cid));
             if args.drop {
-                blocks.delete_many(&[*checked.cid.hash()])?;
                 text.push_str(", removed");
             }
             bar.suspend(|| Message::new(text).emit(ctx))?;

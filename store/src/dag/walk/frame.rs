@@ -13,8 +13,6 @@ pub(super) type Answer = Result<Block, FetchError>;
 pub(super) struct Frame {
     /// The block whose links these are; `None` for the frame that holds the root.
     pub parent: Option<Cid>,
-    /// Links between the root of the DAG and the blocks linked here.
-    pub depth: u32,
     /// All links; `None` when they were forgotten.
     pub links: Option<Vec<Cid>>,
     /// The link to follow next.
@@ -34,13 +32,12 @@ fn size(answer: &Answer) -> usize {
 
 impl Frame {
     pub fn root(root: Cid) -> Self {
-        Self { parent: None, ..Self::new(root, vec![root], 0) }
+        Self { parent: None, ..Self::new(root, vec![root]) }
     }
 
-    pub fn new(parent: Cid, links: Vec<Cid>, depth: u32) -> Self {
+    pub fn new(parent: Cid, links: Vec<Cid>) -> Self {
         Self {
             parent: Some(parent),
-            depth,
             links: Some(links),
             next: 0,
             asked: 0,

@@ -84,11 +84,12 @@ pub(super) fn check(dir: &Path) -> Result<(), StoreError> {
 
 /// The number of bytes up to which a log is whole, at most a little more than `length`.
 fn whole_until(mut log: impl Read, length: u64) -> io::Result<u64> {
-    let mut block = vec![0; BLOCK];
+    let mut block = Vec::with_capacity(BLOCK);
     let mut start = 0;
     while start < length {
-        let filled = fill(&mut log, &mut block)?;
-        let bytes = &block[..filled];
+        block.clear();
+        let filled = (&mut log).take(BLOCK as u64).read_to_end(&mut block)?;
+        let bytes = &block[..];
         let mut at = 0;
         // What is left at the end of a block and too short for a head is filled up with zeros.
         while start + (at as u64) < length && BLOCK - at >= HEAD {
@@ -112,19 +113,6 @@ fn piece(block: &[u8], at: usize) -> Option<usize> {
     let summed = block.get(at + HEAD - 1..end)?;
     // Type 0 is space that was reserved and never written.
     (head[6] != 0 && crc32c(summed) == sum.wrapping_sub(MASK).rotate_left(15)).then_some(end)
-}
-
-fn fill(log: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < block.len() {
-        match log.read(&mut block[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 /// Numbers of the logs in a directory, ascending.

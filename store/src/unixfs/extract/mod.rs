@@ -204,7 +204,7 @@ fn lone_target(options: &Options, shared: &Arc<Shared>) -> Result<(Arc<OpenDir>,
 
 /// A name that is one plain component of a path.
 fn component<'a>(name: &'a [u8], directory: &Path) -> Result<&'a OsStr, ExtractError> {
-    if matches!(name, b"" | b"." | b"..") || name.iter().any(|&b| b == b'/' || b == 0) {
+    if !super::is_plain_name(name) {
         let name = String::from_utf8_lossy(name).into_owned();
         return Err(ExtractError::BadName { directory: directory.to_owned(), name });
     }
