@@ -26,7 +26,7 @@ demo: build ## A real folder through the whole program (seconds, after the build
 test: build ## All tests, 200 kills and some power losses among them (10 minutes, after the build)
 	@sh scripts/setup.sh test
 	cargo test --release --workspace
-	cargo test --release -p cairn-store --features shuttle --test interleave
+	cargo test --release --workspace --features cairn-store/shuttle --test interleave
 	$(BIN)/crash --kills 200
 	$(BIN)/powerloss --losses 60
 

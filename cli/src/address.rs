@@ -1,5 +1,6 @@
 //! Peers and their addresses, as they are given and shown.
 
+use crate::output::escape_control;
 use anyhow::{Context as _, bail};
 use cairn_store::{Cid, cid::codec};
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
@@ -19,8 +20,23 @@ pub struct AddrInfo {
 impl AddrInfo {
     /// From a peer and its addresses.
     pub fn new(peer: &PeerId, addrs: &[Multiaddr]) -> Self {
-        Self { addrs: addrs.iter().map(ToString::to_string).collect(), id: peer.to_string() }
+        Self { addrs: addrs.iter().map(text).collect(), id: peer.to_string() }
     }
+}
+
+/// An address as it is shown: most come from strangers, and the names in them may hold control characters
+/// (GHSA-r4gv-vj59-cccm).
+pub fn text(addr: &Multiaddr) -> String {
+    escape_control(&addr.to_string()).into_owned()
+}
+
+/// Most characters of what a stranger says of itself.
+const MAX_CLAIM: usize = 128;
+
+/// What a stranger said of itself, fit to be shown.
+pub fn claim(text: &str) -> String {
+    let end = text.char_indices().nth(MAX_CLAIM).map_or(text.len(), |(end, _)| end);
+    escape_control(&text[..end]).into_owned()
 }
 
 /// Reads the name of a peer: base58, or a CID of a key in any base.

@@ -1,5 +1,6 @@
 //! The global options. Each command's own options stand in its module.
 
+use cairn_store::config::parse_duration;
 use clap::{Args, Parser, ValueEnum};
 use std::path::PathBuf;
 
@@ -58,7 +59,7 @@ pub struct Global {
     )]
     pub enc: Enc,
     /// Give up after this long: 30s, 5m, 1h, 500ms
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = parse_duration, help_heading = "Global options")]
     pub timeout: Option<std::time::Duration>,
     /// Print debug messages on stderr
     #[arg(short = 'D', long, global = true, help_heading = "Global options")]
@@ -72,28 +73,6 @@ pub enum Enc {
     Text,
     /// One JSON object per line, in Kubo's shapes.
     Json,
-}
-
-/// Reads a duration as Go writes them: `300ms`, `1.5h`, `2h45m`.
-pub fn duration(text: &str) -> Result<std::time::Duration, String> {
-    const UNITS: [(&str, f64); 7] =
-        [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let refuse = || format!("{text:?} is not a duration: write for example 30s, 5m or 1h30m");
-    let mut rest = text;
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(refuse)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| refuse())?;
-        let after = &rest[digits..];
-        let unit_len = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (_, factor) = UNITS.iter().find(|(unit, _)| *unit == &after[..unit_len]).ok_or_else(refuse)?;
-        seconds += number * factor;
-        rest = &after[unit_len..];
-    }
-    if text.is_empty() {
-        return Err(refuse());
-    }
-    std::time::Duration::try_from_secs_f64(seconds).map_err(|_| refuse())
 }
 
 /// Reads permission bits: octal with a leading 0, decimal without.

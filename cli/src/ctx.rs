@@ -7,7 +7,7 @@ use crate::{
     daemon::Daemon,
     exit::{Interrupted, Usage},
     input::Input,
-    output::{Out, Place},
+    output::{Out, Place, complain},
 };
 use anyhow::Context as _;
 use cairn_net::bitswap::Order;
@@ -118,7 +118,7 @@ impl Ctx {
     /// For a command of this process; ends it when the options are not usable.
     pub fn new(global: Global) -> Self {
         let out = Out::new(&global, Place::process()).unwrap_or_else(|error| {
-            eprintln!("Error: {error:#}");
+            complain(&format!("Error: {error:#}\n"));
             std::process::exit(2);
         });
         let cancel = Cancel::default();
@@ -135,7 +135,7 @@ impl Ctx {
                 timed_out.store(true, Ordering::Relaxed);
                 cancel.store(true, Ordering::Relaxed);
                 thread::sleep(GRACE);
-                eprintln!("Error: {}", timeout_message(limit));
+                complain(&format!("Error: {}\n", timeout_message(limit)));
                 std::process::exit(1);
             });
         }
@@ -347,10 +347,8 @@ impl Ctx {
         if let Some(source) = &self.source {
             return Ok(Arc::clone(&source.fetch));
         }
-        if let Host::Daemon(daemon) = &self.host
-            && !self.global.offline
-        {
-            return Ok(daemon.fetch_in(order));
+        if let Host::Daemon(daemon) = &self.host {
+            return Ok(daemon.fetch_in(order, self.global.offline));
         }
         let blocks: Arc<KvBlocks> = Arc::clone(self.blocks()?);
         Ok(Arc::new(Offline::new(blocks)))

@@ -1,6 +1,6 @@
 //! What a daemon holds open for those who ask it.
 
-use crate::rpc::{log::Log, metrics::Provider};
+use crate::rpc::log::Log;
 use cairn_net::bitswap::Order;
 use cairn_net::{ipns::Names, node::Node};
 use cairn_store::{
@@ -9,7 +9,6 @@ use cairn_store::{
     fetch::{Fetch, Offline},
     repo::Repo,
 };
-use parking_lot::Mutex;
 use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant, SystemTime},
@@ -21,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 /// blocks.
 pub const MAX_REQUESTS: usize = 192;
 
-/// Roots of one piece of work that get a look-up of their own at once; the others go with their regions.
+/// New roots that get a look-up of their own at once; the others go with their regions.
 const AT_ONCE: usize = 8;
 /// How long that may take for one of them.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,12 +41,12 @@ pub struct Daemon {
     pub requests: Arc<Log>,
     /// Room for requests.
     pub slots: Arc<Semaphore>,
+    /// Room for look-ups of what was just added.
+    announcing: Arc<Semaphore>,
     /// Ends the daemon.
     pub stop: CancellationToken,
     /// When it was started.
     pub started: SystemTime,
-    /// Metrics of other parts.
-    pub metrics: Mutex<Vec<Provider>>,
 }
 
 impl Daemon {
@@ -56,7 +55,8 @@ impl Daemon {
     /// # Errors
     /// When the configuration says of names what makes no sense.
     pub fn new(repo: Arc<Repo>, runtime: Handle, offline: bool) -> anyhow::Result<Arc<Self>> {
-        let names = crate::names::of_repo(&repo, offline)?;
+        // For requests that say `--offline`, and for those of a daemon that is.
+        let names = crate::names::of_repo(&repo, true)?;
         Ok(Arc::new(Self {
             repo,
             runtime,
@@ -65,16 +65,14 @@ impl Daemon {
             names,
             requests: Arc::default(),
             slots: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            announcing: Arc::new(Semaphore::new(AT_ONCE)),
             stop: CancellationToken::new(),
             started: SystemTime::now(),
-            metrics: Mutex::default(),
         }))
     }
 
     /// From now on there is a node.
     pub fn online(&self, node: Node) {
-        let metrics = node.clone();
-        self.metrics.lock().push(Arc::new(move |out| out.push_str(&metrics.metrics())));
         // There was none: a daemon starts one node.
         let _ = self.node.set(node);
     }
@@ -90,13 +88,16 @@ impl Daemon {
         let Some((routing, sweep)) = self.node.get().and_then(|node| Some((node.routing(), node.sweep()?))) else {
             return;
         };
+        let keys: Vec<_> = roots.iter().map(|root| *root.hash()).collect();
+        let turn = Arc::clone(&self.announcing).try_acquire_owned();
         self.runtime.spawn(async move {
-            let keys: Vec<_> = roots.iter().map(|root| *root.hash()).collect();
             let mut announced = Vec::new();
-            for key in keys.iter().take(AT_ONCE) {
-                // Nobody to ask yet is no news: the sweep goes on trying.
-                if routing.provide(*key, Some(Instant::now() + PATIENCE)).await.is_ok() {
-                    announced.push(*key);
+            if turn.is_ok() {
+                for key in keys.iter().take(AT_ONCE) {
+                    // Nobody to ask yet is no news: the sweep goes on trying.
+                    if routing.provide(*key, Some(Instant::now() + PATIENCE)).await.is_ok() {
+                        announced.push(*key);
+                    }
                 }
             }
             let rest = keys.into_iter().filter(|key| !announced.contains(key)).collect();
@@ -106,14 +107,10 @@ impl Daemon {
         });
     }
 
-    /// Where a piece of work asks for its blocks.
-    pub fn fetch(&self) -> Arc<dyn Fetch> {
-        self.fetch_in(Order::Sequential)
-    }
-
-    /// The same, in that order as far as they come from the network.
-    pub fn fetch_in(&self, order: Order) -> Arc<dyn Fetch> {
-        if let Some(node) = self.node.get() {
+    /// Where a piece of work asks for its blocks; only here if `offline`. In that order as far as they come from the
+    /// network.
+    pub fn fetch_in(&self, order: Order, offline: bool) -> Arc<dyn Fetch> {
+        if let Some(node) = self.node.get().filter(|_| !offline) {
             return node.session_in(order);
         }
         let blocks: Arc<KvBlocks> = Arc::clone(self.repo.blocks());

@@ -8,7 +8,7 @@
 //! | 130 | interrupted by Ctrl-C or SIGTERM |
 //! | 141 (by signal) | the reader of a pipe went away |
 
-use crate::{args::Enc, ctx::Ctx};
+use crate::{args::Enc, ctx::Ctx, output::complain};
 use std::process::ExitCode;
 
 /// The command was interrupted by the user.
@@ -63,8 +63,10 @@ pub fn outcome(ctx: &Ctx, result: anyhow::Result<()>) -> Outcome {
 pub fn report(ctx: &Ctx, outcome: &Outcome) -> ExitCode {
     if let Some(message) = &outcome.message {
         match ctx.global.enc {
-            Enc::Text => eprintln!("{} {}", ctx.out.error_label(), ctx.out.escape_stderr(message)),
-            Enc::Json => eprintln!("{}", serde_json::json!({"Message": message, "Code": 0, "Type": "error"})),
+            Enc::Text => complain(&format!("{} {}\n", ctx.out.error_label(), ctx.out.escape_stderr(message))),
+            Enc::Json => {
+                complain(&format!("{}\n", serde_json::json!({"Message": message, "Code": 0, "Type": "error"})));
+            }
         }
     }
     ExitCode::from(outcome.code)

@@ -173,7 +173,8 @@ impl Subscriber for Printer {
             _ => "Debug",
         };
         // Names in the message may be a stranger's.
-        eprintln!("{label}: {}", crate::output::escape_control(&format!("{}{}", line.message, line.fields)));
+        let text = format!("{}{}", line.message, line.fields);
+        crate::output::complain(&format!("{label}: {}\n", crate::output::escape_control(&text)));
         let Some(log) = LOG.get() else { return };
         let followers = log.followers.read();
         if followers.is_empty() {

@@ -4,6 +4,8 @@
 //! for each command, `ctx` gives them the repository and the runtime, `output` and `input` what they print and read.
 //! `daemon` holds a repository open for many, `rpc` is how they ask it.
 
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 mod address;
 mod args;
 mod cmd;

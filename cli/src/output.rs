@@ -114,7 +114,7 @@ struct Stderr;
 
 impl Notes for Stderr {
     fn note(&self, text: &str) {
-        eprint!("{text}");
+        complain(text);
     }
 
     fn bar(&self, template: &'static str, total: Option<u64>) -> Bar {
@@ -335,6 +335,12 @@ pub fn parse_base(text: &str) -> anyhow::Result<multibase::Base> {
         .find_map(|&(name, base)| (name == text).then_some(base))
         .or(by_prefix)
         .ok_or_else(|| anyhow::anyhow!("unknown multibase {text:?}: `cairn cid bases` lists them"))
+}
+
+/// Writes to standard error. Not with `eprint!`, which panics, in whatever task has something to say, when the reader of
+/// standard error is gone.
+pub fn complain(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// Writes control characters as escapes.

@@ -1,6 +1,9 @@
 //! Daemons that talk with each other on the loopback address. With `CAIRN_BIN` they are Kubo's, which checks the tests.
 
-use crate::harness::{Node, Program};
+use crate::{
+    harness::{Node, Program},
+    process,
+};
 use std::{
     io::{BufRead as _, BufReader, Read},
     ops::Deref,
@@ -39,7 +42,15 @@ impl Online {
     /// # Panics
     /// When it does not become ready.
     pub fn with(config: &[(&str, &str)]) -> Self {
-        let node = Node::with_profile(Program::under_test(), "test");
+        Self::of(Program::under_test(), config)
+    }
+
+    /// A daemon of another program.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn of(program: Program, config: &[(&str, &str)]) -> Self {
+        let node = Node::with_profile(program, "test");
         let common = [
             ("Bootstrap", "[]"),
             ("Routing.Type", "\"dht\""),
@@ -84,6 +95,26 @@ impl Online {
                 }
             }
         });
+    }
+
+    /// Resident memory of the daemon in bytes.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// Greatest resident memory so far, in bytes.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, what: &str) -> u64 {
+        process::memory(self.child.as_ref().expect("it runs").id(), what)
     }
 
     /// What the daemon printed.

@@ -75,6 +75,16 @@ pub struct Printed {
     pub head: Vec<u8>,
 }
 
+/// A figure of a process in `/proc/PID/status`, in bytes: `VmRSS:` is its resident memory, `VmHWM:` the greatest so far.
+///
+/// # Panics
+/// When it does not run.
+pub fn memory(pid: u32, what: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("Linux tells it");
+    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
+}
+
 /// Runs a command and throws its output away as fast as a pipe can carry it, whatever its length.
 ///
 /// # Errors

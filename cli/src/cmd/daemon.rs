@@ -18,11 +18,14 @@ use cairn_store::repo::{Repo, VERSION};
 use std::{io::Write as _, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
-/// How long to wait at most for what does not end when the daemon does; with what the listeners wait, less than the
+/// How long to wait at most for what does not end when the daemon does; with what the listeners wait, about the
 /// 10 s after which service managers lose patience.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 /// Where the RPC listens if nothing is configured.
 const DEFAULT_API: &str = "/ip4/127.0.0.1/tcp/5001";
+/// What Kubo says when it is told to end.
+const INTERRUPTED: &[u8] =
+    b"Received interrupt signal, shutting down...\n(Hit ctrl-c again to force-shutdown the daemon.)\n";
 /// How often the daemon looks whether a signal has come.
 const PATIENCE: Duration = Duration::from_millis(20);
 
@@ -162,10 +165,13 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
     systemd::notify("READY=1");
     wait(ctx, daemon).await;
     systemd::notify("STOPPING=1");
-    if ctx.cancel.requested() {
-        say(ctx, "Received interrupt signal, shutting down...\n(Hit ctrl-c again to force-shutdown the daemon.)\n")?;
-    }
     daemon.stop.cancel();
+    if ctx.cancel.requested() {
+        // Past `ctx.out`, which would tell of the error at its end: whoever read this may be gone, and that is no reason
+        // not to end in order.
+        let mut out = std::io::stdout();
+        let _ = out.write_all(INTERRUPTED).and_then(|()| out.flush());
+    }
     if let Some(node) = node {
         node.shutdown().await;
     }

@@ -96,7 +96,7 @@ fn named(addresses: &[Multiaddr], peer: PeerId) -> Option<Vec<String>> {
             .map(|a| {
                 if a.iter().any(|p| p == Protocol::P2p(peer)) { a.clone() } else { a.clone().with(Protocol::P2p(peer)) }
             })
-            .map(|a| a.to_string())
+            .map(|a| crate::address::text(&a))
             .collect();
     named.sort();
     Some(named).filter(|n| !n.is_empty())
@@ -132,13 +132,13 @@ async fn other(ctx: &Ctx, text: &str, args: &Args) -> anyhow::Result<Node> {
     }
     let found = found.with_context(|| format!("{peer} went away before it said who it is"))?;
     let key = found.public_key.map(|key| STANDARD.encode(key.encode_protobuf())).unwrap_or_default();
-    let mut protocols = found.protocols;
+    let mut protocols: Vec<String> = found.protocols.iter().map(|name| crate::address::claim(name)).collect();
     protocols.sort();
     Ok(Node {
         id: name(&peer.to_bytes(), &args.peerid_base)?,
         public_key: key,
         addresses: named(&found.listen_addrs, peer),
-        agent: found.agent,
+        agent: crate::address::claim(&found.agent),
         protocols: Some(protocols).filter(|p| !p.is_empty()),
     })
 }

@@ -1,6 +1,6 @@
 //! `cairn log`: what the daemon logs.
 
-use crate::{ctx::Ctx, log, output::Kind};
+use crate::{cmd::swarm::Strings, ctx::Ctx, log, output::Kind};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use std::{collections::BTreeMap, io::Write as _, sync::mpsc::RecvTimeoutError, time::Duration};
@@ -53,13 +53,6 @@ struct Levels {
     message: String,
 }
 
-/// Kubo's list.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Strings {
-    strings: Vec<String>,
-}
-
 /// Runs `cairn log`.
 ///
 /// # Errors
@@ -68,9 +61,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     ctx.daemon()?;
     match args.command {
         Command::Level { subsystem, level } => self::level(ctx, subsystem.as_deref(), level.as_deref()),
-        Command::Ls => ctx.out.emit_once(&Strings { strings: log::parts() }, |list| {
-            list.strings.iter().map(|name| format!("{name}\n")).collect()
-        }),
+        Command::Ls => Strings::print(ctx, log::parts()),
         Command::Tail { log_level } => tail(ctx, log_level.as_deref()),
     }
 }

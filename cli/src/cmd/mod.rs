@@ -24,7 +24,7 @@ pub mod pin;
 pub mod ping;
 pub mod provide;
 pub mod pubsub;
-mod put;
+pub mod put;
 pub mod refs;
 pub mod repo;
 pub mod resolve;

@@ -110,7 +110,11 @@ fn fill(ctx: &Ctx, format: &str, edge: &Edge) -> String {
     text.replace("<linkname>", &ctx.out.escape(&name))
 }
 
-fn local(ctx: &Ctx) -> anyhow::Result<()> {
+/// Prints all blocks, as CIDv1 and raw, since the store knows multihashes only.
+///
+/// # Errors
+/// When the repository can't be read.
+pub fn local(ctx: &Ctx) -> anyhow::Result<()> {
     for listed in ctx.blocks()?.list() {
         ctx.cancel.check()?;
         let (hash, entry) = listed?;

@@ -4,6 +4,7 @@ use crate::{cmd::source, ctx::Ctx};
 use cairn_net::ipns::ResolveOptions;
 use cairn_store::{
     Cid,
+    config::parse_duration,
     path::{Namespace, Path},
     resolve,
 };
@@ -30,7 +31,7 @@ pub struct Args {
     )]
     recursive: bool,
     /// How long a name may take: 30s, 5m; 0 is as long as needed
-    #[arg(long, visible_alias = "dhtt", value_name = "DURATION", value_parser = limit)]
+    #[arg(long, visible_alias = "dhtt", value_name = "DURATION", value_parser = parse_duration)]
     dht_timeout: Option<std::time::Duration>,
 }
 
@@ -38,10 +39,6 @@ pub struct Args {
 #[serde(rename_all = "PascalCase")]
 struct Resolved {
     path: String,
-}
-
-fn limit(text: &str) -> Result<std::time::Duration, String> {
-    if text == "0" { Ok(std::time::Duration::ZERO) } else { crate::args::duration(text) }
 }
 
 /// Runs `cairn resolve`.

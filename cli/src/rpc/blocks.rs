@@ -9,12 +9,12 @@ use super::{
     decode_percent, encode_percent,
     handle::{Answer, Shared, plain},
 };
+use crate::cmd::put::MAX_INPUT;
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes, BytesMut};
+use cairn_net::bitswap::Order;
 use cairn_store::{
-    Block, Cid, StoreError,
-    block::MAX_BLOCK_SIZE,
-    cid,
+    Block, Cid, StoreError, cid,
     fetch::{Deadline, Fetch, FetchError},
     names::{NameError, Names, Target},
     path::Path,
@@ -25,7 +25,9 @@ use hyper::{
     Request, Response, StatusCode,
     body::{Body, Frame},
 };
+use parking_lot::Mutex;
 use std::{
+    collections::VecDeque,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -37,10 +39,11 @@ pub const PATH: &str = "cairn/blocks";
 const MAX_ASKED: usize = 512;
 /// Bytes before the content of a record.
 const HEAD: usize = 5;
-/// Largest content of a record: blocks may be larger than others take if their owner says so.
-const MAX_CONTENT: usize = 64 << 20;
 /// Requests that are made ahead for one list of blocks.
 const AHEAD: usize = 2;
+
+/// Part of the query that says that the daemon shall not ask others.
+const OFFLINE: &str = "offline=true";
 
 const FOUND: u8 = 0;
 const NOT_FOUND: u8 = 1;
@@ -61,22 +64,57 @@ pub fn serve<B: Body>(shared: &Arc<Shared>, request: Request<B>) -> Answer {
     }
     let limit = query.split('&').find_map(|p| p.strip_prefix("milliseconds=")).and_then(|t| t.parse().ok());
     let deadline = limit.map(|limit| Instant::now() + Duration::from_millis(limit));
-    let fetch = shared.daemon.fetch();
-    let stop = shared.daemon.stop.clone();
-    // One at a time, so that nothing is fetched faster than the client takes it but what the source itself fetches ahead.
-    let records = stream::once(async move { (fetch, cids) }).flat_map(move |(fetch, cids)| {
-        let (sender, receiver) = futures::channel::mpsc::channel(1);
-        let stop = stop.clone();
-        tokio::spawn(async move {
+    let offline = query.split('&').any(|p| p == OFFLINE);
+    let session =
+        query.split('&').find_map(|p| p.strip_prefix("session=")).and_then(|s| u128::from_str_radix(s, 16).ok());
+    let daemon = Arc::clone(&shared.daemon);
+    let fetch = match session {
+        Some(session) if !offline => shared.sessions.get(session, || daemon.fetch_in(Order::Rarest, false)),
+        _ => daemon.fetch_in(Order::Rarest, offline),
+    };
+    let (sender, records) = futures::channel::mpsc::channel(1);
+    let stop = daemon.stop.child_token();
+    // Gone with the body, when the client has its blocks or goes away.
+    let guard = stop.clone().drop_guard();
+    tokio::spawn(async move {
+        // One at a time, so that nothing is fetched faster than the client takes it but what the source itself fetches
+        // ahead.
+        let answer = async {
+            let Ok(_slot) = daemon.slots.acquire().await else { return };
             let found = fetch.fetch_many(cids, deadline).map(|r| Ok(Frame::data(record(r)))).map(Ok);
-            tokio::select! {
-                _ = found.forward(sender) => {}
-                () = stop.cancelled() => {}
-            }
-        });
-        receiver
+            let _ = found.forward(sender).await;
+        };
+        tokio::select! {
+            () = answer => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    let records = records.inspect(move |_| {
+        let _ = &guard;
     });
     Response::new(BodyExt::boxed_unsync(StreamBody::new(records)))
+}
+
+/// Sources that are kept for the next question of the same client: what one of them learned of who has blocks serves
+/// the others. At the bound the one used longest ago is forgotten.
+const MAX_SESSIONS: usize = 32;
+
+/// Sources by the names that clients gave them.
+#[derive(Default)]
+pub struct Sessions(Mutex<VecDeque<(u128, Arc<dyn Fetch>)>>);
+
+impl Sessions {
+    fn get(&self, name: u128, open: impl FnOnce() -> Arc<dyn Fetch>) -> Arc<dyn Fetch> {
+        let mut kept = self.0.lock();
+        let at = kept.iter().position(|(known, _)| *known == name);
+        let found = at.and_then(|at| kept.remove(at)).unwrap_or_else(|| (name, open()));
+        let fetch = Arc::clone(&found.1);
+        kept.push_back(found);
+        if kept.len() > MAX_SESSIONS {
+            kept.pop_front();
+        }
+        fetch
+    }
 }
 
 fn record(result: Result<Block, FetchError>) -> Bytes {
@@ -94,7 +132,14 @@ fn record(result: Result<Block, FetchError>) -> Bytes {
 }
 
 /// The blocks of a daemon. Each is hashed when it comes.
-pub struct Remote(pub Client);
+pub struct Remote {
+    /// The way to it.
+    pub client: Client,
+    /// Whether the daemon shall not ask others.
+    pub offline: bool,
+    /// Names what is asked in one piece of work.
+    pub session: u128,
+}
 
 impl Remote {
     /// The answer to one request.
@@ -108,7 +153,8 @@ impl Remote {
         if let Some(deadline) = deadline {
             query.push(format!("milliseconds={}", deadline.saturating_duration_since(Instant::now()).as_millis()));
         }
-        let client = self.0.clone();
+        query.push(if self.offline { OFFLINE.to_owned() } else { format!("session={:x}", self.session) });
+        let client = self.client.clone();
         async move {
             let mut out: Vec<Result<Block, FetchError>> = Vec::with_capacity(cids.len());
             if let Err(error) = receive(&client, &query.join("&"), &cids, &mut out).await {
@@ -148,7 +194,7 @@ async fn receive(
         need(&mut buffer, HEAD, answer.body_mut()).await?;
         let kind = buffer[0];
         let len = u32::from_be_bytes([buffer[1], buffer[2], buffer[3], buffer[4]]) as usize;
-        if len > MAX_CONTENT.max(MAX_BLOCK_SIZE) {
+        if len > MAX_INPUT {
             return Err(io::Error::other(format!("a block of {len} bytes")));
         }
         need(&mut buffer, HEAD + len, answer.body_mut()).await?;
@@ -194,7 +240,12 @@ impl Fetch for Remote {
 const GROUP: usize = 16;
 
 /// The names that a daemon knows.
-pub struct RemoteNames(pub Client);
+pub struct RemoteNames {
+    /// The way to it.
+    pub client: Client,
+    /// Whether the daemon shall not ask others.
+    pub offline: bool,
+}
 
 #[async_trait]
 impl Names for RemoteNames {
@@ -204,7 +255,10 @@ impl Names for RemoteNames {
             query.push_str(&format!("&timeout={}ms", deadline.saturating_duration_since(Instant::now()).as_millis()));
         }
         let invalid = |reason: String| NameError::Invalid { name: name.to_owned(), reason };
-        let answer = self.0.post_json("resolve", &query).await.map_err(|e| invalid(format!("{e:#}")))?;
+        if self.offline {
+            query.push_str("&offline=true");
+        }
+        let answer = self.client.post_json("resolve", &query).await.map_err(|e| invalid(format!("{e:#}")))?;
         let path = answer["Path"].as_str().unwrap_or_default();
         let path = Path::parse(path).map_err(|e| invalid(e.to_string()))?;
         Ok(Target { path, ttl: Duration::ZERO })

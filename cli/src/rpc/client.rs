@@ -170,6 +170,9 @@ pub async fn refusal(address: &Address, mut answer: Response<Incoming>) -> Strin
     }
     match status {
         StatusCode::NOT_FOUND => format!("the daemon at {address} does not know this command: is it an older one?"),
+        StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            "too many arguments for one request: give fewer at a time, for example with `xargs -n 1000`".to_owned()
+        }
         StatusCode::OK => format!("what answers at {address} is not a daemon of Cairn"),
         _ => String::from_utf8_lossy(&text).trim().to_owned(),
     }

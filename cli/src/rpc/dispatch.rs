@@ -57,7 +57,9 @@ pub fn to_daemon(ctx: &mut Ctx, matches: &ArgMatches, command: &Command) -> anyh
     };
     let client = Client::new(address, ctx.global.api_auth.as_deref())?;
     if place == Place::WithBlocks {
-        let source = Source { fetch: Arc::new(Remote(client.clone())), names: Arc::new(RemoteNames(client)) };
+        let offline = ctx.global.offline;
+        let fetch = Arc::new(Remote { client: client.clone(), offline, session: rand::random() });
+        let source = Source { fetch, names: Arc::new(RemoteNames { client, offline }) };
         ctx.use_source(source);
         return Ok(None);
     }

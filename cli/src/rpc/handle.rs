@@ -1,9 +1,10 @@
 //! One request, from its head to the end of its answer.
 
 use super::{
-    FRAMES, PREFIX, TERMINAL,
+    FRAMES, PREFIX, QUERY, TERMINAL,
     arguments::{self, Asked, Refusal},
     auth::{self, Secrets},
+    blocks::Sessions,
     connection::AtRequest,
     decode_percent, frames, metrics,
     origin::{MAY_READ, Rules},
@@ -51,6 +52,8 @@ pub struct Shared {
     pub rules: Rules,
     /// What they have to know.
     pub secrets: Secrets,
+    /// Where clients that run commands themselves get their blocks.
+    pub sessions: Sessions,
     /// Whether names in `Host` are looked at: not on a Unix socket, which no page can reach.
     pub check_host: bool,
 }
@@ -161,7 +164,8 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     if command == super::blocks::PATH {
         return super::blocks::serve(shared, request);
     }
-    match arguments::parse(command, request.uri().query().unwrap_or_default()) {
+    let long = headers.contains_key(TERMINAL).then(|| headers.get(QUERY)?.to_str().ok()).flatten();
+    match arguments::parse(command, long.or(request.uri().query()).unwrap_or_default()) {
         Ok(asked) => run(shared, asked, request).await,
         Err(Refusal::NotFound) => plain(StatusCode::NOT_FOUND, "404 page not found"),
         Err(Refusal::NotCallable) => {

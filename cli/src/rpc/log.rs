@@ -13,6 +13,10 @@ const MAX_ENDED: usize = 1024;
 /// How long they are remembered, unless another time is set: Kubo's.
 const KEEP: Duration = Duration::from_secs(3600);
 
+/// Arguments of one that are remembered, and characters of each.
+const MAX_ARGUMENTS: usize = 32;
+const MAX_ARGUMENT: usize = 256;
+
 /// A request.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -20,7 +24,7 @@ pub struct Entry {
     pub id: u64,
     /// The command: `pin/ls`.
     pub command: String,
-    /// Its options.
+    /// Its options, cut short as its arguments are.
     pub options: BTreeMap<String, String>,
     /// Its arguments.
     pub arguments: Vec<String>,
@@ -59,10 +63,15 @@ impl Log {
     pub fn begin(
         self: &Arc<Self>,
         command: &str,
-        options: BTreeMap<String, String>,
-        arguments: Vec<String>,
+        mut options: BTreeMap<String, String>,
+        mut arguments: Vec<String>,
         cancel: Cancel,
     ) -> Running {
+        if arguments.len() > MAX_ARGUMENTS {
+            arguments.truncate(MAX_ARGUMENTS);
+            arguments.push("…".to_owned());
+        }
+        options.values_mut().chain(&mut arguments).for_each(cut);
         let mut inner = self.0.lock();
         let id = inner.next;
         inner.next += 1;
@@ -100,6 +109,14 @@ impl Log {
     /// Tells all to stop.
     pub fn cancel_all(&self) {
         self.0.lock().running.values().for_each(|(_, cancel)| cancel.request());
+    }
+}
+
+/// Makes a text short enough to be remembered.
+fn cut(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(MAX_ARGUMENT) {
+        text.truncate(end);
+        text.push('…');
     }
 }
 

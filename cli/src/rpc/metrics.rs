@@ -1,11 +1,7 @@
-//! `/debug/metrics/prometheus`: numbers of the process in the text format of Prometheus. Others add theirs through a
-//! [`Provider`].
+//! `/debug/metrics/prometheus`: numbers of the process, and of the node, in the text format of Prometheus.
 
 use crate::daemon::Daemon;
-use std::{fmt::Write as _, sync::Arc, time::UNIX_EPOCH};
-
-/// Appends metrics in the text format of Prometheus.
-pub type Provider = Arc<dyn Fn(&mut String) + Send + Sync>;
+use std::{fmt::Write as _, time::UNIX_EPOCH};
 
 /// Media type of the text format.
 pub const MEDIA: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -31,8 +27,9 @@ pub fn text(daemon: &Daemon) -> String {
     if let Ok(usage) = daemon.repo.kv().usage() {
         one("cairn_repo_bytes", "gauge", "Bytes of the repository's database.", usage.total.to_string());
     }
-    let providers = daemon.metrics.lock().clone();
-    providers.iter().for_each(|provider| provider(&mut out));
+    if let Some(node) = daemon.node() {
+        out.push_str(&node.metrics());
+    }
     out
 }
 

@@ -26,17 +26,25 @@ pub mod send;
 pub mod server;
 pub mod upload;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use std::borrow::Cow;
+
 /// What stands before the path of a command.
 pub const PREFIX: &str = "/api/v0/";
 /// Header of a client that shows output as this program does: see [`frames`]. Its value says what its standard
 /// streams are: a list of `in`, `out` and `err`, each if it is a terminal, and `color`.
 pub const TERMINAL: &str = "x-cairn-terminal";
+/// Header of such a client in place of the query of the URI, which may have 64 KiB only.
+pub const QUERY: &str = "x-cairn-query";
 /// Header of a part of a body after which nothing follows, since the sender failed; the message, percent-encoded.
 pub const SENDER_FAILED: &str = "x-cairn-failed";
 /// The same, when it failed in the middle of the part before, which is void.
 pub const PART_FAILED: &str = "x-cairn-part-failed";
 /// Media type of an answer in frames.
 pub const FRAMES: &str = "application/vnd.cairn.frames";
+
+/// All but letters, digits and `-_.~`.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Decodes percent-encoding; `plus` says that `+` is a space. What is no escape stays; what is no UTF-8 is replaced.
 pub fn decode_percent(text: &str, plus: bool) -> String {
@@ -46,37 +54,13 @@ pub fn decode_percent(text: &str, plus: bool) -> String {
 
 /// The same, whatever bytes come out.
 pub fn decode_percent_bytes(text: &str, plus: bool) -> Vec<u8> {
-    let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        at += 1;
-        match (byte, hex(bytes.get(at)), hex(bytes.get(at + 1))) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(high << 4 | low);
-                at += 2;
-            }
-            (b'+', ..) if plus => out.push(b' '),
-            _ => out.push(byte),
-        }
-    }
-    out
+    let text = if plus { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
+    percent_decode_str(&text).collect()
 }
 
-/// Encodes bytes for a query or a header: all but letters, digits and `-_.~` are escaped.
+/// Encodes bytes for a query or a header.
 pub fn encode_percent(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String does not fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
+    percent_encode(bytes, ESCAPED).to_string()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A command that the daemon carries out: sends what it reads, shows what it says.
 
 use super::{
-    FRAMES, PART_FAILED, SENDER_FAILED, TERMINAL,
+    FRAMES, PART_FAILED, QUERY, SENDER_FAILED, TERMINAL,
     client::{Client, refusal},
     encode_percent,
     frames::{Decoder, Frame},
@@ -35,6 +35,8 @@ use std::{
 
 /// Bytes of a file that are sent at once.
 const PIECE: usize = 1 << 20;
+/// Longest query that stands in the URI, in bytes.
+const LONG_QUERY: usize = 32 << 10;
 /// Pieces that wait to be sent.
 const WAITING: usize = 2;
 
@@ -56,11 +58,15 @@ pub fn run(ctx: &Ctx, client: &Client, asked: Asked, command: &Command) -> anyho
         color: colors_wanted(),
     };
     let content_type = format!("multipart/form-data; boundary={boundary}");
-    let headers = [(TERMINAL, terminal.to_string()), (CONTENT_TYPE.as_str(), content_type)];
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let terminal = terminal.to_string();
+    let mut headers = vec![(TERMINAL, terminal.as_str()), (CONTENT_TYPE.as_str(), content_type.as_str())];
+    let mut query = asked.query.as_str();
+    if query.len() > LONG_QUERY {
+        headers.push((QUERY, std::mem::take(&mut query)));
+    }
     ctx.block_on(async {
         let body = StreamBody::new(receiver.map(|piece| piece.map(hyper::body::Frame::data))).boxed_unsync();
-        let mut answer = client.upload(&asked.path.join("/"), &asked.query, &headers, body).await?;
+        let mut answer = client.upload(&asked.path.join("/"), query, &headers, body).await?;
         if answer.headers().get(CONTENT_TYPE).is_none_or(|value| value != FRAMES) {
             return Ok(Outcome::failed(refusal(client.address(), answer).await));
         }
@@ -70,6 +76,8 @@ pub fn run(ctx: &Ctx, client: &Client, asked: Asked, command: &Command) -> anyho
             let piece = frame.ok().and_then(|f| f.into_data().ok()).unwrap_or_default();
             for frame in decoder.feed(piece).map_err(|e| anyhow::anyhow!("the daemon sent what makes no sense: {e}"))? {
                 if let Some(outcome) = screen.show(frame)? {
+                    // What can't be written, to a full disk for example, is no success.
+                    ctx.out.finish()?;
                     return Ok(outcome);
                 }
             }

@@ -1,12 +1,13 @@
 //! Listeners and connections.
 //!
 //! Limits: [`MAX_CONNECTIONS`] at once, the next waits to be accepted; a head of [`MAX_HEAD`] bytes and [`MAX_HEADERS`]
-//! lines, else 431; [`HEAD_TIMEOUT`] to send it, also between two requests; [`crate::daemon::MAX_REQUESTS`] commands
+//! lines, else 431, and 64 KiB of it in the first line, else 414 (see [`super::QUERY`]); [`HEAD_TIMEOUT`] to send it, also between two requests; [`crate::daemon::MAX_REQUESTS`] commands
 //! at once, else 429.
 
 use super::{
     address::Address,
     auth::Secrets,
+    blocks::Sessions,
     connection::Connection,
     handle::{Shared, handle},
     origin::Rules,
@@ -35,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 /// Connections at once.
 const MAX_CONNECTIONS: usize = 512;
 /// Longest head of a request, in bytes.
-const MAX_HEAD: usize = 256 << 10;
+const MAX_HEAD: usize = 1 << 20;
 /// Lines of a head.
 const MAX_HEADERS: usize = 100;
 /// How long a client may take to send a head.
@@ -107,6 +108,7 @@ impl Listener {
             daemon: Arc::clone(daemon),
             rules: Rules::new(&config, port, names)?,
             secrets: Secrets::new(&config)?,
+            sessions: Sessions::default(),
             check_host: port.is_some(),
         });
         Ok(async move {

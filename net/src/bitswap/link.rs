@@ -63,9 +63,33 @@ impl Lane {
         permit
     }
 
+    /// The same way for a task that waits; `None` when the engine has ended.
+    pub(super) fn inlet(&self) -> Option<Inlet> {
+        Some(Inlet { queue: self.queue.get_ref()?.downgrade(), budget: self.budget.clone_inner() })
+    }
+
     pub(super) fn send(&mut self, inbound: Inbound) {
         // Whether the engine has ended shows at the next message.
         let _ = self.queue.send_item(inbound);
+    }
+}
+
+/// A [`Lane`] for a task. It does not keep the engine running.
+#[derive(Debug, Clone)]
+pub(super) struct Inlet {
+    queue: mpsc::WeakSender<Inbound>,
+    budget: Arc<Semaphore>,
+}
+
+impl Inlet {
+    /// Hands over a message of that many bytes once there is room.
+    pub(super) async fn send(&self, peer: PeerId, message: Message, len: usize) {
+        let Some(queue) = self.queue.upgrade() else { return };
+        // In this order, as in `Lane`.
+        let Ok(place) = queue.reserve().await else { return };
+        let cost = u32::try_from(len).unwrap_or(u32::MAX);
+        let Ok(permit) = Arc::clone(&self.budget).acquire_many_owned(cost).await else { return };
+        place.send(Inbound { peer, message, len, permit });
     }
 }
 

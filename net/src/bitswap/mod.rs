@@ -1,13 +1,15 @@
 //! Bitswap: asks peers for blocks, and gives them blocks (specification: specs.ipfs.tech/bitswap-protocol).
 //!
 //! [`client`], [`session`], [`server`] and [`ledger`] are state machines without I/O; [`engine`] runs them as tasks;
-//! [`behaviour`] and [`handler`] join them to a swarm; [`message`] and [`codec`] are what goes over the wire.
+//! [`behaviour`] and [`handler`] join them to a swarm; [`message`] and [`codec`] are what goes over the wire. [`gateway`]
+//! lets servers of HTTP take part.
 //! [`new`] makes a behaviour for a swarm and a handle for everybody else.
 
 pub mod behaviour;
 pub mod client;
 pub mod codec;
 pub mod engine;
+pub mod gateway;
 pub mod handler;
 pub mod inbox;
 pub mod ledger;
@@ -26,6 +28,7 @@ pub use session::Order;
 use crate::routing::Routing;
 use cairn_store::{Block, Cid, Multihash, StoreError, blockstore::Blockstore, kv::Kv};
 use engine::{Channels, ClientEvent, Command, Counters, ServerEvent, Shared};
+use gateway::Gateways;
 use handler::Lanes;
 use libp2p::PeerId;
 use parking_lot::{Mutex, RwLock};
@@ -63,6 +66,8 @@ pub struct Config {
     pub filter: Filter,
     /// Peers that are exempt from limits (`Peering.Peers`).
     pub friends: HashSet<PeerId>,
+    /// How gateways are asked over HTTP; `None`: not at all.
+    pub gateways: Option<gateway::GatewayConfig>,
 }
 
 impl Default for Config {
@@ -74,6 +79,7 @@ impl Default for Config {
             max_providers: 10,
             filter: Filter::default(),
             friends: HashSet::new(),
+            gateways: None,
         }
     }
 }
@@ -130,6 +136,8 @@ pub fn new(
     let (to_client, client) = mpsc::channel::<ClientEvent>(engine::EVENTS);
     let (to_server, server) = mpsc::channel::<ServerEvent>(engine::EVENTS);
     let (to_commands, commands) = mpsc::channel(COMMANDS);
+    let gateways = config.gateways.as_ref().zip(answers.inlet());
+    let gateways = gateways.and_then(|(config, inlet)| Gateways::new(config, Arc::clone(&links), inlet, &to_peers));
     let shared = Arc::new(Shared {
         links: Arc::clone(&links),
         store,
@@ -146,6 +154,7 @@ pub fn new(
         server: to_server,
         dials: to_dials,
         sent: Arc::new(Notify::new()),
+        gateways,
         config,
     });
     engine::spawn(&shared, Channels { ingress, wants: wantlists, peers, client, commands, server });

@@ -1,6 +1,7 @@
 //! Real swarms over the memory transport.
 
 mod delay;
+mod gateway;
 
 use super::{
     Behaviour, Bitswap, Config,

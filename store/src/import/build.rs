@@ -4,7 +4,7 @@
 //! of one name: both are merged, as in Kubo. So a folder that was left is built when the one around it is, if that is
 //! possible within [`MAX_KEPT`] and [`MAX_KEPT_DEPTH`].
 
-use super::{Added, ImportError, Options, Sink, read::Item};
+use super::{Added, ImportError, Options, Progress, Sink, read::Item};
 use crate::{
     Block,
     unixfs::{
@@ -35,6 +35,15 @@ pub struct Hashed {
     pub leaves: std::vec::IntoIter<Leaf>,
 }
 
+struct File {
+    /// `None`: a stream without one.
+    name: Option<Vec<u8>>,
+    meta: FileMeta,
+    layout: LayoutBuilder,
+    /// Bytes of it that became blocks.
+    bytes: u64,
+}
+
 struct Folder {
     name: Vec<u8>,
     meta: FileMeta,
@@ -52,7 +61,7 @@ pub struct Builder<'a> {
     options: &'a Options,
     out: Vec<Block>,
     folders: Vec<Folder>,
-    file: Option<(Option<Vec<u8>>, FileMeta, LayoutBuilder)>,
+    file: Option<File>,
     /// Bytes of content that became blocks.
     bytes: u64,
     /// Whether folders that were left may be entered again.
@@ -92,13 +101,14 @@ impl<'a> Builder<'a> {
                     if let Some(name) = &name {
                         self.claim(name)?;
                     }
-                    self.file = Some((name, meta, LayoutBuilder::new(&self.options.profile)));
+                    self.file = Some(File { name, meta, layout: LayoutBuilder::new(&self.options.profile), bytes: 0 });
                 }
                 Item::Chunk(_) => {
                     let leaf = leaves.next().ok_or(ImportError::Broken("hashing"))?;
                     self.bytes += leaf.file_size;
-                    if let Some((_, _, layout)) = &mut self.file {
-                        layout.push(leaf, &mut self.out)?;
+                    if let Some(file) = &mut self.file {
+                        file.bytes += leaf.file_size;
+                        file.layout.push(leaf, &mut self.out)?;
                     }
                 }
                 Item::EndFile => self.end_file(sink)?,
@@ -108,7 +118,10 @@ impl<'a> Builder<'a> {
             }
         }
         sink.put(std::mem::take(&mut self.out))?;
-        sink.progress(self.bytes);
+        if let Some(file) = &self.file {
+            let path = file.name.as_deref().map(|name| self.path(name)).unwrap_or_default();
+            sink.progress(&Progress { path: &path, file: file.bytes, all: self.bytes });
+        }
         Ok(())
     }
 
@@ -217,7 +230,11 @@ impl<'a> Builder<'a> {
     }
 
     fn end_file(&mut self, sink: &mut dyn Sink) -> Result<(), ImportError> {
-        let Some((name, meta, layout)) = self.file.take() else { return Err(ImportError::Broken("reading")) };
+        let Some(File { name, meta, layout, bytes }) = self.file.take() else {
+            return Err(ImportError::Broken("reading"));
+        };
+        let path = name.as_deref().map(|name| self.path(name)).unwrap_or_default();
+        sink.progress(&Progress { path: &path, file: bytes, all: self.bytes });
         let root = layout.finish(meta, &mut self.out)?;
         let name = name.unwrap_or_else(|| root.cid.to_string().into_bytes());
         self.entry(&name, root, meta, sink)

@@ -1,6 +1,6 @@
 //! The end of an import: blocks become durable, then pinned, and only then are they announced.
 
-use super::{Added, ImportError, Sink};
+use super::{Added, ImportError, Progress, Sink};
 use crate::{
     Block, Cid, StoreError,
     blockstore::{Bulk, KvBlocks},
@@ -32,7 +32,7 @@ pub struct Committer<'a> {
     roots: usize,
     held: Vec<Added>,
     on_added: OnAdded<'a>,
-    on_progress: &'a mut dyn FnMut(u64),
+    on_progress: &'a mut dyn FnMut(&Progress<'_>),
 }
 
 impl<'a> Committer<'a> {
@@ -41,7 +41,7 @@ impl<'a> Committer<'a> {
         blocks: Option<Arc<KvBlocks>>,
         pin: Option<StagePin<'a>>,
         on_added: OnAdded<'a>,
-        on_progress: &'a mut dyn FnMut(u64),
+        on_progress: &'a mut dyn FnMut(&Progress<'_>),
     ) -> Self {
         Self {
             bulk: blocks.map(|b| b.bulk()),
@@ -104,7 +104,7 @@ impl Sink for Committer<'_> {
         Ok(())
     }
 
-    fn progress(&mut self, bytes: u64) {
-        (self.on_progress)(bytes);
+    fn progress(&mut self, progress: &Progress<'_>) {
+        (self.on_progress)(progress);
     }
 }

@@ -109,8 +109,19 @@ pub trait Sink {
     /// When the store refuses; the import has failed then.
     fn added(&mut self, added: Added) -> Result<(), ImportError>;
 
-    /// Is told how many bytes of content became blocks so far.
-    fn progress(&mut self, bytes: u64);
+    /// Is told how far it is: at the end of each file, and while a large one is read.
+    fn progress(&mut self, progress: &Progress<'_>);
+}
+
+/// How many bytes of content became blocks so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// Path of the file, empty for a stream without a name.
+    pub path: &'a [u8],
+    /// Bytes of that file.
+    pub file: u64,
+    /// Bytes of the whole import.
+    pub all: u64,
 }
 
 /// Why an import ended early. Nothing names what it wrote: it is garbage for the next collection.

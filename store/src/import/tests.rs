@@ -31,7 +31,7 @@ fn add(blocks: &Arc<KvBlocks>, sources: Vec<Source>, options: &Options) -> Outco
         batch.put(Table::Pins, [PIN, &cid.to_bytes()].concat(), Vec::new());
         Ok(())
     };
-    let mut on_progress = |_| {};
+    let mut on_progress = |_: &Progress<'_>| {};
     let mut committer = Committer::new(Some(Arc::clone(blocks)), Some(&stage), &mut on_added, &mut on_progress);
     let imported = import(sources, options, &AtomicBool::new(false), &mut committer);
     let result = imported.and_then(|()| committer.finish());
@@ -93,6 +93,28 @@ fn a_symlink_to_its_own_folder_is_a_loop_only_when_it_is_followed() {
     add(&blocks, source(), &options()).result.expect("kept as a symlink");
     let follow = Options { dereference_symlinks: true, ..options() };
     assert!(matches!(add(&blocks, source(), &follow).result, Err(ImportError::Loop { .. })));
+}
+
+#[test]
+fn progress_is_told_by_file() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    fs::write(dir.path().join("a"), "12345").expect("write");
+    fs::create_dir(dir.path().join("d")).expect("mkdir");
+    fs::write(dir.path().join("d/big"), vec![7; 9 << 20]).expect("write");
+    let blocks = store(Arc::new(MemoryKv::new()));
+    let mut told: Vec<(String, u64, u64)> = Vec::new();
+    let mut on_progress = |p: &Progress<'_>| told.push((String::from_utf8_lossy(p.path).into_owned(), p.file, p.all));
+    let mut on_added = |_| Ok(());
+    let mut committer = Committer::new(Some(blocks), None, &mut on_added, &mut on_progress);
+    let sources = vec![Source::Path(dir.path().to_owned()), bytes(vec![1; 3], "x")];
+    import(sources, &options(), &AtomicBool::new(false), &mut committer).expect("adds");
+    let root = dir.path().file_name().expect("a name").to_string_lossy().into_owned();
+    let (a, big) = (format!("{root}/a"), format!("{root}/d/big"));
+    assert_eq!(told.first(), Some(&(a, 5, 5)));
+    assert_eq!(told.last(), Some(&("x".to_owned(), 3, (9 << 20) + 8)));
+    let of_big: Vec<_> = told.iter().filter(|(path, ..)| *path == big).collect();
+    assert!(of_big.len() > 1, "also while it is read: {told:?}");
+    assert_eq!(of_big.last().map(|(_, file, all)| (*file, *all)), Some((9 << 20, (9 << 20) + 5)));
 }
 
 #[test]
@@ -261,7 +283,7 @@ fn what_is_committed_after_an_error_is_whole() {
             batch.put(Table::Pins, [PIN, &cid.to_bytes()].concat(), Vec::new());
             Ok(())
         };
-        let mut on_progress = |_| {};
+        let mut on_progress = |_: &Progress<'_>| {};
         let mut committer = Committer::new(Some(Arc::clone(&blocks)), Some(&stage), &mut on_added, &mut on_progress);
         let sources = vec![bytes(vec![1; 10], "small"), bytes(content.clone(), "large")];
         let failed = import(sources, &options(), &AtomicBool::new(false), &mut committer).is_err();
@@ -297,7 +319,7 @@ fn a_cancelled_import_ends_soon_and_announces_nothing() {
     let blocks = store(Arc::new(MemoryKv::new()));
     let source = Source::Stream { name: None, reader: Box::new(Endless(Arc::clone(&cancel), 0)) };
     let mut on_added = |_: Added| panic!("nothing was whole");
-    let mut on_progress = |_| {};
+    let mut on_progress = |_: &Progress<'_>| {};
     let mut committer = Committer::new(Some(blocks), None, &mut on_added, &mut on_progress);
     let result = import(vec![source], &options(), &cancel, &mut committer);
     assert!(matches!(result, Err(ImportError::Cancelled)), "{result:?}");

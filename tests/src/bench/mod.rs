@@ -8,6 +8,7 @@ pub mod ceiling;
 pub mod fixture;
 pub mod growth;
 pub mod item;
+pub mod network;
 pub mod report;
 
 use crate::{
@@ -107,6 +108,14 @@ impl Bench {
         self.rest();
         let measured = times.into_iter().map(|(name, runs)| (name, Measured::median(runs))).collect();
         Ok(Row { item: *item, measured, ceiling })
+    }
+
+    /// What daemons give each other.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub fn network(&mut self) -> anyhow::Result<String> {
+        network::measure(&mut self.fixtures, self.config.runs)
     }
 
     fn once(&mut self, item: &Item, racer: &Racer) -> anyhow::Result<(Usage, Printed)> {

@@ -8,6 +8,9 @@ use cairn_tests::{
 };
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode, time::Instant};
 
+/// What is measured besides single commands.
+const OTHERS: [&str; 2] = ["network", "growth"];
+
 fn main() -> ExitCode {
     finish("bench", run())
 }
@@ -31,8 +34,9 @@ fn run() -> anyhow::Result<()> {
     let growth_blocks = number(&mut arguments, "--growth-blocks", 1_000_000)?;
     let output = arguments.text("--output").map(PathBuf::from);
     let words = &arguments.words;
-    let unknown: Vec<_> = words.iter().filter(|w| *w != "growth" && !ITEMS.iter().any(|i| i.key == *w)).collect();
-    let known: Vec<&str> = ITEMS.iter().map(|i| i.key).chain(["growth"]).collect();
+    let unknown: Vec<_> =
+        words.iter().filter(|w| !OTHERS.contains(&w.as_str()) && !ITEMS.iter().any(|i| i.key == *w)).collect();
+    let known: Vec<&str> = ITEMS.iter().map(|i| i.key).chain(OTHERS).collect();
     if !unknown.is_empty() {
         return misuse(format!("{unknown:?} cannot be measured: there are {}", known.join(" ")));
     }
@@ -50,13 +54,19 @@ fn run() -> anyhow::Result<()> {
         println!("{row}");
         writeln!(text, "{row}")?;
     }
+    let network = if asked("network") { bench.network()? } else { String::new() };
     drop(bench);
     let growth = if asked("growth") { growth::measure(runs, growth_mib, growth_blocks)? } else { String::new() };
     println!("\n{growth}\nbench: {:.0?} in all", start.elapsed());
     if reduced {
         println!("bench: reduced sizes are for trying, nothing is written");
     } else if let Some(output) = output {
-        report::put(&output, "bench", &text)?;
+        if ITEMS.iter().any(|item| asked(item.key)) {
+            report::put(&output, "bench", &text)?;
+        }
+        if !network.is_empty() {
+            report::put(&output, "network", &network)?;
+        }
         if !growth.is_empty() {
             report::put(&output, "growth", &growth)?;
         }

@@ -1,6 +1,6 @@
 //! The command line through a daemon does what it does alone.
 
-use crate::{HELLO, HELLO_CID};
+use crate::{HELLO, HELLO_CID, node};
 use cairn_tests::{daemon::Daemon, harness::Node, process};
 use std::{io::Cursor, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -141,4 +141,28 @@ fn what_needs_a_daemon_says_so() {
         assert_eq!(run.status.code(), Some(1), "{args:?}");
         assert!(run.errors().contains("cairn daemon"), "{}", run.errors());
     }
+}
+
+#[test]
+fn a_command_may_have_more_arguments_than_fit_into_a_uri() {
+    let node = node();
+    let _daemon = Daemon::start(&node);
+    // 64 bytes each: 2,000 are about 128 KiB, what xargs gives at once.
+    let missing = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku";
+    let args = std::iter::once("cid").chain(["format"]).chain(std::iter::repeat_n(missing, 2_000));
+    assert_eq!(node.ok(args).lines().count(), 2_000);
+    let args = ["pin", "add", HELLO_CID].into_iter().chain(std::iter::repeat_n(HELLO_CID, 2_000));
+    assert_eq!(node.ok(args).lines().count(), 2_001, "in the daemon");
+    let log = node.ok(["diag", "cmds", "-v"]);
+    assert!(log.len() < 20_000, "{} bytes to list a few requests", log.len());
+}
+
+#[test]
+fn output_that_can_not_be_written_is_an_error() {
+    let node = node();
+    let _daemon = Daemon::start(&node);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let status =
+        node.command(["pin", "ls"]).stdout(full).stderr(std::process::Stdio::null()).status().expect("it runs");
+    assert_eq!(status.code(), Some(1));
 }

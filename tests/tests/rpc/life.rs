@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::UnixDatagram,
+    process::Stdio,
     time::Duration,
 };
 
@@ -131,4 +132,23 @@ fn what_is_logged_can_be_set_and_followed() {
     assert_eq!(node.ok(["log", "level", "rpc"]), "warn");
     assert!(node.ok(["log", "ls"]).lines().any(|l| l == "store"));
     assert!(!node.run(["log", "level", "nope", "debug"]).status.success());
+}
+
+#[test]
+fn a_daemon_whose_reader_is_gone_goes_on_and_ends_in_order() {
+    let node = Node::new();
+    let mut command = node.command(["daemon", "--offline", "--api=/ip4/127.0.0.1/tcp/0", "--debug"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program can be started");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let ready = lines.by_ref().map_while(Result::ok).any(|line| line == "Daemon is ready");
+    assert!(ready);
+    drop((lines, child.stderr.take()));
+    // Something is logged with each; the second would find the first one's thread dead.
+    for _ in 0..2 {
+        node.ok(["log", "level", "all", "debug"]);
+        node.ok(["repo", "stat"]);
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::TERM).expect("it runs");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use cairn_store::{
-    import::{self, Added, Committer, ImportError, Source},
+    import::{self, Added, Committer, ImportError, Progress, Source},
     kv::Batch,
     pin::{PinMode, Pins},
     unixfs::node::Mtime,
@@ -157,11 +157,12 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
         }
         bar.suspend(|| print(ctx, args, &added)).map_err(|e| ImportError::Output(e.to_string()))
     };
-    let mut on_progress = |bytes: u64| {
-        bar.set_position(bytes);
+    let mut on_progress = |progress: &Progress<'_>| {
+        bar.set_position(progress.all);
         if events {
+            let name = String::from_utf8_lossy(progress.path).into_owned();
             // A reader that went away is met again at the next line.
-            let _ = ctx.out.emit(&Event { bytes: Some(bytes), ..Event::default() }, |_| String::new());
+            let _ = ctx.out.emit(&Event { name, bytes: Some(progress.file), ..Event::default() }, |_| String::new());
         }
     };
     let stage: Option<import::StagePin<'_>> = if args.pin && pins.is_some() { Some(&stage) } else { None };

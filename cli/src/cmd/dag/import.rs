@@ -8,7 +8,7 @@ use cairn_store::{
     pin::{PinMode, Pins},
 };
 use serde::Serialize;
-use std::{path::PathBuf, time::Instant};
+use std::path::PathBuf;
 
 /// Options of `cairn dag import`.
 #[derive(Debug, clap::Args)]
@@ -94,13 +94,11 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         "{bytes} {bytes_per_sec} {elapsed}"
     };
     let bar = ctx.out.bar(ctx.out.err_tty, template, sizes);
-    let until = ctx.global.timeout.map(|limit| Instant::now() + limit);
-    let stop = || ctx.cancel.requested() || until.is_some_and(|until| Instant::now() > until);
+    let stop = || ctx.cancel.requested();
     for source in sources {
         let result = import.read(bar.wrap_read(source?.reader), &stop);
         if let Err(ImportError::Stopped) = result {
             ctx.cancel.check()?;
-            bail!("gave up after {:?} (--timeout)", ctx.global.timeout.unwrap_or_default());
         }
         result?;
     }
@@ -109,10 +107,16 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let imported = import.commit()?;
     if pin {
         let pins = ctx.repo()?.pins();
-        ctx.announce(imported.roots.clone());
-        for root in &imported.roots {
-            pin_root(ctx, pins, root, args.silent)?;
-        }
+        // A CAR may name roots that are not here: only what was pinned is announced.
+        let mut pinned = Vec::new();
+        let result = imported.roots.iter().try_for_each(|root| {
+            if pin_root(ctx, pins, root, args.silent)? {
+                pinned.push(*root);
+            }
+            anyhow::Ok(())
+        });
+        ctx.announce(pinned);
+        result?;
     }
     if args.stats {
         let stats = Stats { block_count: imported.blocks, block_bytes_count: imported.bytes };
@@ -123,16 +127,18 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
 }
 
 /// Pins what sticks: a root that can't be pinned is an event in JSON, and an error in text.
-fn pin_root(ctx: &Ctx, pins: &Pins, cid: &Cid, silent: bool) -> anyhow::Result<()> {
+fn pin_root(ctx: &Ctx, pins: &Pins, cid: &Cid, silent: bool) -> anyhow::Result<bool> {
     ctx.cancel.check()?;
     let failure = pins.add_local(cid, PinMode::Recursive, "").err().map(|e| e.to_string()).unwrap_or_default();
+    let pinned = failure.is_empty();
     let shown = ctx.out.cid(cid);
     if !failure.is_empty() && !silent && !ctx.out.json() {
         bail!("pinning root \"{shown}\" FAILED: {failure}");
     }
     let text = format!("Pinned root\t{shown}\tsuccess\n");
     let root = Root { cid: Link { cid: shown }, pin_error_msg: failure };
-    emit(ctx, silent, &Event { root: Some(root), stats: None }, text)
+    emit(ctx, silent, &Event { root: Some(root), stats: None }, text)?;
+    Ok(pinned)
 }
 
 fn emit(ctx: &Ctx, silent: bool, event: &Event, text: String) -> anyhow::Result<()> {

@@ -1,10 +1,10 @@
 //! `cairn diag cmds`.
 
-use crate::{args::duration, cmd::ls::time::utc, ctx::Ctx, rpc::log::Entry};
+use crate::{cmd::ls::time::utc, ctx::Ctx, rpc::log::Entry, table::Table};
+use cairn_store::config::parse_duration;
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     time::{Duration, SystemTime},
 };
 
@@ -31,7 +31,7 @@ enum Sub {
     #[command(after_help = "Example:\n  cairn diag cmds set-time 10m")]
     SetTime {
         /// How long: 30s, 5m, 1h
-        #[arg(value_parser = duration)]
+        #[arg(value_parser = parse_duration)]
         time: Duration,
     },
 }
@@ -90,7 +90,8 @@ fn text(all: &[Shown], verbose: bool) -> String {
     } else {
         vec!["Command", "Active", "StartTime", "RunTime"]
     };
-    let mut rows: Vec<Vec<String>> = vec![head.into_iter().map(str::to_owned).collect()];
+    let mut table = Table::new(0, 2);
+    table.row(head);
     for entry in all {
         let mut row = vec![entry.command.clone()];
         if verbose {
@@ -100,19 +101,7 @@ fn text(all: &[Shown], verbose: bool) -> String {
             row.push(format!("[{options}]"));
         }
         row.extend([entry.active.to_string(), entry.start_time.clone(), format!("{:?}", entry.ran)]);
-        rows.push(row);
+        table.row(row);
     }
-    let columns = rows[0].len();
-    let width = |c: usize| rows.iter().map(|row| row[c].chars().count()).max().unwrap_or(0) + 2;
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut out = String::new();
-    for row in &rows {
-        let (last, cells) = row.split_last().map_or(("", &[][..]), |(last, cells)| (last.as_str(), cells));
-        for (cell, &width) in cells.iter().zip(&widths) {
-            // Writing to a String does not fail.
-            let _ = write!(out, "{cell:<width$}");
-        }
-        let _ = writeln!(out, "{last}");
-    }
-    out
+    table.text()
 }

@@ -1,6 +1,7 @@
 //! The table that `ls` prints.
 
 use super::{Link, Output, TYPE_DIRECTORY, time};
+use crate::table::Table as Columns;
 use std::{fmt::Write as _, time::SystemTime};
 
 /// Least width of a column when entries are printed one by one, as in Kubo.
@@ -33,7 +34,7 @@ impl Table {
     pub fn print(&mut self, output: &Output) -> String {
         let mut text = String::new();
         for object in &output.objects {
-            let mut rows = Vec::with_capacity(object.links.len() + 1);
+            let mut rows = Columns::new(if self.form.stream { STREAM_WIDTH } else { 1 }, 1);
             if object.hash != self.last {
                 if self.many {
                     if !self.last.is_empty() {
@@ -42,12 +43,12 @@ impl Table {
                     let _ = writeln!(text, "{}:", escape(&object.hash));
                 }
                 if self.form.headers {
-                    rows.push(self.row("Mode", "Hash", "Size", "ModTime", "Name"));
+                    rows.row(self.row("Mode", "Hash", "Size", "ModTime", "Name"));
                 }
                 self.last.clone_from(&object.hash);
             }
-            rows.extend(object.links.iter().map(|link| self.link_row(link)));
-            self.align(&rows, &mut text);
+            object.links.iter().for_each(|link| rows.row(self.link_row(link)));
+            text.push_str(&rows.text());
         }
         text
     }
@@ -64,21 +65,6 @@ impl Table {
         let size = if directory { "-".to_owned() } else { link.size.to_string() };
         let mode = link.meta.mode.map_or("-".to_owned(), |mode| permissions(mode, link.r#type));
         self.row(&mode, &link.hash, &size, &time::short(link.meta.mtime, self.now), &name)
-    }
-
-    /// Pads all but the last cell of each row to the width of its column.
-    fn align(&self, rows: &[Vec<String>], text: &mut String) {
-        let least = if self.form.stream { STREAM_WIDTH } else { 1 };
-        let columns = rows.first().map_or(0, |row| row.len() - 1);
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count() + 1).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(|column| width(column).max(least)).collect();
-        for row in rows {
-            for (column, cell) in row.iter().enumerate() {
-                let width = widths.get(column).copied().unwrap_or(0);
-                let _ = write!(text, "{cell:<width$}");
-            }
-            text.push('\n');
-        }
     }
 }
 

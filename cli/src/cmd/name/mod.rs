@@ -60,8 +60,3 @@ struct Entry {
     name: String,
     value: String,
 }
-
-/// Reads a duration; `0` needs no unit.
-fn duration(text: &str) -> Result<std::time::Duration, String> {
-    if text == "0" { Ok(std::time::Duration::ZERO) } else { crate::args::duration(text) }
-}

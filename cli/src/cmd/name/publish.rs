@@ -1,6 +1,6 @@
 //! `cairn name publish`.
 
-use super::{Entry, duration};
+use super::Entry;
 use crate::{
     cmd::source,
     ctx::Ctx,
@@ -9,6 +9,7 @@ use crate::{
 };
 use anyhow::{Context as _, anyhow, ensure};
 use cairn_net::ipns::{DEFAULT_LIFETIME, DEFAULT_TTL, Network, Publish, PublishError};
+use cairn_store::config::parse_duration;
 use cairn_store::path::Path;
 use std::time::Duration;
 
@@ -29,10 +30,10 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
     resolve: bool,
     /// How long the record is valid [default: 48h]
-    #[arg(short = 't', long, value_name = "DURATION", value_parser = duration)]
+    #[arg(short = 't', long, value_name = "DURATION", value_parser = parse_duration)]
     lifetime: Option<Duration>,
     /// How long an answer may be kept before it is looked up again [default: 5m, at most the lifetime]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     ttl: Option<Duration>,
     /// Print the name only
     #[arg(short = 'Q', long)]

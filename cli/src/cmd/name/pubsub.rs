@@ -1,6 +1,7 @@
 //! `cairn name pubsub`: names that are followed on PubSub.
 
 use crate::{
+    cmd::swarm::Strings,
     ctx::Ctx,
     names::{IpnsBase, ipns_base},
 };
@@ -49,12 +50,6 @@ struct State {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Strings {
-    strings: Vec<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
 struct Canceled {
     canceled: bool,
 }
@@ -72,7 +67,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         Command::Subs { ipns_base } => {
             let names = follower(ctx)?.followed();
             let strings = names.into_iter().map(|name| format!("/ipns/{}", ipns_base.encode(name))).collect();
-            ctx.out.emit(&Strings { strings }, |list| list.strings.iter().map(|line| format!("{line}\n")).collect())
+            Strings::print(ctx, strings)
         }
         Command::Cancel { name } => {
             let follower = follower(ctx)?;

@@ -1,8 +1,8 @@
 //! `cairn name resolve`.
 
-use super::duration;
 use crate::{ctx::Ctx, names};
 use cairn_net::ipns::{Name, ResolveOptions};
+use cairn_store::config::parse_duration;
 use cairn_store::{
     path::{Namespace, Path},
     resolve::MAX_NAMES,
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, visible_alias = "dhtrc", value_name = "N", default_value_t = 16)]
     dht_record_count: usize,
     /// How long a record is searched for; 0 is as long as needed
-    #[arg(long, visible_alias = "dhtt", value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    #[arg(long, visible_alias = "dhtt", value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
     dht_timeout: Duration,
     /// Print every newer answer as it is found
     #[arg(short, long)]

@@ -1,7 +1,8 @@
 //! `cairn stats bw`.
 
-use crate::{address, args::duration, ctx::Ctx, exit::Usage, units};
+use crate::{address, ctx::Ctx, exit::Usage, units};
 use cairn_net::node::{Bandwidth, Node};
+use cairn_store::config::parse_duration;
 use libp2p::PeerId;
 use serde::Serialize;
 use std::time::Duration;
@@ -26,7 +27,7 @@ pub struct Args {
     #[arg(long)]
     poll: bool,
     /// With --poll: time between two prints
-    #[arg(short, long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    #[arg(short, long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     interval: Duration,
 }
 

@@ -1,7 +1,7 @@
 //! `cairn swarm addrs`: addresses of this node and of others.
 
 use super::Strings;
-use crate::ctx::Ctx;
+use crate::{address, ctx::Ctx};
 use cairn_net::node::Reachability;
 use libp2p::{Multiaddr, multiaddr::Protocol};
 use serde::Serialize;
@@ -83,7 +83,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
 }
 
 fn texts(addrs: &[Multiaddr]) -> Vec<String> {
-    addrs.iter().map(ToString::to_string).collect()
+    addrs.iter().map(address::text).collect()
 }
 
 fn known_text(known: &Known) -> String {

@@ -1,10 +1,10 @@
 //! `cairn swarm peers`.
 
-use crate::{ctx::Ctx, output::escape_control, units};
+use crate::{address, ctx::Ctx, units};
 use cairn_net::node::{ConnectionInfo, Direction, PeerInfo};
 use libp2p::multiaddr::Protocol;
 use serde::Serialize;
-use std::{borrow::Cow, fmt::Write as _};
+use std::fmt::Write as _;
 
 /// Options of `cairn swarm peers`.
 #[derive(Debug, Clone, clap::Args)]
@@ -90,12 +90,12 @@ fn peer(info: &PeerInfo, connection: &ConnectionInfo, args: &Args) -> Peer {
     let mut streams: Vec<String> = Vec::new();
     if wanted(args.streams) {
         for (name, open) in &info.streams {
-            streams.extend(std::iter::repeat_n(clean(name), *open));
+            streams.extend(std::iter::repeat_n(address::claim(name), *open));
         }
     }
     streams.sort();
     Peer {
-        addr: connection.addr.to_string(),
+        addr: address::text(&connection.addr),
         peer: info.peer.to_string(),
         latency: match info.latency {
             _ if !wanted(args.latency) => String::new(),
@@ -114,9 +114,9 @@ fn peer(info: &PeerInfo, connection: &ConnectionInfo, args: &Args) -> Peer {
 
 fn identify(info: &PeerInfo) -> Identify {
     let mut addresses: Vec<_> =
-        info.listen_addrs.iter().map(|addr| addr.clone().with(Protocol::P2p(info.peer)).to_string()).collect();
+        info.listen_addrs.iter().map(|addr| address::text(&addr.clone().with(Protocol::P2p(info.peer)))).collect();
     addresses.sort();
-    let mut protocols: Vec<_> = info.protocols.iter().map(|name| clean(name)).collect();
+    let mut protocols: Vec<_> = info.protocols.iter().map(|name| address::claim(name)).collect();
     protocols.sort();
     Identify {
         id: info.peer.to_string(),
@@ -125,21 +125,9 @@ fn identify(info: &PeerInfo) -> Identify {
             .as_ref()
             .map_or_else(String::new, |key| multibase::Base::Base64Pad.encode(key.encode_protobuf())),
         addresses: (!addresses.is_empty()).then_some(addresses),
-        agent_version: clean(&info.agent),
+        agent_version: address::claim(&info.agent),
         protocols: (!protocols.is_empty()).then_some(protocols),
     }
-}
-
-/// Most characters of what a stranger says of itself.
-const MAX_SHOWN: usize = 128;
-
-/// What a stranger said, fit to be shown.
-fn clean(text: &str) -> String {
-    let short: Cow<'_, str> = match text.char_indices().nth(MAX_SHOWN) {
-        Some((end, _)) => text[..end].into(),
-        None => text.into(),
-    };
-    escape_control(&short).into_owned()
 }
 
 fn text(peer: &Peer) -> String {

@@ -4,6 +4,7 @@ use super::{
     super::{
         behaviour::Dial,
         client::{Client, Output, Urgency, Verdict},
+        gateway::is_http,
         link::{Outgoing, SendError},
         message::{Entry, Message},
         session::{Order, SessionId},
@@ -385,7 +386,15 @@ impl Task {
 
     fn connect(&mut self, peer: PeerId, addrs: Vec<Multiaddr>) {
         // One that is connected and not known here does not speak Bitswap.
-        if !self.shared.admits(&peer) || (self.shared.links.contains(&peer) && !self.client.knows(&peer)) {
+        if !self.shared.admits(&peer) || (self.shared.connected.lock().contains_key(&peer) && !self.client.knows(&peer))
+        {
+            return self.client.on_dial_failed(&peer);
+        }
+        if self.shared.gateways.as_ref().is_some_and(|gateways| gateways.connect(peer, &addrs)) {
+            return;
+        }
+        let (http, addrs): (Vec<_>, Vec<_>) = addrs.into_iter().partition(is_http);
+        if addrs.is_empty() && !http.is_empty() {
             return self.client.on_dial_failed(&peer);
         }
         let routing: Option<Arc<dyn Routing>> = self.shared.routing.read().clone();

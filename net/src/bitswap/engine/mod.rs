@@ -21,6 +21,7 @@ pub(super) use server::Event as ServerEvent;
 use super::{
     Config,
     behaviour::Dial,
+    gateway::Gateways,
     ledger::Ledger,
     link::{Inbound, Links},
     message::Version,
@@ -114,6 +115,8 @@ pub(super) struct Shared {
     pub(super) dials: mpsc::Sender<Dial>,
     /// Rung when messages were sent.
     pub(super) sent: Arc<Notify>,
+    /// Providers that are reached over HTTP.
+    pub(super) gateways: Option<Gateways>,
 }
 
 impl Shared {

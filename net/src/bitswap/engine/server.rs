@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        handler::MAX_ATTEMPTS,
         link::{Inbound, Meter, Outgoing},
         message::{Message, Payload, Presence, prefix_of},
         server::{Envelope, Server},
@@ -184,7 +185,8 @@ impl Task {
             count(&shared.counters.data_sent, message.data_len() as u64);
             let mut outgoing = Outgoing { message, receipt: Some(receipt) };
             // A connection that ends meanwhile is off the list: the next one is taken.
-            while let Some(queue) = shared.links.queue(&peer) {
+            for _ in 0..MAX_ATTEMPTS {
+                let Some(queue) = shared.links.queue(&peer) else { return };
                 match queue.send_timeout(outgoing, SEND_TIME).await {
                     Err(SendTimeoutError::Closed(back)) => outgoing = back,
                     Ok(()) | Err(SendTimeoutError::Timeout(_)) => return,

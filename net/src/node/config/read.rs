@@ -10,8 +10,12 @@ use crate::node::{
     limits::Limits,
     pnet::{self, PnetError},
 };
-use crate::{bitswap, dnslink::DnsConfig, ipns::NamesConfig};
-use cairn_store::config::{Config as Repo, ConfigError as RepoError};
+use crate::{
+    bitswap::{self, gateway::GatewayConfig},
+    dnslink::DnsConfig,
+    ipns::NamesConfig,
+};
+use cairn_store::config::{Config as Repo, ConfigError as RepoError, parse_size};
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use serde_json::Value;
 use std::{collections::HashSet, path::Path, str::FromStr, time::Duration};
@@ -144,6 +148,7 @@ fn bitswap(repo: &Repo) -> Result<bitswap::Config, ConfigError> {
         filter,
         server_enabled: flag(repo, "Bitswap.ServerEnabled", true)?,
         max_providers: count(repo, "Internal.Bitswap.ProviderSearchMaxResults", defaults.max_providers)?.max(1),
+        gateways: if flag(repo, "HTTPRetrieval.Enabled", true)? { Some(gateways(repo)?) } else { None },
         ..defaults
     })
 }
@@ -151,6 +156,28 @@ fn bitswap(repo: &Repo) -> Result<bitswap::Config, ConfigError> {
 fn peers(repo: &Repo, key: &'static str) -> Result<HashSet<PeerId>, ConfigError> {
     let list = repo.get_strings(key)?.unwrap_or_default();
     list.into_iter().map(|text| parse(key, text, "a peer id")).collect()
+}
+
+fn gateways(repo: &Repo) -> Result<GatewayConfig, ConfigError> {
+    let hosts = |key: &str| -> Result<HashSet<String>, ConfigError> {
+        let list = repo.get_strings(key)?.unwrap_or_default();
+        Ok(list.into_iter().map(|host| host.trim().to_ascii_lowercase()).filter(|host| !host.is_empty()).collect())
+    };
+    let defaults = GatewayConfig::default();
+    const MAX: &str = "HTTPRetrieval.MaxBlockSize";
+    let max_block = match repo.get_str(MAX)? {
+        Some(text) => parse_size(text).map_err(|why| refuse(MAX, &why))?.try_into().unwrap_or(usize::MAX),
+        None => defaults.max_block,
+    };
+    Ok(GatewayConfig {
+        allow: hosts("HTTPRetrieval.Allowlist")?,
+        deny: hosts("HTTPRetrieval.Denylist")?,
+        workers: count(repo, "HTTPRetrieval.NumWorkers", defaults.workers)?.max(1),
+        // What is larger can't be kept, nor passed on.
+        max_block: max_block.min(defaults.max_block),
+        insecure: flag(repo, "HTTPRetrieval.TLSInsecureSkipVerify", false)?,
+        agent: agent(repo)?,
+    })
 }
 
 fn agent(repo: &Repo) -> Result<String, ConfigError> {
