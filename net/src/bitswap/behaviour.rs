@@ -111,10 +111,12 @@ impl NetworkBehaviour for Behaviour {
             }
             FromSwarm::DialFailure(e) => {
                 let Some(peer) = e.peer_id else { return };
-                // A dial that was not needed is no failure: there is a connection, or another dial, which may fail.
-                let unneeded = matches!(e.error, DialError::DialPeerConditionFalse(_));
-                if (!unneeded || self.links.contains(&peer)) && self.dialed.remove(&peer) && !unneeded {
-                    self.waiting.push_back(PeerEvent::DialFailed(peer));
+                match e.error {
+                    // It was not needed: there is a connection, or another dial, which may fail.
+                    DialError::DialPeerConditionFalse(_) if !self.links.contains(&peer) => {}
+                    DialError::DialPeerConditionFalse(_) => _ = self.dialed.remove(&peer),
+                    _ if self.dialed.remove(&peer) => self.waiting.push_back(PeerEvent::DialFailed(peer)),
+                    _ => {}
                 }
             }
             _ => {}

@@ -117,8 +117,8 @@ impl Outgoing {
 #[derive(Debug)]
 pub struct Receipt {
     meter: Arc<Meter>,
-    cost: usize,
-    blocks: usize,
+    cost: u32,
+    blocks: u32,
     sent: bool,
 }
 
@@ -136,8 +136,8 @@ impl Meter {
     }
 
     /// For a message that counts as `cost` bytes while it is outstanding, and brings `blocks` bytes of blocks.
-    pub(super) fn receipt(self: &Arc<Self>, cost: usize, blocks: usize) -> Receipt {
-        self.outstanding.fetch_add(cost, Ordering::AcqRel);
+    pub(super) fn receipt(self: &Arc<Self>, cost: u32, blocks: u32) -> Receipt {
+        self.outstanding.fetch_add(cost as usize, Ordering::AcqRel);
         Receipt { meter: Arc::clone(self), cost, blocks, sent: false }
     }
 
@@ -155,9 +155,9 @@ impl Meter {
 impl Drop for Receipt {
     fn drop(&mut self) {
         if self.sent {
-            self.meter.sent.fetch_add(self.blocks, Ordering::AcqRel);
+            self.meter.sent.fetch_add(self.blocks as usize, Ordering::AcqRel);
         }
-        self.meter.outstanding.fetch_sub(self.cost, Ordering::AcqRel);
+        self.meter.outstanding.fetch_sub(self.cost as usize, Ordering::AcqRel);
         self.meter.wake.notify_one();
     }
 }

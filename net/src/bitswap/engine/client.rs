@@ -386,7 +386,8 @@ impl Task {
 
     fn connect(&mut self, peer: PeerId, addrs: Vec<Multiaddr>) {
         // One that is connected and not known here does not speak Bitswap.
-        if !self.shared.admits(&peer) || (self.shared.links.contains(&peer) && !self.client.knows(&peer)) {
+        if !self.shared.admits(&peer) || (self.shared.connected.lock().contains_key(&peer) && !self.client.knows(&peer))
+        {
             return self.client.on_dial_failed(&peer);
         }
         if self.shared.gateways.as_ref().is_some_and(|gateways| gateways.connect(peer, &addrs)) {

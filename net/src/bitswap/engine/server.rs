@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        handler::MAX_ATTEMPTS,
         link::{Inbound, Meter, Outgoing},
         message::{Message, Payload, Presence, prefix_of},
         server::{Envelope, Server},
@@ -28,7 +29,7 @@ const MAX_CONNECTIONS: usize = 4;
 /// How long a message waits for room in a connection's queue before it is given up.
 const SEND_TIME: Duration = Duration::from_secs(60);
 /// What a message counts at least of the bytes that a peer may have outstanding: it is a task and a place in a queue.
-const MIN_COST: usize = 4096;
+const MIN_COST: u32 = 4096;
 
 /// Wantlists and other events handled before messages go out.
 const BURST: usize = 64;
@@ -175,7 +176,7 @@ impl Task {
         }
         let wake = Arc::clone(&self.shared.sent);
         let meter = Arc::clone(self.meters.entry(peer).or_insert_with(|| Meter::new(wake)));
-        let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let bytes = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         let blocks: u64 = envelope.blocks.iter().map(|(_, size)| size).sum();
         let receipt = meter.receipt(bytes(envelope.cost()).max(MIN_COST), bytes(blocks));
         self.server.set_outstanding(&peer, meter.outstanding());

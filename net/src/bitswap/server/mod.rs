@@ -312,11 +312,6 @@ impl Server {
     pub fn wantlist(&self, peer: &PeerId) -> Vec<Cid> {
         self.peers.get(peer).map_or_else(Vec::new, |p| p.wants.cids())
     }
-
-    /// Whether a peer wants anything.
-    pub fn is_wanted_by(&self, peer: &PeerId) -> bool {
-        self.peers.get(peer).is_some_and(|p| !p.wants.is_empty())
-    }
 }
 
 impl Envelope {

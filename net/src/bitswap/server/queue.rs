@@ -64,10 +64,6 @@ impl Wants {
         self.by_hash.contains_key(hash)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.by_hash.is_empty()
-    }
-
     /// Whether there is nothing to send.
     pub(super) fn is_quiet(&self) -> bool {
         self.answers.is_empty()

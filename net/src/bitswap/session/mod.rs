@@ -145,7 +145,7 @@ impl Session {
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     pub(super) connected: bool,
-    /// It understands want-have.
+    /// It does not understand want-have.
     pub(super) old: bool,
     pub(super) estimator: Estimator,
     /// Wants asked of it that have not lapsed, and their bytes.
