@@ -24,8 +24,6 @@ use tokio::sync::{
 
 /// Look-ups, and reads of blocks, on the blocking pool at a time.
 const READERS: usize = 8;
-/// Connections that one message is tried on.
-const MAX_CONNECTIONS: usize = 4;
 /// How long a message waits for room in a connection's queue before it is given up.
 const SEND_TIME: Duration = Duration::from_secs(60);
 /// What a message counts at least of the bytes that a peer may have outstanding: it is a task and a place in a queue.
@@ -187,7 +185,7 @@ impl Task {
             count(&shared.counters.data_sent, message.data_len() as u64);
             let mut outgoing = Outgoing { message, receipt: Some(receipt) };
             // When a connection ends meanwhile the next one is taken.
-            for _ in 0..MAX_CONNECTIONS {
+            for _ in 0..MAX_ATTEMPTS {
                 let Some(queue) = shared.links.queue(&peer) else { return };
                 match queue.send_timeout(outgoing, SEND_TIME).await {
                     Err(SendTimeoutError::Closed(back)) => outgoing = back,
