@@ -73,6 +73,8 @@ impl<S: AsyncRead + Unpin> MessageReader<S> {
                 self.since.get_or_insert_with(Instant::now);
             }
             if !may_grow && self.buffer.len() >= LARGE - READ_SIZE {
+                // It is we who wait: its time begins when it is read on.
+                self.since = None;
                 return Poll::Pending;
             }
             let Self { stream, buffer, .. } = self;
@@ -218,7 +220,7 @@ mod tests {
         let mut reader = MessageReader::new(futures::AsyncReadExt::chain(Cursor::new(bytes), Silent));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert!(reader.poll_next(&mut cx, false).is_pending());
-        assert!(!reader.is_large() && reader.is_partial() && reader.buffer.len() >= READ_SIZE);
+        assert!(!reader.is_large() && !reader.is_partial() && reader.buffer.len() >= READ_SIZE);
         assert!(reader.poll_next(&mut cx, false).is_pending());
         assert!(!reader.is_large(), "{}", reader.buffer.len());
         assert!(reader.poll_next(&mut cx, true).is_pending());
