@@ -1,7 +1,7 @@
 //! Killing the program at random points.
 
 use super::{
-    check::{Checker, Depth},
+    check::{Checker, Depth, REOPEN},
     model::{Model, Op},
     work::{self, Work},
 };
@@ -64,13 +64,14 @@ impl std::fmt::Display for Report {
         commands.sort_unstable();
         write!(
             f,
-            "{} kills ({}), {} of {} commands acknowledged, 0 losses, 0 dangling pins, reopened in {:?} (median), {:?} (worst)",
+            "{} kills ({}), {} of {} commands acknowledged, 0 losses, 0 dangling pins, reopened in {:?} (median), {:?} (worst), {} times in more than {REOPEN:?}",
             self.kills,
             commands.join(", "),
             self.acknowledged,
             self.begun,
             at(50).copied().unwrap_or_default(),
             at(100).copied().unwrap_or_default(),
+            times.iter().filter(|time| **time > REOPEN).count(),
         )
     }
 }
