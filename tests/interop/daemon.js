@@ -111,7 +111,8 @@ export class Daemon {
     return lines.map(line => JSON.parse(line))
   }
 
-  // A command that goes on until the function that this gives is called; `each` gets every line of its standard output.
+  // A command that goes on until the function that this gives is called; `each` gets every line of its standard output
+  // but empty ones, with which Kubo says that it has begun.
   follow (args, each) {
     const child = spawn(this.binary, args, { env: this.env, stdio: ['ignore', 'pipe', 'ignore'] })
     running.add(child)
@@ -120,7 +121,7 @@ export class Daemon {
     child.stdout.on('data', part => {
       const lines = (rest + part).split('\n')
       rest = lines.pop()
-      lines.forEach(each)
+      lines.filter(line => line !== '').forEach(each)
     })
     return () => child.kill('SIGTERM')
   }
