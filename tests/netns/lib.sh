@@ -19,11 +19,13 @@ done
 ip netns add "$run-net" 2>/dev/null || skip "this machine does not allow network namespaces"
 
 clean() {
-    for pid in "$work"/*.pid; do
-        [ ! -e "$pid" ] || kill "$(cat "$pid")" 2>/dev/null || true
+    spaces=$(ip netns list | cut -d' ' -f1 | grep "^$run-" || true)
+    # By where they run: what the shell knows is only who started them.
+    for space in $spaces; do
+        ip netns pids "$space" | xargs -r kill 2>/dev/null || true
     done
     wait
-    for space in $(ip netns list | cut -d' ' -f1 | grep "^$run-"); do
+    for space in $spaces; do
         ip netns del "$space" 2>/dev/null || true
     done
     [ -z "$work" ] || rm -rf "$work"
