@@ -292,3 +292,20 @@ fn a_flood_of_connections_leaves_a_node_well() {
     let root = node.ok(["add", "-Q", &file.to_string_lossy()]);
     assert_eq!(honest.bytes(["cat", "--timeout=20s", &root]), bytes(1, 100_000));
 }
+
+#[test]
+fn what_a_get_fetched_can_be_collected_soon() {
+    let (one, two) = (Online::new(), Online::new());
+    one.connect(&two);
+    let file = one.file("x", bytes(5, FILE));
+    let root = one.ok(["add", "-Q", &file.to_string_lossy()]);
+    let out = two.work().join("out");
+    two.ok(["get", "-o", &out.to_string_lossy(), &root]);
+    assert_eq!(fs::read(out).expect("a file"), bytes(5, FILE));
+    two.ok(["refs", "-r", "--offline", &root]);
+    // The daemon keeps who it asked for the next question, and with that guards what came, for a few seconds.
+    eventually("it is collected", || {
+        two.ok(["repo", "gc", "-q"]);
+        !two.run(["block", "stat", "--offline", &root]).status.success()
+    });
+}

@@ -98,22 +98,53 @@ pub fn serve<B: Body>(shared: &Arc<Shared>, request: Request<B>) -> Answer {
 /// Sources that are kept for the next question of the same client: what one of them learned of who has blocks serves
 /// the others. At the bound the one used longest ago is forgotten.
 const MAX_SESSIONS: usize = 32;
+/// How long one is kept that nothing is asked of. No longer: it guards what it fetched from collections.
+const KEEP: Duration = Duration::from_secs(5);
 
 /// Sources by the names that clients gave them.
-#[derive(Default)]
-pub struct Sessions(Mutex<VecDeque<(u128, Arc<dyn Fetch>)>>);
+#[derive(Clone, Default)]
+pub struct Sessions(Arc<Mutex<VecDeque<Kept>>>);
+
+struct Kept {
+    name: u128,
+    used: Instant,
+    fetch: Arc<dyn Fetch>,
+}
 
 impl Sessions {
+    /// The source of that name, the same as last time if that is not long ago. Must be called within a runtime.
     fn get(&self, name: u128, open: impl FnOnce() -> Arc<dyn Fetch>) -> Arc<dyn Fetch> {
         let mut kept = self.0.lock();
-        let at = kept.iter().position(|(known, _)| *known == name);
-        let found = at.and_then(|at| kept.remove(at)).unwrap_or_else(|| (name, open()));
-        let fetch = Arc::clone(&found.1);
-        kept.push_back(found);
+        let at = kept.iter().position(|known| known.name == name);
+        let fetch = match at.and_then(|at| kept.remove(at)) {
+            Some(known) => known.fetch,
+            None => {
+                tokio::spawn(self.clone().forget(name));
+                open()
+            }
+        };
+        kept.push_back(Kept { name, used: Instant::now(), fetch: Arc::clone(&fetch) });
         if kept.len() > MAX_SESSIONS {
             kept.pop_front();
         }
         fetch
+    }
+
+    /// Forgets a source when it was not used for a while.
+    async fn forget(self, name: u128) {
+        let until = || {
+            let mut kept = self.0.lock();
+            let at = kept.iter().position(|known| known.name == name)?;
+            let until = kept[at].used + KEEP;
+            if until <= Instant::now() {
+                kept.remove(at);
+                return None;
+            }
+            Some(until)
+        };
+        while let Some(until) = until() {
+            tokio::time::sleep_until(until.into()).await;
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use bytes::{Bytes, BytesMut};
 use cairn_store::{Cid, block::MAX_BLOCK_SIZE};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol, swarm::ConnectionId};
+use parking_lot::Mutex;
 use reqwest::{
     Client, Method, Response, StatusCode, Url,
     header::{ACCEPT, RETRY_AFTER},
@@ -132,6 +133,8 @@ pub(super) struct Gateways {
     /// Room for requests, and for gateways.
     requests: Arc<Semaphore>,
     room: Arc<Semaphore>,
+    /// Those that are asked, or about to be: several searches find one gateway.
+    open: Arc<Mutex<HashSet<PeerId>>>,
     links: Arc<Links>,
     /// Weak: the tasks that take what comes here own this.
     answers: WeakLane,
@@ -163,6 +166,7 @@ impl Gateways {
                 client,
                 requests: Arc::new(Semaphore::new(config.workers.max(1))),
                 room: Arc::new(Semaphore::new(MAX_GATEWAYS)),
+                open: Arc::default(),
                 config: Arc::new(config.clone()),
                 links,
                 answers: answers.weak(),
@@ -185,6 +189,10 @@ impl Gateways {
         let (Ok(turn), Some(peers)) = (Arc::clone(&self.room).try_acquire_owned(), self.peers.upgrade()) else {
             return false;
         };
+        if !self.open.lock().insert(peer) {
+            return true;
+        }
+        let open = Arc::clone(&self.open);
         let gateway = Gateway {
             peer,
             base,
@@ -209,6 +217,7 @@ impl Gateways {
             } else {
                 PeerEvent::DialFailed(peer)
             };
+            open.lock().remove(&peer);
             let _ = peers.send(event).await;
         });
         true
