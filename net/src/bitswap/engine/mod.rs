@@ -172,7 +172,8 @@ pub(super) struct Channels {
 pub(super) fn spawn(shared: &Arc<Shared>, channels: Channels) {
     let (to_writer, written) = mpsc::channel(writer::BATCHES);
     tokio::spawn(ingest::run(Arc::clone(shared), channels.ingress));
-    tokio::spawn(writer::run(Arc::clone(shared), written));
+    let writing = Arc::clone(shared);
+    tokio::task::spawn_blocking(move || writer::run(&writing, written));
     tokio::spawn(server::run(Arc::clone(shared), channels.server, channels.wants));
     tokio::spawn(accounts::run(Arc::downgrade(shared)));
     tokio::spawn(client::run(Arc::clone(shared), channels.client, channels.commands, channels.peers, to_writer));
