@@ -12,6 +12,11 @@ const MMAP_THRESHOLD: i32 = 3 << 20;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const KEPT: i32 = 8 << 20;
 
+/// Heaps for each core, and how many there are at least and at most. By default there are 8 for each core, and every
+/// thread of the blocking pool that gets one of its own leaves what it freed in it.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const HEAPS: (usize, usize, usize) = (2, 4, 32);
+
 /// Size that stdout gets if it is a pipe, in bytes: what an unprivileged process may ask for. The default of 64 KiB
 /// makes writer and reader wait for each other four times in every block.
 #[cfg(target_os = "linux")]
@@ -25,10 +30,14 @@ pub fn prepare() {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    let heaps = std::thread::available_parallelism().map_or(1, usize::from);
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: `mallopt` only sets parameters of the allocator.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD);
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+        let heaps = heaps.saturating_mul(HEAPS.0).clamp(HEAPS.1, HEAPS.2);
+        libc::mallopt(libc::M_ARENA_MAX, i32::try_from(heaps).unwrap_or(i32::MAX));
     }
     #[cfg(target_os = "linux")]
     // SAFETY: on anything but a pipe it is refused and changes nothing.

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 /// Batches that wait to be stored; the client waits when there are more.
 pub(super) const BATCHES: usize = 32;
 /// Bytes that are stored in one batch.
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 
 /// Who waits for a block, and under which name.
 #[derive(Debug)]
