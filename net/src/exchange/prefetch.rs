@@ -262,7 +262,7 @@ impl Prefetch {
                 self.hungry.insert((node.place.clone(), *id));
             }
         }
-        if !self.ahead.is_empty() && self.ahead.len() + TOGETHER.min(most / 2) > most {
+        if !self.ahead.is_empty() && self.ahead.len() + TOGETHER.min(most / 8) > most {
             return None;
         }
         while self.ahead.len() < most

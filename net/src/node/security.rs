@@ -90,12 +90,16 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> InboundConnectionUpgrad
     fn upgrade_inbound(self, socket: C, info: Self::Info) -> Self::Future {
         let socket = Ahead::new(socket);
         match self.offered(info) {
-            Some(Offer::Tls(tls)) => {
-                tls.upgrade_inbound(socket, info).map_ok(|(peer, out)| (peer, Gathered::new(Either::Left(out)))).err_into().boxed()
-            }
-            Some(Offer::Noise(noise)) => {
-                noise.upgrade_inbound(socket, info).map_ok(|(peer, out)| (peer, Gathered::new(Either::Right(out)))).err_into().boxed()
-            }
+            Some(Offer::Tls(tls)) => tls
+                .upgrade_inbound(socket, info)
+                .map_ok(|(peer, out)| (peer, Gathered::new(Either::Left(out))))
+                .err_into()
+                .boxed(),
+            Some(Offer::Noise(noise)) => noise
+                .upgrade_inbound(socket, info)
+                .map_ok(|(peer, out)| (peer, Gathered::new(Either::Right(out))))
+                .err_into()
+                .boxed(),
             None => unknown(info),
         }
     }
@@ -109,12 +113,16 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
     fn upgrade_outbound(self, socket: C, info: Self::Info) -> Self::Future {
         let socket = Ahead::new(socket);
         match self.offered(info) {
-            Some(Offer::Tls(tls)) => {
-                tls.upgrade_outbound(socket, info).map_ok(|(peer, out)| (peer, Gathered::new(Either::Left(out)))).err_into().boxed()
-            }
-            Some(Offer::Noise(noise)) => {
-                noise.upgrade_outbound(socket, info).map_ok(|(peer, out)| (peer, Gathered::new(Either::Right(out)))).err_into().boxed()
-            }
+            Some(Offer::Tls(tls)) => tls
+                .upgrade_outbound(socket, info)
+                .map_ok(|(peer, out)| (peer, Gathered::new(Either::Left(out))))
+                .err_into()
+                .boxed(),
+            Some(Offer::Noise(noise)) => noise
+                .upgrade_outbound(socket, info)
+                .map_ok(|(peer, out)| (peer, Gathered::new(Either::Right(out))))
+                .err_into()
+                .boxed(),
             None => unknown(info),
         }
     }

@@ -1,5 +1,6 @@
 //! Whether the memory of daemons stays what it is under load: two of them, and everything that people do, again and
-//! again. What is stored is bounded by collections, so that all that grows is a leak.
+//! again. What is stored is bounded by collections, and there are only so many different files: what a node keeps for
+//! each name, as the records of providers that it keeps for others, is bounded far above what an hour brings.
 
 use super::network::call;
 use crate::{harness::Program, keystream, network::Online};
@@ -18,6 +19,8 @@ use std::{
 const FILE: usize = 16 << 20;
 /// Small files of a round, and the length of each.
 const SMALL: (usize, usize) = (100, 5_000);
+/// Different contents: then they come again. Between them they were collected.
+const VARIETY: usize = 12;
 /// Rounds between two collections.
 const COLLECT: usize = 4;
 /// Rounds between two times that the nodes part.
@@ -113,8 +116,9 @@ fn round(holder: &Online, fetcher: &Online, number: usize) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Adds a file and a folder of small files, of other bytes each time.
+/// Adds a file and a folder of small files.
 fn contents(holder: &Online, number: usize) -> anyhow::Result<(String, String)> {
+    let number = number % VARIETY;
     let file = holder.file("file", keystream::bytes(&format!("soak {number}"), FILE));
     let folder = holder.work().join("folder");
     std::fs::create_dir_all(&folder)?;
@@ -129,7 +133,8 @@ fn contents(holder: &Online, number: usize) -> anyhow::Result<(String, String)> 
 fn report(minutes: u64, rounds: usize, samples: &[[u64; 2]]) -> Soaked {
     let tenth = (samples.len() / 10).max(1);
     let mut table = format!("{minutes} minutes, {rounds} rounds.\n\n");
-    table.push_str("| Memory of the daemon that | second tenth | last tenth | growth | most |\n|---|---|---|---|---|\n");
+    table
+        .push_str("| Memory of the daemon that | second tenth | last tenth | growth | most |\n|---|---|---|---|---|\n");
     let mut grown = Vec::new();
     for (at, name) in ["holder", "fetcher"].into_iter().enumerate() {
         let of = |part: &[[u64; 2]]| {

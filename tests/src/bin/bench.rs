@@ -17,7 +17,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    let names = ["--runs", "--big-mib", "--divide", "--pebble", "--growth-mib", "--growth-blocks", "--minutes", "--output"];
+    let names =
+        ["--runs", "--big-mib", "--divide", "--pebble", "--growth-mib", "--growth-blocks", "--minutes", "--output"];
     let mut arguments = Arguments::from_env(&names)?;
     if ceiling::run_if_asked(&arguments.words)? {
         return Ok(());

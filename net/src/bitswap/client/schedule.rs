@@ -39,8 +39,8 @@ impl Client {
         self.find_stalled(now);
         // Blocks alone make no want late and leave none without a peer: to go through all wants at each would cost more
         // than all the rest.
-        let look = std::mem::take(&mut self.stale)
-            || self.looked.is_none_or(|at| now.saturating_duration_since(at) >= TICK);
+        let look =
+            std::mem::take(&mut self.stale) || self.looked.is_none_or(|at| now.saturating_duration_since(at) >= TICK);
         if look {
             self.looked = Some(now);
         }

@@ -1,4 +1,4 @@
-//! Takes incoming messages apart, and hashes their blocks on the blocking pool.
+//! Takes incoming messages apart, and hashes their blocks.
 
 use super::{
     super::{

@@ -3,8 +3,8 @@
 //! | Task | Does |
 //! |---|---|
 //! | `client` | owns the [`Client`](super::client::Client): wants, who is asked; looks for what was stored meanwhile |
-//! | `ingest` | hashes the blocks of incoming messages, on the blocking pool; wantlists go to `server` past it |
-//! | `writer` | stores what was wanted, and only then hands it over |
+//! | `ingest` | hashes the blocks of incoming messages, many of them on the blocking pool; wantlists go to `server` past it |
+//! | `writer` | a thread: stores what was wanted, and only then hands it over |
 //! | `server` | owns the [`Server`](super::server::Server); reads blocks on the blocking pool |
 //! | `accounts` | loads and saves the ledger |
 

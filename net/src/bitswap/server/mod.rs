@@ -215,11 +215,8 @@ impl Server {
 
     /// Peers that wait for something and have room, with their weights.
     fn weights(&self) -> BTreeMap<PeerId, f64> {
-        let waiting: Vec<(&PeerId, &Peer)> = self
-            .peers
-            .iter()
-            .filter(|(_, p)| !p.wants.is_quiet() && !p.full)
-            .collect();
+        let waiting: Vec<(&PeerId, &Peer)> =
+            self.peers.iter().filter(|(_, p)| !p.wants.is_quiet() && !p.full).collect();
         let weights = if self.config.upload_limit.is_some() {
             ledger::weights(&waiting.iter().map(|(_, p)| p.reciprocity).collect::<Vec<_>>())
         } else {
