@@ -131,29 +131,33 @@ fn contents(holder: &Online, number: usize) -> anyhow::Result<(String, String)> 
 }
 
 fn report(minutes: u64, rounds: usize, samples: &[[u64; 2]]) -> Soaked {
-    let tenth = (samples.len() / 10).max(1);
-    let mut table = format!("{minutes} minutes, {rounds} rounds.\n\n");
-    table
-        .push_str("| Memory of the daemon that | second tenth | last tenth | growth | most |\n|---|---|---|---|---|\n");
+    let mut table = format!("{minutes} minutes, {rounds} rounds; medians of each tenth of the time, in MiB.\n\n");
+    table.push_str("| The daemon that | medians | growth from the second to the last | most |\n|---|---|---|---|\n");
     let mut grown = Vec::new();
-    for (at, name) in ["holder", "fetcher"].into_iter().enumerate() {
-        let of = |part: &[[u64; 2]]| {
-            let mut sizes: Vec<u64> = part.iter().map(|sample| sample[at]).collect();
-            sizes.sort_unstable();
-            sizes.get(sizes.len() / 2).copied().unwrap_or_default()
-        };
-        let second = of(samples.get(tenth..2 * tenth).unwrap_or(samples));
-        let last = of(&samples[samples.len().saturating_sub(tenth)..]);
-        let most = samples.iter().map(|sample| sample[at]).max().unwrap_or_default();
+    for (at, name, what) in [(0, "holder", "has it and adds"), (1, "fetcher", "fetches")] {
+        let sizes: Vec<u64> = samples.iter().map(|sample| sample[at]).collect();
+        let tenths = tenths(&sizes);
+        let (second, last) = (tenths.get(1).copied().unwrap_or_default(), tenths.last().copied().unwrap_or_default());
         let growth = last as f64 / second.max(1) as f64 - 1.0;
-        let what = if at == 0 { "has it and adds" } else { "fetches" };
-        let [second, last, most] = [second, last, most].map(|bytes| format!("{} MiB", bytes >> 20));
+        let most = sizes.iter().max().copied().unwrap_or_default() >> 20;
+        let medians: Vec<String> = tenths.iter().map(|bytes| (bytes >> 20).to_string()).collect();
         // Writing to a String does not fail.
-        let _ = writeln!(table, "| {what} | {second} | {last} | {:+.1} % | {most} |", 100.0 * growth);
+        let _ = writeln!(table, "| {what} | {} | {:+.1} % | {most} |", medians.join(", "), 100.0 * growth);
         grown.push((name, growth));
     }
     println!("{table}");
     Soaked { table, grown }
+}
+
+/// The median of each tenth.
+fn tenths(sizes: &[u64]) -> Vec<u64> {
+    let part = |n: usize| sizes.get(n * sizes.len() / 10..(n + 1) * sizes.len() / 10).unwrap_or_default();
+    let median = |part: &[u64]| {
+        let mut part = part.to_vec();
+        part.sort_unstable();
+        part.get(part.len() / 2).copied().unwrap_or_default()
+    };
+    (0..10).map(|n| median(part(n))).collect()
 }
 
 #[cfg(test)]
