@@ -163,6 +163,7 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
         Some(node) => gateway::start(ctx, daemon, node, &mut servers).await?,
         None => None,
     };
+    servers.spawn(crate::process::trim_regularly(daemon.stop.clone()));
     if args.enable_gc {
         servers.spawn(collect::regularly(Arc::clone(daemon)));
     }

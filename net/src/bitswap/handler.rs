@@ -1,7 +1,8 @@
 //! One connection's streams.
 //!
-//! Messages come in on streams that the peer opens and keeps open, and go out on one stream of our own, which is
-//! opened at the first message and again when it breaks. A handler hands messages to the engine and takes them from
+//! Messages come in on streams that the peer opens and keeps open, and go out on one stream of our own. It is opened
+//! when the peer is known to speak Bitswap, at the latest with the first message, so that neither question nor answer
+//! waits for a round trip of negotiation; and again when it breaks. A handler hands messages to the engine and takes them from
 //! it directly, so that the swarm's task carries none of them, and reads no more while the engine is busy: the peer's
 //! own flow control then holds it back.
 //!
@@ -96,6 +97,17 @@ enum Outbound {
     Unsupported,
 }
 
+impl Outbound {
+    /// Whether a stream is to be opened now.
+    fn open(&mut self) -> bool {
+        let closed = matches!(self, Self::Closed);
+        if closed {
+            *self = Self::Opening;
+        }
+        closed
+    }
+}
+
 /// Where messages go that were read. What peers want goes a way of its own: a flood of wants must not hold up blocks.
 #[derive(Clone)]
 pub(super) struct Lanes {
@@ -119,6 +131,8 @@ pub struct Handler {
     sending: Option<(Outgoing, u32)>,
     /// Whether `sending` was given to the present stream.
     started: bool,
+    /// Whether a stream is to be opened before there is anything to send.
+    early: bool,
 }
 
 impl Handler {
@@ -133,6 +147,7 @@ impl Handler {
             outbound: Outbound::Closed,
             sending: None,
             started: false,
+            early: false,
         }
     }
 
@@ -279,7 +294,8 @@ impl ConnectionHandler for Handler {
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(report));
         }
         self.poll_inbound(cx);
-        if self.poll_outbound(cx) {
+        let wanted = self.poll_outbound(cx);
+        if wanted || (std::mem::take(&mut self.early) && self.outbound.open()) {
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
                 protocol: SubstreamProtocol::new(Protocols, ()),
             });
@@ -319,6 +335,7 @@ impl ConnectionHandler for Handler {
                 if matches!(self.outbound, Outbound::Unsupported) {
                     self.outbound = Outbound::Closed;
                 }
+                self.early = true;
                 self.link.report(Report::Speaks(version));
             }
             _ => {}

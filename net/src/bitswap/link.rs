@@ -127,12 +127,15 @@ pub struct Receipt {
 pub struct Meter {
     outstanding: AtomicUsize,
     sent: AtomicUsize,
+    /// Bytes outstanding at which there is room again.
+    low: usize,
     wake: Arc<Notify>,
 }
 
 impl Meter {
-    pub(super) fn new(wake: Arc<Notify>) -> Arc<Self> {
-        Arc::new(Self { outstanding: AtomicUsize::new(0), sent: AtomicUsize::new(0), wake })
+    /// Rings when no more than `low` bytes are outstanding any more, and when none are.
+    pub(super) fn new(low: usize, wake: Arc<Notify>) -> Arc<Self> {
+        Arc::new(Self { outstanding: AtomicUsize::new(0), sent: AtomicUsize::new(0), low, wake })
     }
 
     /// For a message that counts as `cost` bytes while it is outstanding, and brings `blocks` bytes of blocks.
@@ -157,8 +160,11 @@ impl Drop for Receipt {
         if self.sent {
             self.meter.sent.fetch_add(self.blocks as usize, Ordering::AcqRel);
         }
-        self.meter.outstanding.fetch_sub(self.cost as usize, Ordering::AcqRel);
-        self.meter.wake.notify_one();
+        let before = self.meter.outstanding.fetch_sub(self.cost as usize, Ordering::AcqRel);
+        let after = before.saturating_sub(self.cost as usize);
+        if after == 0 || (after <= self.meter.low && before > self.meter.low) {
+            self.meter.wake.notify_one();
+        }
     }
 }
 
@@ -334,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_message_without_blocks_counts_as_outstanding_and_not_as_sent() {
-        let meter = Meter::new(Arc::default());
+        let meter = Meter::new(1 << 19, Arc::default());
         let receipt = meter.receipt(4096, 0);
         assert_eq!(meter.outstanding(), 4096);
         Outgoing { receipt: Some(receipt), ..numbered(1) }.sent();

@@ -45,7 +45,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 /// Messages that were read from connections and wait for the engine.
 const INGRESS: usize = 64;
 /// Bytes of all messages with blocks or presences between being read and being dealt with, over all connections.
-const INGRESS_BYTES: usize = 32 << 20;
+const INGRESS_BYTES: usize = 8 << 20;
 /// The same of wantlists.
 const WANTS_BYTES: usize = 8 << 20;
 /// Commands of callers that wait; further callers wait with them.

@@ -32,6 +32,9 @@ const MAX_LINKS: usize = 1 << 16;
 /// Links of a node that are fetched ahead at its first sign, and at most.
 const FIRST_WINDOW: usize = 4;
 const MAX_WINDOW: usize = 1024;
+/// Links that are fetched ahead together, once a walk is well under way: a task and a trip to the store for each link
+/// would cost more than the link.
+const TOGETHER: usize = 16;
 /// Links of a node half of which are to be asked for before it counts as walked through.
 const DENSE: usize = 16;
 /// Links that may be passed over without being given up.
@@ -123,7 +126,8 @@ impl Prefetch {
         if node.is_dense() {
             self.learn(id, &mut opened);
         }
-        let run = self.fill(&[id], mean);
+        let few = node_is_well_ahead(self.nodes.get(&id));
+        let run = if few { self.fill(&[], mean) } else { self.fill(&[id], mean) };
         if opened.is_empty() {
             return run;
         }
@@ -258,6 +262,9 @@ impl Prefetch {
                 self.hungry.insert((node.place.clone(), *id));
             }
         }
+        if !self.ahead.is_empty() && self.ahead.len() + TOGETHER.min(most / 8) > most {
+            return None;
+        }
         while self.ahead.len() < most
             && let Some(first) = self.hungry.pop_first()
         {
@@ -286,6 +293,12 @@ impl Prefetch {
     pub(super) fn ahead(&self) -> usize {
         self.ahead.len()
     }
+}
+
+/// Whether so few more links of a node may be fetched that they can wait for others: what is asked for next has been
+/// fetched already.
+fn node_is_well_ahead(node: Option<&Node>) -> bool {
+    node.is_some_and(|n| n.window > 4 * TOGETHER && n.end < n.links.len() && n.end < n.next + TOGETHER)
 }
 
 #[cfg(test)]

@@ -142,5 +142,6 @@ fn large_blocks_are_fetched_ahead_within_a_budget_of_bytes() {
         prefetch.on_request(cid, 1 << 20);
         assert!(prefetch.ahead() <= 64, "{}", prefetch.ahead());
     }
-    assert!(prefetch.ahead() >= 60);
+    // An eighth of them is fetched together.
+    assert!(prefetch.ahead() > 64 - 8, "{}", prefetch.ahead());
 }

@@ -9,6 +9,7 @@ mod autonat;
 mod bandwidth;
 mod behaviour;
 mod bootstrap;
+mod buffered;
 pub mod config;
 pub mod connman;
 mod event_loop;

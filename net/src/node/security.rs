@@ -1,6 +1,9 @@
 //! Securing connections: TLS and Noise, either or both, in an order that the configuration chooses.
 
-use super::config::Security;
+use super::{
+    buffered::{Ahead, Gathered},
+    config::Security,
+};
 use futures::{AsyncRead, AsyncWrite, FutureExt as _, TryFutureExt as _, future::BoxFuture, future::Either};
 use libp2p::{
     PeerId,
@@ -71,7 +74,7 @@ impl UpgradeInfo for Secure {
 }
 
 /// A secured connection.
-type Secured<C> = Either<tls::TlsStream<C>, noise::Output<C>>;
+type Secured<C> = Gathered<Either<tls::TlsStream<Ahead<C>>, noise::Output<Ahead<C>>>>;
 type Handshake<C> = BoxFuture<'static, Result<(PeerId, Secured<C>), SecurityError>>;
 
 fn unknown<C: Send + 'static>(name: &str) -> Handshake<C> {
@@ -85,13 +88,18 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> InboundConnectionUpgrad
     type Future = Handshake<C>;
 
     fn upgrade_inbound(self, socket: C, info: Self::Info) -> Self::Future {
+        let socket = Ahead::new(socket);
         match self.offered(info) {
-            Some(Offer::Tls(tls)) => {
-                tls.upgrade_inbound(socket, info).map_ok(|(peer, out)| (peer, Either::Left(out))).err_into().boxed()
-            }
-            Some(Offer::Noise(noise)) => {
-                noise.upgrade_inbound(socket, info).map_ok(|(peer, out)| (peer, Either::Right(out))).err_into().boxed()
-            }
+            Some(Offer::Tls(tls)) => tls
+                .upgrade_inbound(socket, info)
+                .map_ok(|(peer, out)| (peer, Gathered::new(Either::Left(out))))
+                .err_into()
+                .boxed(),
+            Some(Offer::Noise(noise)) => noise
+                .upgrade_inbound(socket, info)
+                .map_ok(|(peer, out)| (peer, Gathered::new(Either::Right(out))))
+                .err_into()
+                .boxed(),
             None => unknown(info),
         }
     }
@@ -103,13 +111,18 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
     type Future = Handshake<C>;
 
     fn upgrade_outbound(self, socket: C, info: Self::Info) -> Self::Future {
+        let socket = Ahead::new(socket);
         match self.offered(info) {
-            Some(Offer::Tls(tls)) => {
-                tls.upgrade_outbound(socket, info).map_ok(|(peer, out)| (peer, Either::Left(out))).err_into().boxed()
-            }
-            Some(Offer::Noise(noise)) => {
-                noise.upgrade_outbound(socket, info).map_ok(|(peer, out)| (peer, Either::Right(out))).err_into().boxed()
-            }
+            Some(Offer::Tls(tls)) => tls
+                .upgrade_outbound(socket, info)
+                .map_ok(|(peer, out)| (peer, Gathered::new(Either::Left(out))))
+                .err_into()
+                .boxed(),
+            Some(Offer::Noise(noise)) => noise
+                .upgrade_outbound(socket, info)
+                .map_ok(|(peer, out)| (peer, Gathered::new(Either::Right(out))))
+                .err_into()
+                .boxed(),
             None => unknown(info),
         }
     }

@@ -5,11 +5,13 @@
 //! that a change in the machine's mood falls on all; the median counts.
 
 pub mod ceiling;
+pub mod first_byte;
 pub mod fixture;
 pub mod growth;
 pub mod item;
 pub mod network;
 pub mod report;
+pub mod soak;
 
 use crate::{
     harness::{Node, Program},

@@ -4,6 +4,7 @@
 //! the same bytes and does nothing with them.
 
 use super::{
+    first_byte,
     fixture::{Fixture, Fixtures},
     median, settle,
 };
@@ -46,11 +47,13 @@ pub fn measure(fixtures: &mut Fixtures, runs: usize) -> anyhow::Result<String> {
     big(&mut table, fixtures, runs, kubo.as_ref())?;
     four(&mut table, fixtures, runs)?;
     tree(&mut table, fixtures, runs, kubo.as_ref())?;
+    first_byte::measure(&mut table, runs)?;
     daemon(&mut table, runs)?;
     Ok(table.0)
 }
 
-struct Table(String);
+/// The rows so far, in Markdown.
+pub struct Table(String);
 
 impl Default for Table {
     fn default() -> Self {
@@ -59,7 +62,8 @@ impl Default for Table {
 }
 
 impl Table {
-    fn row(&mut self, what: &str, cairn: &str, other: &str, ratio: &str, target: &str) {
+    /// Adds a row, and prints it.
+    pub fn row(&mut self, what: &str, cairn: &str, other: &str, ratio: &str, target: &str) {
         println!("{what}: {cairn}; {other} {ratio}");
         // Writing to a String does not fail.
         let _ = writeln!(self.0, "| {what} | {cairn} | {other} | {ratio} | {target} |");
@@ -185,7 +189,7 @@ fn daemon(table: &mut Table, runs: usize) -> anyhow::Result<()> {
 }
 
 /// Median time of calls over one connection.
-fn call(node: &Node) -> anyhow::Result<Duration> {
+pub(super) fn call(node: &Node) -> anyhow::Result<Duration> {
     let api = std::fs::read_to_string(node.repo().join("api")).context("the daemon's address")?;
     let port: u16 = api.trim().rsplit('/').next().and_then(|port| port.parse().ok()).context("a port")?;
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;

@@ -1,22 +1,24 @@
 //! `bench [ITEM…] [--runs N] [--big-mib N] [--divide N] [--pebble true] [--growth-mib N] [--growth-blocks N]
-//! [--output FILE]`: measures, prints, and writes the tables into a Markdown file. Without items: all of them.
+//! [--minutes N] [--output FILE]`: measures, prints, and writes the tables into a Markdown file. Without items: all of
+//! them but `soak`, which takes an hour, or `--minutes`.
 //! Kubo takes part when `ipfs` is on the PATH or `$KUBO` names it.
 
 use cairn_tests::{
     arguments::{Arguments, misuse, report as finish},
-    bench::{Bench, Config, ceiling, growth, item::ITEMS, report},
+    bench::{Bench, Config, ceiling, growth, item::ITEMS, report, soak},
 };
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode, time::Instant};
 
 /// What is measured besides single commands.
-const OTHERS: [&str; 2] = ["network", "growth"];
+const OTHERS: [&str; 3] = ["network", "growth", "soak"];
 
 fn main() -> ExitCode {
     finish("bench", run())
 }
 
 fn run() -> anyhow::Result<()> {
-    let names = ["--runs", "--big-mib", "--divide", "--pebble", "--growth-mib", "--growth-blocks", "--output"];
+    let names =
+        ["--runs", "--big-mib", "--divide", "--pebble", "--growth-mib", "--growth-blocks", "--minutes", "--output"];
     let mut arguments = Arguments::from_env(&names)?;
     if ceiling::run_if_asked(&arguments.words)? {
         return Ok(());
@@ -32,6 +34,7 @@ fn run() -> anyhow::Result<()> {
     };
     let growth_mib = number(&mut arguments, "--growth-mib", 1024)?;
     let growth_blocks = number(&mut arguments, "--growth-blocks", 1_000_000)?;
+    let minutes = number(&mut arguments, "--minutes", 60)?.max(1);
     let output = arguments.text("--output").map(PathBuf::from);
     let words = &arguments.words;
     let unknown: Vec<_> =
@@ -56,6 +59,7 @@ fn run() -> anyhow::Result<()> {
     }
     let network = if asked("network") { bench.network()? } else { String::new() };
     drop(bench);
+    let soaked = if words.iter().any(|w| w == "soak") { Some(soak::measure(minutes)?) } else { None };
     let growth = if asked("growth") { growth::measure(runs, growth_mib, growth_blocks)? } else { String::new() };
     println!("\n{growth}\nbench: {:.0?} in all", start.elapsed());
     if reduced {
@@ -70,6 +74,12 @@ fn run() -> anyhow::Result<()> {
         if !growth.is_empty() {
             report::put(&output, "growth", &growth)?;
         }
+        if let Some(soaked) = &soaked {
+            report::put(&output, "soak", &soaked.table)?;
+        }
+    }
+    if let Some(soaked) = soaked {
+        soaked.verdict()?;
     }
     Ok(())
 }

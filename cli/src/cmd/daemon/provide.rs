@@ -3,7 +3,7 @@
 use crate::daemon::Daemon;
 use anyhow::Context as _;
 use cairn_net::{
-    dht::sweep::{self, KeySource, Keys, Strategy},
+    dht::sweep::{self, KeySource, Keys, Strategy, Sweep},
     node::Node,
 };
 use cairn_store::{
@@ -16,11 +16,17 @@ use cairn_store::{
 use std::{
     sync::{Arc, atomic::AtomicBool, mpsc},
     thread,
+    time::{Duration, Instant},
 };
 use tokio::sync::mpsc as queue;
 
 /// Batches of new blocks that wait to be made known.
 const WAITING: usize = 64;
+/// How long new blocks are collected before they are announced, so that a region of the keyspace is walked once for many
+/// of them. Roots are announced at once, another way.
+const GATHER: Duration = Duration::from_secs(2);
+/// How many are collected at most.
+const MAX_GATHERED: usize = 16_384;
 /// Keys that a walk of the pins is ahead of its reader.
 const AHEAD: usize = 1024;
 
@@ -47,16 +53,41 @@ pub fn start(daemon: &Daemon, node: &Node, config: &Config) -> anyhow::Result<()
     }));
     let bitswap = node.bitswap().clone();
     tokio::spawn(async move {
-        while let Some(stored) = received.recv().await {
-            let keys = stored.iter().map(|(hash, _)| *hash).collect();
+        let (mut keys, mut since) = (Vec::new(), Instant::now());
+        loop {
+            let stored = if keys.is_empty() {
+                received.recv().await
+            } else {
+                match tokio::time::timeout_at((since + GATHER).into(), received.recv()).await {
+                    Ok(stored) => stored,
+                    Err(_) => {
+                        announce(sweep.as_ref(), std::mem::take(&mut keys)).await;
+                        continue;
+                    }
+                }
+            };
+            let Some(stored) = stored else { return };
+            if sweep.is_some() {
+                if keys.is_empty() {
+                    since = Instant::now();
+                }
+                keys.extend(stored.iter().map(|(hash, _)| *hash));
+            }
             bitswap.notify_new_blocks(stored).await;
-            let Some(sweep) = &sweep else { continue };
-            if let Err(error) = sweep.add(keys).await {
-                tracing::warn!(error, "new blocks are announced with the next round of the schedule");
+            if keys.len() >= MAX_GATHERED || (!keys.is_empty() && since.elapsed() >= GATHER) {
+                announce(sweep.as_ref(), std::mem::take(&mut keys)).await;
             }
         }
     });
     Ok(())
+}
+
+/// What is not announced because the daemon ends is found when it starts again: see [`Sweep`].
+async fn announce(sweep: Option<&Sweep>, keys: Vec<Multihash>) {
+    let Some(sweep) = sweep else { return };
+    if let Err(error) = sweep.add(keys).await {
+        tracing::warn!(error, "new blocks are announced with the next round of the schedule");
+    }
 }
 
 fn settings(config: &Config) -> anyhow::Result<sweep::Config> {

@@ -181,11 +181,13 @@ impl Client {
 
     /// A provider can't be reached.
     pub fn on_dial_failed(&mut self, peer: &PeerId) {
+        self.stale = true;
         self.dialing.remove(peer);
     }
 
     /// A search ended.
     pub fn on_search_end(&mut self, session: SessionId, now: Instant) {
+        self.stale = true;
         if let Some(state) = self.sessions.get_mut(&session) {
             state.searching = false;
             state.next_search = Some(now + state.search_delay);

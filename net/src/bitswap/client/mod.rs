@@ -129,6 +129,9 @@ pub struct Client {
     satisfied: VecDeque<(u64, BTreeSet<SessionId>)>,
     outputs: VecDeque<Output>,
     next_want: WantId,
+    /// When all wants were last looked at, and whether more has happened since than that blocks came.
+    looked: Option<Instant>,
+    stale: bool,
 }
 
 /// Satisfied wants that are remembered for the sake of late answers.
@@ -157,6 +160,8 @@ impl Client {
             satisfied: VecDeque::new(),
             outputs: VecDeque::new(),
             next_want: 0,
+            looked: None,
+            stale: true,
         }
     }
 
@@ -185,6 +190,7 @@ impl Client {
             self.promote(cid.hash());
         }
         let Some(state) = self.sessions.get_mut(&session) else { return };
+        self.stale = true;
         if state.is_idle() {
             state.progress = now;
             state.next_broadcast = None;
@@ -301,6 +307,7 @@ impl Client {
 
     /// A peer is connected. Friends are always asked who has a block.
     pub fn on_connected(&mut self, peer: PeerId, friend: bool) {
+        self.stale = true;
         let state = self.peers.entry(peer).or_default();
         state.connected = true;
         state.friend = friend;
@@ -312,6 +319,7 @@ impl Client {
 
     /// A peer said, or is said, to have a block.
     fn has(&mut self, peer: PeerId, session: SessionId, id: WantId) {
+        self.stale = true;
         if let Some(want) = self.wants.get_mut(&id) {
             want.have.insert(peer);
             want.dont_have.remove(&peer);
@@ -323,6 +331,7 @@ impl Client {
 
     /// The last connection to a peer ended: what was asked of it is asked of others.
     pub fn on_disconnected(&mut self, peer: &PeerId) {
+        self.stale = true;
         self.dialing.remove(peer);
         let Some(state) = self.peers.remove(peer) else { return };
         for id in state.asked {

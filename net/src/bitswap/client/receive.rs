@@ -22,6 +22,7 @@ impl Client {
                 peer.heard = Some(now);
             }
         }
+        self.stale |= !presences.is_empty();
         for (cid, presence) in presences {
             self.on_presence(from, cid, *presence, now);
         }

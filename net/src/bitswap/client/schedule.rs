@@ -5,7 +5,7 @@ use super::{
         message::{Entry, WantType},
         session::{Ask, Order, Peer, SessionId, WantId},
     },
-    Client, LAPSED, LOOK_AHEAD, MAX_ASKED, MAX_STALLS,
+    Client, LAPSED, LOOK_AHEAD, MAX_ASKED, MAX_STALLS, TICK,
 };
 use libp2p::PeerId;
 use std::time::{Duration, Instant};
@@ -37,11 +37,20 @@ impl Client {
     /// Moves everything on: call it after every input, and at [`Client::next_wakeup`].
     pub fn poll(&mut self, now: Instant) {
         self.find_stalled(now);
+        // Blocks alone make no want late and leave none without a peer: to go through all wants at each would cost more
+        // than all the rest.
+        let look =
+            std::mem::take(&mut self.stale) || self.looked.is_none_or(|at| now.saturating_duration_since(at) >= TICK);
+        if look {
+            self.looked = Some(now);
+        }
         let ids: Vec<SessionId> = self.sessions.iter().filter(|(_, s)| !s.is_idle()).map(|(id, _)| *id).collect();
         for id in ids {
             self.schedule(id, now);
-            self.hedge(id, now);
-            self.discover(id, now);
+            if look {
+                self.hedge(id, now);
+                self.discover(id, now);
+            }
         }
     }
 
@@ -51,6 +60,7 @@ impl Client {
             !p.asked.is_empty() && p.heard.is_some_and(|at| now.saturating_duration_since(at) >= p.estimator.rto())
         };
         let stalled: Vec<PeerId> = self.peers.iter().filter(|(_, p)| late(p)).map(|(id, _)| *id).collect();
+        self.stale |= !stalled.is_empty();
         for id in stalled {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             peer.stalled = true;

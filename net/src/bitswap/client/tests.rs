@@ -59,6 +59,24 @@ fn the_rarest_first_is_as_quick_where_all_have_everything() {
 }
 
 #[test]
+fn the_first_block_of_a_connected_provider_takes_two_round_trips() {
+    const RTT: u64 = 100;
+    let mut network = Network::new(SIZE);
+    let reader = network.add(1000, 1e9, 0, Conduct::Honest);
+    let holder = network.add(0, 1e9, RTT / 2, Conduct::Honest);
+    network.nodes.get_mut(&holder).expect("a node").store.insert(*cid(0).hash());
+    // Others have nothing, and are slow to say so.
+    for n in 1..10 {
+        network.add(n, 1e9, 10 * RTT, Conduct::Honest);
+    }
+    network.connect_all();
+    network.fetch(reader, &list(1), Order::Sequential, 1);
+    let took = network.run(&[reader], Duration::from_secs(60)).expect("completes");
+    let trip = Duration::from_millis(RTT);
+    assert!((2 * trip..2 * trip + trip / 2).contains(&took), "{took:?}");
+}
+
+#[test]
 fn bytes_follow_throughput() {
     let links = [(8e6, 5), (4e6, 20), (2e6, 50), (8e6, 80), (4e6, 120), (2e6, 160), (6e6, 200), (1e6, 10)];
     let blocks = 1024;

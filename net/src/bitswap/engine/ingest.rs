@@ -1,4 +1,4 @@
-//! Takes incoming messages apart, and hashes their blocks on the blocking pool.
+//! Takes incoming messages apart, and hashes their blocks.
 
 use super::{
     super::{
@@ -16,6 +16,9 @@ use tokio::sync::{Semaphore, mpsc};
 const HASHERS: usize = 4;
 /// Bytes of blocks that one batch holds, unless its first message alone has more.
 const BATCH_BYTES: usize = 2 << 20;
+/// Bytes of blocks that are hashed where they are, as it takes no longer than it took to decrypt them; more goes to the
+/// blocking pool.
+const INLINE: usize = 512 << 10;
 /// Messages that one batch holds.
 const BATCH_MESSAGES: usize = 64;
 
@@ -45,6 +48,14 @@ pub(super) async fn run(shared: Arc<Shared>, mut ingress: mpsc::Receiver<Inbound
             }
         }
         if with_blocks.is_empty() {
+            continue;
+        }
+        if bytes <= INLINE && hashers.available_permits() == HASHERS {
+            for message in hash(with_blocks) {
+                if shared.client.send(ClientEvent::Message(message)).await.is_err() {
+                    return;
+                }
+            }
             continue;
         }
         let Ok(turn) = Arc::clone(&hashers).acquire_owned().await else { return };

@@ -3,8 +3,8 @@
 //! | Task | Does |
 //! |---|---|
 //! | `client` | owns the [`Client`](super::client::Client): wants, who is asked; looks for what was stored meanwhile |
-//! | `ingest` | hashes the blocks of incoming messages, on the blocking pool; wantlists go to `server` past it |
-//! | `writer` | stores what was wanted, and only then hands it over |
+//! | `ingest` | hashes the blocks of incoming messages, many of them on the blocking pool; wantlists go to `server` past it |
+//! | `writer` | a thread: stores what was wanted, and only then hands it over |
 //! | `server` | owns the [`Server`](super::server::Server); reads blocks on the blocking pool |
 //! | `accounts` | loads and saves the ledger |
 
@@ -172,7 +172,8 @@ pub(super) struct Channels {
 pub(super) fn spawn(shared: &Arc<Shared>, channels: Channels) {
     let (to_writer, written) = mpsc::channel(writer::BATCHES);
     tokio::spawn(ingest::run(Arc::clone(shared), channels.ingress));
-    tokio::spawn(writer::run(Arc::clone(shared), written));
+    let writing = Arc::clone(shared);
+    tokio::task::spawn_blocking(move || writer::run(&writing, written));
     tokio::spawn(server::run(Arc::clone(shared), channels.server, channels.wants));
     tokio::spawn(accounts::run(Arc::downgrade(shared)));
     tokio::spawn(client::run(Arc::clone(shared), channels.client, channels.commands, channels.peers, to_writer));

@@ -3,7 +3,7 @@
 use super::{
     super::{
         handler::MAX_ATTEMPTS,
-        link::{Inbound, Meter, Outgoing},
+        link::{Inbound, Meter, Outgoing, Receipt},
         message::{Message, Payload, Presence, prefix_of},
         server::{Envelope, Server},
     },
@@ -29,6 +29,8 @@ const SEND_TIME: Duration = Duration::from_secs(60);
 /// What a message counts at least of the bytes that a peer may have outstanding: it is a task and a place in a queue.
 const MIN_COST: u32 = 4096;
 
+/// Bytes of blocks that one trip to the blocking pool reads, unless the first message alone has more.
+const READ_BATCH: u64 = 512 << 10;
 /// Wantlists and other events handled before messages go out.
 const BURST: usize = 64;
 
@@ -87,9 +89,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut events: mpsc::Receiver<Event>, 
             }
         }
         task.settle();
-        while let Some(envelope) = task.server.next_envelope(Instant::now()) {
-            task.send(envelope);
-        }
+        task.serve();
     }
 }
 
@@ -166,53 +166,96 @@ impl Task {
         }
     }
 
-    /// Reads the blocks of an envelope and hands the message to a connection.
-    fn send(&mut self, envelope: Envelope) {
-        let peer = envelope.peer;
-        if !self.shared.links.contains(&peer) {
-            return;
+    /// Sends what peers have room for.
+    fn serve(&mut self) {
+        let mut batches: HashMap<PeerId, (Vec<(Envelope, Receipt)>, u64)> = HashMap::new();
+        while let Some(envelope) = self.server.next_envelope(Instant::now()) {
+            let (peer, size) = (envelope.peer, envelope.cost());
+            if !self.shared.links.contains(&peer) {
+                continue;
+            }
+            let receipt = self.receipt(&envelope);
+            let (batch, bytes) = batches.entry(peer).or_default();
+            if *bytes > 0 && *bytes + size > READ_BATCH {
+                let batch = std::mem::take(batch);
+                *bytes = 0;
+                self.send(peer, batch);
+            }
+            if let Some((batch, bytes)) = batches.get_mut(&peer) {
+                batch.push((envelope, receipt));
+                *bytes += size;
+            }
         }
-        let wake = Arc::clone(&self.shared.sent);
-        let meter = Arc::clone(self.meters.entry(peer).or_insert_with(|| Meter::new(wake)));
+        for (peer, (batch, _)) in batches {
+            self.send(peer, batch);
+        }
+    }
+
+    /// Counts a message as outstanding.
+    fn receipt(&mut self, envelope: &Envelope) -> Receipt {
+        let peer = envelope.peer;
+        let (wake, low) = (Arc::clone(&self.shared.sent), self.shared.config.server.max_outstanding / 2);
+        let meter = Arc::clone(self.meters.entry(peer).or_insert_with(|| Meter::new(low, wake)));
         let bytes = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         let blocks: u64 = envelope.blocks.iter().map(|(_, size)| size).sum();
         let receipt = meter.receipt(bytes(envelope.cost()).max(MIN_COST), bytes(blocks));
         self.server.set_outstanding(&peer, meter.outstanding());
+        receipt
+    }
+
+    /// Reads the blocks of envelopes and hands the messages to a connection, in order.
+    fn send(&self, peer: PeerId, batch: Vec<(Envelope, Receipt)>) {
         let (shared, readers) = (Arc::clone(&self.shared), Arc::clone(&self.readers));
         tokio::spawn(async move {
-            let Some(message) = read(&shared, &readers, envelope).await else { return };
-            count(&shared.counters.blocks_sent, message.blocks.len() as u64);
-            count(&shared.counters.data_sent, message.data_len() as u64);
-            let mut outgoing = Outgoing { message, receipt: Some(receipt) };
-            // When a connection ends meanwhile the next one is taken.
-            for _ in 0..MAX_ATTEMPTS {
-                let Some(queue) = shared.links.queue(&peer) else { return };
-                match queue.send_timeout(outgoing, SEND_TIME).await {
-                    Err(SendTimeoutError::Closed(back)) => outgoing = back,
-                    Ok(()) | Err(SendTimeoutError::Timeout(_)) => return,
-                }
+            let Some(messages) = read(&shared, &readers, batch).await else { return };
+            for (message, receipt) in messages {
+                hand_over(&shared, &peer, Outgoing { message, receipt: Some(receipt) }).await;
             }
         });
     }
 }
 
-/// The message of an envelope, with its blocks under the names that were asked for.
-async fn read(shared: &Shared, readers: &Semaphore, envelope: Envelope) -> Option<Message> {
-    let pending_bytes = i32::try_from(envelope.pending).unwrap_or(i32::MAX);
-    let mut message = Message { presences: envelope.presences, pending_bytes, ..Message::default() };
-    if !envelope.blocks.is_empty() {
+/// Gives a message to one of the peer's connections.
+async fn hand_over(shared: &Shared, peer: &PeerId, mut outgoing: Outgoing) {
+    count(&shared.counters.blocks_sent, outgoing.message.blocks.len() as u64);
+    count(&shared.counters.data_sent, outgoing.message.data_len() as u64);
+    // When a connection ends meanwhile the next one is taken.
+    for _ in 0..MAX_ATTEMPTS {
+        let Some(queue) = shared.links.queue(peer) else { return };
+        match queue.send_timeout(outgoing, SEND_TIME).await {
+            Err(SendTimeoutError::Closed(back)) => outgoing = back,
+            Ok(()) | Err(SendTimeoutError::Timeout(_)) => return,
+        }
+    }
+}
+
+/// The messages of envelopes, with their blocks under the names that were asked for. Empty ones are left out.
+async fn read(
+    shared: &Shared,
+    readers: &Semaphore,
+    batch: Vec<(Envelope, Receipt)>,
+) -> Option<Vec<(Message, Receipt)>> {
+    let names: Vec<Cid> = batch.iter().flat_map(|(e, _)| &e.blocks).map(|(cid, _)| *cid).collect();
+    let mut found = Vec::new().into_iter();
+    if !names.is_empty() {
         let _turn = readers.acquire().await.ok()?;
         let store = Arc::clone(&shared.store);
-        let cids: Vec<Cid> = envelope.blocks.into_iter().map(|(cid, _)| cid).collect();
-        let names = cids.clone();
-        let blocks = tokio::task::spawn_blocking(move || store.get_many(&names)).await.ok()?;
-        for (cid, block) in cids.into_iter().zip(blocks) {
-            match (prefix_of(&cid), block.ok().flatten()) {
+        found = tokio::task::spawn_blocking(move || store.get_many(&names)).await.ok()?.into_iter();
+    }
+    let mut messages = Vec::with_capacity(batch.len());
+    for (envelope, receipt) in batch {
+        let pending_bytes = i32::try_from(envelope.pending).unwrap_or(i32::MAX);
+        let mut message = Message { presences: envelope.presences, pending_bytes, ..Message::default() };
+        for (cid, _) in envelope.blocks {
+            match (prefix_of(&cid), found.next().and_then(Result::ok).flatten()) {
                 (Some(prefix), Some(block)) => message.blocks.push(Payload { prefix, data: block.into_data() }),
                 // It went away since it was looked up: whoever waits for it may ask others at once.
                 _ => message.presences.push((cid, Presence::DontHave)),
             }
         }
+        if !message.is_empty() {
+            messages.push((message, receipt));
+        }
     }
-    (!message.is_empty()).then_some(message)
+    Some(messages)
 }

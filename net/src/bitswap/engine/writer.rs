@@ -2,13 +2,13 @@
 
 use super::{super::link::Permit, ServerEvent, Shared};
 use cairn_store::{Block, Cid, Multihash, StoreError, kv::Durability};
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::{mpsc, oneshot};
 
 /// Batches that wait to be stored; the client waits when there are more.
 pub(super) const BATCHES: usize = 32;
 /// Bytes that are stored in one batch.
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 
 /// Who waits for a block, and under which name.
 #[derive(Debug)]
@@ -24,8 +24,9 @@ pub(super) struct Arrived {
     pub(super) permit: Permit,
 }
 
-pub(super) async fn run(shared: Arc<Shared>, mut arrived: mpsc::Receiver<Arrived>) {
-    while let Some(first) = arrived.recv().await {
+/// Runs on a thread of its own: a trip to the blocking pool for each batch costs more than many a batch.
+pub(super) fn run(shared: &Shared, mut arrived: mpsc::Receiver<Arrived>) {
+    while let Some(first) = arrived.blocking_recv() {
         let mut permits = vec![first.permit];
         let mut waiters = first.blocks;
         let mut bytes: usize = waiters.iter().map(|(b, _)| b.data().len()).sum();
@@ -36,17 +37,16 @@ pub(super) async fn run(shared: Arc<Shared>, mut arrived: mpsc::Receiver<Arrived
             permits.push(next.permit);
         }
         let blocks: Vec<Block> = waiters.iter().map(|(block, _)| block.clone()).collect();
-        let store = Arc::clone(&shared.store);
         // Rule 2 of the house: what is cached from the network is not acknowledged, and a pin settles it.
-        let stored = tokio::task::spawn_blocking(move || store.put_many(&blocks, Durability::Buffered)).await;
-        let stored = stored.unwrap_or_else(|e| Err(StoreError::Backend(format!("a writing thread died: {e}"))));
+        let stored = catch_unwind(AssertUnwindSafe(|| shared.store.put_many(&blocks, Durability::Buffered)));
+        let stored = stored.unwrap_or_else(|_| Err(StoreError::Backend("writing blocks panicked".to_owned())));
         let new: Vec<(Multihash, u64)> =
             waiters.iter().map(|(b, _)| (*b.cid().hash(), b.data().len() as u64)).collect();
         for (block, waiters) in waiters {
             deliver(&block, waiters, &stored);
         }
         drop(permits);
-        if stored.is_ok() && shared.server.send(ServerEvent::NewBlocks(new)).await.is_err() {
+        if stored.is_ok() && shared.server.blocking_send(ServerEvent::NewBlocks(new)).is_err() {
             return;
         }
     }

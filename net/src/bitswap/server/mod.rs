@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | wants of one peer | [`ServerConfig::max_wants`] | a new want takes the place of one of lower priority, or is ignored, which the peer is told if it asked for that |
 //! | peers with wants | connections | forgotten when the last connection ends |
-//! | bytes handed to one peer's connections, presences and messages counted in | [`ServerConfig::max_outstanding`] | it is passed over until some are sent |
+//! | bytes handed to one peer's connections, presences and messages counted in | [`ServerConfig::max_outstanding`] | it is passed over until half of them are sent |
 //! | blocks of one message | [`TARGET`] bytes, or one block | the rest goes into the next message |
 
 mod queue;
@@ -73,7 +73,9 @@ struct Peer {
     deficit: i64,
     /// What it gives for what it takes; `None`: it is exempt.
     reciprocity: Option<f64>,
-    outstanding: usize,
+    /// As much was handed over as may be; it has room again when half of it is sent, so that messages are made, and
+    /// blocks read, several at a time.
+    full: bool,
 }
 
 /// The server.
@@ -105,7 +107,7 @@ impl Server {
             wants: Wants::default(),
             deficit: 0,
             reciprocity: Some(0.0),
-            outstanding: 0,
+            full: false,
         });
         let mut gone = if full { peer.wants.clear() } else { Vec::new() };
         let mut look_up = Vec::new();
@@ -182,7 +184,8 @@ impl Server {
     /// Bytes that were handed to a peer's connections and are neither sent nor given up.
     pub fn set_outstanding(&mut self, peer: &PeerId, bytes: usize) {
         if let Some(state) = self.peers.get_mut(peer) {
-            state.outstanding = bytes;
+            let max = self.config.max_outstanding;
+            state.full = bytes >= max || (state.full && bytes > max / 2);
         }
     }
 
@@ -212,11 +215,8 @@ impl Server {
 
     /// Peers that wait for something and have room, with their weights.
     fn weights(&self) -> BTreeMap<PeerId, f64> {
-        let waiting: Vec<(&PeerId, &Peer)> = self
-            .peers
-            .iter()
-            .filter(|(_, p)| !p.wants.is_quiet() && p.outstanding < self.config.max_outstanding)
-            .collect();
+        let waiting: Vec<(&PeerId, &Peer)> =
+            self.peers.iter().filter(|(_, p)| !p.wants.is_quiet() && !p.full).collect();
         let weights = if self.config.upload_limit.is_some() {
             ledger::weights(&waiting.iter().map(|(_, p)| p.reciprocity).collect::<Vec<_>>())
         } else {

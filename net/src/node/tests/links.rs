@@ -48,6 +48,21 @@ async fn nodes_meet_over_websocket() {
     meet("/ip4/127.0.0.1/tcp/0/ws").await;
 }
 
+/// Neither the first question nor its answer waits for a stream to be negotiated.
+#[tokio::test]
+async fn streams_for_blocks_are_open_before_anything_is_wanted() {
+    let (one, two) = (start_at("/ip4/127.0.0.1/tcp/0").await, start_at("/ip4/127.0.0.1/tcp/0").await);
+    connect(&one, &two).await;
+    for node in [&one, &two] {
+        until("a stream each way", || async {
+            let peers = node.peers().await;
+            let streams = peers.first().map(|peer| peer.streams.clone()).unwrap_or_default();
+            streams.iter().any(|(name, open)| name == "/ipfs/bitswap/1.2.0" && *open == 2)
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn noise_alone_and_tls_alone_meet_whoever_has_both() {
     for kind in [config::Security::Noise, config::Security::Tls] {
