@@ -12,6 +12,7 @@
 //! | paths | [`path`], [`names`], [`resolve`], [`refs`] |
 //! | bulk ways in and out | [`chunker`], [`import`], [`car`] |
 //! | what is kept, what is collected, what is checked | [`pin`], [`gc`], [`check`] |
+//! | context on other threads | [`task`] |
 //! | the whole | `repo` (with RocksDB), [`config`], [`error`] |
 //!
 //! Start with [`block::Block`]: it is the only thing that can be stored, and it exists only after its bytes
@@ -41,6 +42,7 @@ pub mod repo;
 pub mod resolve;
 pub mod session;
 mod sync;
+pub mod task;
 mod unflushed;
 pub mod unixfs;
 

@@ -309,3 +309,44 @@ fn what_a_get_fetched_can_be_collected_soon() {
         !two.run(["block", "stat", "--offline", &root]).status.success()
     });
 }
+
+#[test]
+fn a_line_of_the_log_names_request_session_and_block() {
+    let (one, two) = (Online::new(), Online::new());
+    let root = one.feed_bytes(["add", "-Q"], bytes(70, FILE));
+    two.connect(&one);
+    assert_eq!(two.ok(["log", "level", "net", "debug"]), "Changed log level of 'net' to 'debug'");
+    two.ok(["log", "level", "bitswap", "debug"]);
+    two.ok(["log", "level", "rpc", "debug"]);
+    let followed = Following::start(&two, &["log", "tail"]);
+    eventually("the log is followed", || {
+        two.ok(["pubsub", "ls"]);
+        followed.has(|line| line.contains("\"cmd\":\"pubsub/ls\""))
+    });
+    two.ok(["cat", &root]);
+    let block = format!(":block{{cid={root}}}: a block came (peer: {}) (bytes: ", one.peer());
+    eventually("the line is printed", || {
+        two.log().lines().any(|line| {
+            let begun =
+                line.starts_with("Debug: request{id=") && line.contains(&format!(" cmd=cat arg={root}}}:session{{id="));
+            begun && line.contains(&block)
+        })
+    });
+    eventually("followers get its spans", || {
+        followed.has(|line| {
+            let json: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let spans = json["spans"].as_array();
+            let names: Vec<_> = spans.into_iter().flatten().filter_map(|span| span["name"].as_str()).collect();
+            names == ["request", "session", "block"]
+                && json["spans"][2]["cid"] == *root
+                && json["spans"][0]["cmd"] == "cat"
+        })
+    });
+    eventually("the end of the request is told, with its time", || {
+        followed.has(|line| line.contains("\"cmd\":\"cat\"") && line.contains("\"msg\":\"ended (took: "))
+    });
+    two.ok(["log", "level", "all", "warn"]);
+    let said = two.log().len();
+    two.ok(["pubsub", "ls"]);
+    assert_eq!(two.log().len(), said, "nothing is said any more");
+}

@@ -15,7 +15,7 @@ use super::{
     writer::{Arrived, Waiter, deliver},
 };
 use crate::routing::Routing;
-use cairn_store::{Block, Cid, Multihash, StoreError};
+use cairn_store::{Block, Cid, Multihash};
 use futures::StreamExt as _;
 use libp2p::{Multiaddr, PeerId};
 use std::{
@@ -27,6 +27,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::AbortHandle,
 };
+use tracing::Instrument as _;
 
 /// How long a search for providers may take.
 const SEARCH_TIME: Duration = Duration::from_secs(60);
@@ -46,7 +47,7 @@ pub(in super::super) enum Command {
     /// A session begins. It ends when `alive` is gone.
     Open { session: SessionId, order: Order, alive: Weak<()> },
     /// Blocks are wanted, each until its receiver is dropped.
-    Want { session: SessionId, urgency: Urgency, cids: Vec<(Cid, oneshot::Sender<Result<Block, StoreError>>)> },
+    Want { session: SessionId, urgency: Urgency, blocks: Vec<Waiter> },
     /// What is wanted.
     Wantlist(oneshot::Sender<Vec<Cid>>),
     /// Measurements of a peer.
@@ -215,10 +216,10 @@ impl Task {
             }
             // A session that has ended meanwhile gets no answers.
             Command::Want { session, .. } if !self.alive.contains_key(&session) => {}
-            Command::Want { session, urgency, cids } => {
-                for (cid, to) in cids {
-                    self.client.want(session, &cid, urgency, now);
-                    self.waiters.entry(*cid.hash()).or_default().push((session, Waiter { cid, to }));
+            Command::Want { session, urgency, blocks } => {
+                for waiter in blocks {
+                    self.client.want(session, &waiter.cid, urgency, now);
+                    self.waiters.entry(*waiter.cid.hash()).or_default().push((session, waiter));
                 }
             }
             Command::Wantlist(reply) => {
@@ -243,6 +244,9 @@ impl Task {
             if verdict == Verdict::Wanted {
                 bytes += size;
                 let waiters = self.waiters.remove(block.cid().hash()).unwrap_or_default();
+                for (_, waiter) in &waiters {
+                    tracing::debug!(parent: &waiter.span, %peer, bytes = size, "a block came");
+                }
                 wanted.push((block, waiters.into_iter().map(|(_, waiter)| waiter).collect()));
             } else {
                 count(&counters.dup_blocks, 1);
@@ -369,18 +373,22 @@ impl Task {
             return self.client.on_search_end(session, Instant::now());
         };
         let (events, most) = (self.shared.client.clone(), self.shared.config.max_providers);
-        let search = tokio::spawn(async move {
+        let waiting = self.waiters.get(cid.hash()).and_then(|all| all.iter().find(|(of, _)| *of == session));
+        let span = tracing::debug_span!(parent: waiting.and_then(|(_, w)| w.span.id()), "search", providers_of = %cid);
+        let search = async move {
             let deadline = Some(Instant::now() + SEARCH_TIME);
             let mut found = routing.find_providers(*cid.hash(), most, deadline);
             while let Some(provider) = found.next().await {
                 let Ok(provider) = provider else { continue };
+                tracing::debug!(peer = %provider.peer, "a provider was found");
                 let event = Event::Provider { session, cid, peer: provider.peer, addrs: provider.addrs };
                 if events.send(event).await.is_err() {
                     return;
                 }
             }
             let _ = events.send(Event::SearchEnd(session)).await;
-        });
+        };
+        let search = tokio::spawn(search.instrument(span));
         self.searches.insert(session, search.abort_handle());
     }
 

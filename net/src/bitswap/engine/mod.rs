@@ -17,6 +17,7 @@ mod writer;
 pub(super) use accounts::flush;
 pub(super) use client::{Command, Event as ClientEvent};
 pub(super) use server::Event as ServerEvent;
+pub(super) use writer::Waiter;
 
 use super::{
     Config,
