@@ -69,6 +69,9 @@ pub struct Config {
     pub filter: Filter,
     /// Peers that are exempt from limits (`Peering.Peers`).
     pub friends: HashSet<PeerId>,
+    /// Whether peers of the local network are always asked who has a block, and those of `Peering.Peers`, whatever the
+    /// limits are (not if `…BroadcastControl.LocalPeers` or `….PeeredPeers` is set).
+    pub always_ask: (bool, bool),
     /// How gateways are asked over HTTP; `None`: not at all.
     pub gateways: Option<gateway::GatewayConfig>,
 }
@@ -82,6 +85,7 @@ impl Default for Config {
             max_providers: 10,
             filter: Filter::default(),
             friends: HashSet::new(),
+            always_ask: (true, true),
             gateways: None,
         }
     }

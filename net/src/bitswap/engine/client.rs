@@ -77,6 +77,8 @@ struct Task {
     searches: HashMap<SessionId, AbortHandle>,
     /// Whose connections were said to be of use.
     kept: HashSet<PeerId>,
+    /// Connected peers that are asked who has a block, whatever the limits are.
+    always: HashSet<PeerId>,
     /// Among `waiters`, what is to be looked for in the store, and whether that is under way.
     to_look: HashSet<Multihash>,
     looking: bool,
@@ -100,6 +102,7 @@ pub(super) async fn run(
         alive: HashMap::new(),
         searches: HashMap::new(),
         kept: HashSet::new(),
+        always: HashSet::new(),
         to_look: HashSet::new(),
         looking: false,
         looked: 0,
@@ -144,7 +147,7 @@ pub(super) async fn run(
         }
         if now.duration_since(flushed) >= FLUSH {
             flushed = now;
-            task.client.flush_cancels();
+            task.client.flush_cancels(now);
             task.keep();
             task.look_again();
         }
@@ -167,23 +170,29 @@ impl Task {
             PeerEvent::Connected { peer, addr } => {
                 let friend = self.shared.is_friend(&peer, &addr);
                 self.shared.connected.lock().insert(peer, friend);
+                let always = self.shared.is_always_asked(&peer, &addr);
+                if always {
+                    self.always.insert(peer);
+                }
                 if self.shared.admits(&peer) {
-                    self.client.on_connected(peer, friend);
+                    self.client.on_connected(peer, always);
                 } else {
                     self.client.on_dial_failed(&peer);
                 }
             }
             PeerEvent::Disconnected(peer) => {
                 self.shared.connected.lock().remove(&peer);
+                self.always.remove(&peer);
                 self.client.on_disconnected(&peer);
                 let _ = self.shared.server.send(ServerEvent::Disconnected(peer)).await;
             }
+            PeerEvent::AnotherConnection(peer) => self.client.on_another_connection(&peer, Instant::now()),
             PeerEvent::DialFailed(peer) => self.client.on_dial_failed(&peer),
             PeerEvent::Speaks(peer, version) => {
                 // It may have been left out for not speaking it a moment ago.
-                let friend = self.shared.connected.lock().get(&peer).copied();
-                if let Some(friend) = friend.filter(|_| !self.client.knows(&peer) && self.shared.admits(&peer)) {
-                    self.client.on_connected(peer, friend);
+                let connected = self.shared.connected.lock().contains_key(&peer);
+                if connected && !self.client.knows(&peer) && self.shared.admits(&peer) {
+                    self.client.on_connected(peer, self.always.contains(&peer));
                 }
                 self.client.on_version(&peer, version);
             }
