@@ -30,6 +30,7 @@ use std::{
     thread,
     time::Duration,
 };
+use tokio::task::JoinHandle;
 
 /// Set by the first Ctrl-C, or when `--timeout` is over. The second Ctrl-C ends the process at once.
 #[derive(Debug, Clone, Default)]
@@ -178,10 +179,12 @@ impl Ctx {
         }
     }
 
-    /// Lets the network know, in the background, what was just added or pinned; does nothing where there is none.
-    pub fn announce(&self, roots: Vec<Cid>) {
-        if let Host::Daemon(daemon) = &self.host {
-            daemon.announce(roots);
+    /// Lets the network know, in the background, what was just added or pinned: see [`Daemon::announce`]. `None` where
+    /// there is none.
+    pub fn announce(&self, roots: Vec<Cid>, at_once: bool) -> Option<JoinHandle<()>> {
+        match &self.host {
+            Host::Daemon(daemon) => daemon.announce(roots, at_once),
+            Host::Command { .. } => None,
         }
     }
 

@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant, SystemTime},
 };
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// Requests that run at once at most; more are refused with 429. Each has a thread of its own, and needs others to read
@@ -82,17 +82,15 @@ impl Daemon {
         self.node.get()
     }
 
-    /// Announces what was just added or pinned, in the background: when others ask, this node is found at once, and
+    /// Announces what was just added or pinned, in the background: if `at_once`, others who ask find this node now, and
     /// not only after its turn in the schedule.
-    pub fn announce(&self, roots: Vec<Cid>) {
-        let Some((routing, sweep)) = self.node.get().and_then(|node| Some((node.routing(), node.sweep()?))) else {
-            return;
-        };
+    pub fn announce(&self, roots: Vec<Cid>, at_once: bool) -> Option<JoinHandle<()>> {
+        let (routing, sweep) = self.node.get().and_then(|node| Some((node.routing(), node.sweep()?)))?;
         let keys: Vec<_> = roots.iter().map(|root| *root.hash()).collect();
         let turn = Arc::clone(&self.announcing).try_acquire_owned();
-        self.runtime.spawn(async move {
+        Some(self.runtime.spawn(async move {
             let mut announced = Vec::new();
-            if turn.is_ok() {
+            if at_once && turn.is_ok() {
                 for key in keys.iter().take(AT_ONCE) {
                     // Nobody to ask yet is no news: the sweep goes on trying.
                     if routing.provide(*key, Some(Instant::now() + PATIENCE)).await.is_ok() {
@@ -104,7 +102,7 @@ impl Daemon {
             if let Err(error) = sweep.remember(announced).await.and(sweep.add(rest).await) {
                 tracing::warn!(error, "new roots are announced with the next round of the schedule");
             }
-        });
+        }))
     }
 
     /// Where a piece of work asks for its blocks, in that order as far as they come from the network; only here if

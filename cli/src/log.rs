@@ -1,6 +1,10 @@
 //! What the crates have to say besides results: on stderr warnings and errors, or more where a level says so; and to
-//! those who follow a daemon's log (`cairn log tail`).
+//! those who follow a daemon's log (`cairn log tail`). Each line says within which spans it was said: which request, which
+//! session, which block. [`context`] holds these.
 
+mod context;
+
+use context::{Fields, Text};
 use parking_lot::RwLock;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,8 +19,14 @@ use std::{
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
+    level_filters::LevelFilter,
     span,
     subscriber::Interest,
+};
+use tracing_subscriber::{
+    Registry,
+    layer::{Context, Layer, SubscriberExt as _},
+    registry::LookupSpan,
 };
 
 /// Lines that wait for one follower at most; what comes while it is full is lost to that follower.
@@ -58,6 +68,12 @@ impl Log {
         let levels = self.levels.read();
         levels.of.get(part).copied().unwrap_or(levels.default)
     }
+
+    /// The level of the part that says most.
+    fn most(&self) -> Level {
+        let levels = self.levels.read();
+        levels.of.values().copied().fold(levels.default, Level::max)
+    }
 }
 
 /// Begins to print. Messages below the level of their part are dropped.
@@ -67,7 +83,7 @@ pub fn start(debug: bool) {
     let log = Log { levels, seen: RwLock::default(), followers: RwLock::default(), next: AtomicU64::new(0) };
     // Both fail only if they were called before.
     let _ = LOG.set(log);
-    let _ = tracing::subscriber::set_global_default(Printer);
+    let _ = tracing::subscriber::set_global_default(Registry::default().with(Printer));
 }
 
 /// Names of the parts that have levels.
@@ -147,63 +163,109 @@ pub fn follow(level: Level) -> Option<Follower> {
 
 struct Printer;
 
-impl Subscriber for Printer {
+/// What is allowed through: what a part says, and spans as soon as any part says that much, since they are the context
+/// of what others say.
+fn enabled(metadata: &Metadata<'_>) -> bool {
+    let (Some(log), Some(part)) = (LOG.get(), part(metadata.target())) else { return false };
+    let level = if metadata.is_span() { log.most() } else { log.level(part) };
+    *metadata.level() <= level
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Printer {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         if let (Some(log), Some(part)) = (LOG.get(), part(metadata.target()))
             && !log.seen.read().contains(part)
         {
             log.seen.write().insert(part.to_owned());
         }
-        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
+        if enabled(metadata) { Interest::always() } else { Interest::never() }
     }
 
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let (Some(log), Some(part)) = (LOG.get(), part(metadata.target())) else { return false };
-        *metadata.level() <= log.level(part)
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        enabled(metadata)
     }
 
-    fn event(&self, event: &Event<'_>) {
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        LOG.get().map(|log| LevelFilter::from_level(log.most()))
+    }
+
+    fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
         let mut line = Line::default();
         event.record(&mut line);
-        let level = *event.metadata().level();
-        let label = match level {
-            Level::ERROR => "Error",
-            Level::WARN => "Warning",
-            Level::INFO => "Info",
-            _ => "Debug",
-        };
-        // Names in the message may be a stranger's.
-        let text = format!("{}{}", line.message, line.fields);
-        crate::output::complain(&format!("{label}: {}\n", crate::output::escape_control(&text)));
-        let Some(log) = LOG.get() else { return };
-        let followers = log.followers.read();
-        if followers.is_empty() {
+        let spans = ctx.event_scope(event).map(|scope| context::of(scope.from_root())).unwrap_or_default();
+        say(event.metadata(), &format!("{}{}", line.message, line.fields), &spans);
+    }
+
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, ctx: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = ctx.span(id) {
+            span.extensions_mut().insert(Text::new(fields));
+        }
+    }
+
+    fn on_record(&self, id: &span::Id, values: &span::Record<'_>, ctx: Context<'_, S>) {
+        if let Some(span) = ctx.span(id)
+            && let Some(text) = span.extensions_mut().get_mut::<Text>()
+        {
+            values.record(&mut text.fields);
+        }
+    }
+
+    fn on_exit(&self, id: &span::Id, ctx: Context<'_, S>) {
+        if let Some(span) = ctx.span(id)
+            && let Some(text) = span.extensions_mut().get_mut::<Text>()
+        {
+            text.left();
+        }
+    }
+
+    fn on_close(&self, id: span::Id, ctx: Context<'_, S>) {
+        let Some(span) = ctx.span(&id) else { return };
+        let metadata = span.metadata();
+        // It may exist for the sake of another part's lines only.
+        if LOG.get().zip(part(metadata.target())).is_none_or(|(log, part)| *metadata.level() > log.level(part)) {
             return;
         }
-        let json = json(level, part(event.metadata().target()).unwrap_or_default(), &line);
-        for (_, _, sender) in followers.iter().filter(|(_, least, _)| level <= *least) {
-            let _ = sender.try_send(json.clone());
-        }
+        let took = span.extensions().get::<Text>().map(Text::took).unwrap_or_default();
+        say(metadata, &format!("ended (took: {took:?})"), &context::of(span.scope().from_root()));
     }
-
-    // Spans are not printed.
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
 }
 
-/// A line in the shape of Kubo's JSON log.
-fn json(level: Level, part: &str, line: &Line) -> String {
-    let value = serde_json::json!({
+/// Prints a line, and gives it to all who follow.
+fn say(metadata: &Metadata<'_>, text: &str, spans: &[context::Span]) {
+    let level = *metadata.level();
+    let label = match level {
+        Level::ERROR => "Error",
+        Level::WARN => "Warning",
+        Level::INFO => "Info",
+        _ => "Debug",
+    };
+    // Names in the message may be a stranger's.
+    let line = format!("{}{text}", context::prefix(spans));
+    crate::output::complain(&format!("{label}: {}\n", crate::output::escape_control(&line)));
+    let Some(log) = LOG.get() else { return };
+    let followers = log.followers.read();
+    if followers.is_empty() {
+        return;
+    }
+    let json = json(level, part(metadata.target()).unwrap_or_default(), text, spans);
+    for (_, _, sender) in followers.iter().filter(|(_, least, _)| level <= *least) {
+        let _ = sender.try_send(json.clone());
+    }
+}
+
+/// A line in the shape of Kubo's JSON log; with `spans`, outermost first, if it was said within some.
+fn json(level: Level, part: &str, text: &str, spans: &[context::Span]) -> String {
+    let mut value = serde_json::json!({
         "level": level.as_str().to_ascii_lowercase(),
         "ts": crate::cmd::ls::time::utc(SystemTime::now()),
         "logger": part,
-        "msg": format!("{}{}", line.message, line.fields),
+        "msg": text,
     });
+    if !spans.is_empty() {
+        value["spans"] = context::json(spans);
+    }
     format!("{value}\n")
 }
 

@@ -37,7 +37,8 @@ fn main() -> ExitCode {
     let outcome = match rpc::dispatch::to_daemon(&mut ctx, &matches, &cli.command) {
         Ok(Some(outcome)) => outcome,
         Ok(None) => {
-            let result = cmd::run(&ctx, cli.command);
+            let span = tracing::debug_span!("command", cmd = rpc::query::path(&matches).join("/"));
+            let result = span.in_scope(|| cmd::run(&ctx, cli.command));
             exit::outcome(&ctx, result)
         }
         Err(error) => exit::outcome(&ctx, Err(error)),

@@ -25,7 +25,10 @@ pub fn open(ctx: &Ctx) -> anyhow::Result<Names> {
 /// When what its configuration says of names makes no sense.
 pub fn of_repo(repo: &Repo, offline: bool) -> anyhow::Result<Names> {
     let config = repo.config();
-    let names = NamesConfig::load(&config)?;
+    let mut names = NamesConfig::load(&config)?;
+    if cairn_net::node::is_private(repo.path()) {
+        names = names.private();
+    }
     let dns =
         if offline { None } else { Some(Arc::new(Resolver::new(DnsConfig::load(&config)?)) as Arc<dyn TextSource>) };
     Ok(Names::new(&names, Arc::clone(repo.kv()), None, dns))

@@ -3,7 +3,7 @@
 //! Readers, walks, the gateway and the mount ask a `Fetch` and never learn whether the answer came from the
 //! local store or from the network. [`Offline`] is the local one.
 
-use crate::{Block, Cid, StoreError, blockstore::Blockstore};
+use crate::{Block, Cid, StoreError, blockstore::Blockstore, task::in_context};
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use std::{collections::VecDeque, sync::Arc, time::Instant};
@@ -96,7 +96,7 @@ impl Offline {
         work: impl FnOnce(&dyn Blockstore) -> T + Send + 'static,
     ) -> Result<T, FetchError> {
         let store = Arc::clone(&self.store);
-        tokio::task::spawn_blocking(move || work(store.as_ref()))
+        tokio::task::spawn_blocking(in_context(move || work(store.as_ref())))
             .await
             .map_err(|e| FetchError::Store(StoreError::Backend(format!("a reading thread died: {e}"))))
     }
@@ -117,7 +117,7 @@ impl Fetch for Offline {
         let store = Arc::clone(&self.store);
         let trip = move |cids: VecDeque<Cid>| {
             let store = Arc::clone(&store);
-            tokio::task::spawn_blocking(move || read(store.as_ref(), cids))
+            tokio::task::spawn_blocking(in_context(move || read(store.as_ref(), cids)))
         };
         stream::unfold((VecDeque::from(cids), None), move |(waiting, under_way)| {
             let under_way = under_way.or_else(|| (!waiting.is_empty()).then(|| trip(waiting)));

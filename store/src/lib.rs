@@ -12,6 +12,7 @@
 //! | paths | [`path`], [`names`], [`resolve`], [`refs`] |
 //! | bulk ways in and out | [`chunker`], [`import`], [`car`] |
 //! | what is kept, what is collected, what is checked | [`pin`], [`gc`], [`check`] |
+//! | dates; context on other threads | [`calendar`], [`task`] |
 //! | the whole | `repo` (with RocksDB), [`config`], [`error`] |
 //!
 //! Start with [`block::Block`]: it is the only thing that can be stored, and it exists only after its bytes
@@ -19,6 +20,7 @@
 
 pub mod block;
 pub mod blockstore;
+pub mod calendar;
 pub mod car;
 pub mod check;
 pub mod chunker;
@@ -41,6 +43,7 @@ pub mod repo;
 pub mod resolve;
 pub mod session;
 mod sync;
+pub mod task;
 mod unflushed;
 pub mod unixfs;
 

@@ -1,7 +1,7 @@
 // A daemon of a program that speaks Kubo's command line, with a repository of its own, on the loopback address only.
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 
 // In seconds.
 const START = 30
@@ -33,9 +33,10 @@ export class Daemon {
   }
 
   constructor (binary, repository) {
-    this.binary = binary
+    this.binary = binary.includes('/') ? resolve(binary) : binary
     this.repository = repository
     mkdirSync(repository, { recursive: true })
+    // Commands run in the repository too: what one writes where it is called goes away with it.
     this.env = { ...process.env, CAIRN_PATH: repository, IPFS_PATH: repository, NO_COLOR: '1' }
     this.log = ''
   }
@@ -45,7 +46,7 @@ export class Daemon {
   }
 
   async boot () {
-    this.child = spawn(this.binary, ['daemon'], { env: this.env, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child = spawn(this.binary, ['daemon'], { cwd: this.repository, env: this.env, stdio: ['ignore', 'pipe', 'pipe'] })
     running.add(this.child)
     this.exited = new Promise(resolve => this.child.once('exit', (code, signal) => {
       running.delete(this.child)
@@ -82,7 +83,7 @@ export class Daemon {
   // Standard output of a command as bytes. A command that fails rejects with what it wrote to standard error.
   run (args, { input, seconds = COMMAND } = {}) {
     return new Promise((resolve, reject) => {
-      const child = spawn(this.binary, args, { env: this.env, stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'] })
+      const child = spawn(this.binary, args, { cwd: this.repository, env: this.env, stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'] })
       running.add(child)
       const out = []
       let errors = ''
@@ -114,7 +115,7 @@ export class Daemon {
   // A command that goes on until the function that this gives is called; `each` gets every line of its standard output
   // but empty ones, with which Kubo says that it has begun.
   follow (args, each) {
-    const child = spawn(this.binary, args, { env: this.env, stdio: ['ignore', 'pipe', 'ignore'] })
+    const child = spawn(this.binary, args, { cwd: this.repository, env: this.env, stdio: ['ignore', 'pipe', 'ignore'] })
     running.add(child)
     child.once('exit', () => running.delete(child))
     let rest = ''

@@ -155,7 +155,9 @@ fn messages_reach_those_who_are_subscribed() {
     let middle = Following::start(&two, &["pubsub", "sub", "news"]);
     let end = Following::start(&three, &["pubsub", "sub", "news"]);
     eventually("the subscription is known", || {
-        one.ok(["pubsub", "peers", "news"]) == two.peer() && two.ok(["pubsub", "peers", "news"]) == three.peer()
+        // By and by the outer two may meet through the DHT.
+        let knows = |node: &Online, other: &Online| node.ok(["pubsub", "peers", "news"]).contains(&other.peer());
+        knows(&one, &two) && knows(&two, &three)
     });
     assert_eq!(two.ok(["pubsub", "ls"]), "news");
     eventually("the message arrives", || {
@@ -228,6 +230,9 @@ fn a_provider_is_found_through_a_third_node() {
     eventually("it is found", || three.ok(["routing", "findprovs", "-n", "1", "--timeout=5s", &cid]) == one.peer());
     let found = three.ok(["routing", "findpeer", "--timeout=10s", &one.peer()]);
     assert!(found.contains("/ip4/127.0.0.1/tcp/"), "{found}");
+    // What is waited for is announced by the end of the command.
+    let waited = one.add(&["--fast-provide-wait"], &one.file("waited", b"waited for"));
+    assert_eq!(three.ok(["routing", "findprovs", "-n", "1", "--timeout=20s", &waited]), one.peer());
     assert!(three.bytes(["cat", "--timeout=20s", &cid]) == content, "the file differs");
     let tables = two.ok(["stats", "dht", "lan"]);
     assert!(tables.contains(&one.peer()) && tables.contains(&three.peer()), "{tables}");
@@ -308,4 +313,45 @@ fn what_a_get_fetched_can_be_collected_soon() {
         two.ok(["repo", "gc", "-q"]);
         !two.run(["block", "stat", "--offline", &root]).status.success()
     });
+}
+
+#[test]
+fn a_line_of_the_log_names_request_session_and_block() {
+    let (one, two) = (Online::new(), Online::new());
+    let root = one.feed_bytes(["add", "-Q"], bytes(70, FILE));
+    two.connect(&one);
+    assert_eq!(two.ok(["log", "level", "net", "debug"]), "Changed log level of 'net' to 'debug'");
+    two.ok(["log", "level", "bitswap", "debug"]);
+    two.ok(["log", "level", "rpc", "debug"]);
+    let followed = Following::start(&two, &["log", "tail"]);
+    eventually("the log is followed", || {
+        two.ok(["pubsub", "ls"]);
+        followed.has(|line| line.contains("\"cmd\":\"pubsub/ls\""))
+    });
+    two.ok(["cat", &root]);
+    let block = format!(":block{{cid={root}}}: a block came (peer: {}) (bytes: ", one.peer());
+    eventually("the line is printed", || {
+        two.log().lines().any(|line| {
+            let begun =
+                line.starts_with("Debug: request{id=") && line.contains(&format!(" cmd=cat arg={root}}}:session{{id="));
+            begun && line.contains(&block)
+        })
+    });
+    eventually("followers get its spans", || {
+        followed.has(|line| {
+            let json: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let spans = json["spans"].as_array();
+            let names: Vec<_> = spans.into_iter().flatten().filter_map(|span| span["name"].as_str()).collect();
+            names == ["request", "session", "block"]
+                && json["spans"][2]["cid"] == *root
+                && json["spans"][0]["cmd"] == "cat"
+        })
+    });
+    eventually("the end of the request is told, with its time", || {
+        followed.has(|line| line.contains("\"cmd\":\"cat\"") && line.contains("\"msg\":\"ended (took: "))
+    });
+    two.ok(["log", "level", "all", "warn"]);
+    let said = two.log().len();
+    two.ok(["pubsub", "ls"]);
+    assert_eq!(two.log().len(), said, "nothing is said any more");
 }

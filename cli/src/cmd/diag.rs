@@ -1,11 +1,14 @@
 //! `cairn diag`: looking into a node.
 
 mod cmds;
+mod datastore;
+mod profile;
 mod sys;
 
 use crate::ctx::Ctx;
 use anyhow::{Context as _, bail};
 use cairn_store::blockstore::Blockstore as _;
+use std::path::PathBuf;
 
 /// The empty directory: asking for it goes through the whole of the block store.
 const PROBE: &str = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn";
@@ -22,12 +25,26 @@ pub struct Args {
 enum Command {
     /// List the requests that run, or ran lately
     Cmds(cmds::Args),
+    /// Look at rows of the repository's tables
+    Datastore(datastore::Args),
     /// Say whether the node works: for container health checks
     #[command(after_help = "Example:\n  cairn diag healthy || exit 1")]
     Healthy,
+    /// Collect what a running daemon does with processor, memory and files
+    Profile(profile::Args),
     /// Print what the machine is
     #[command(after_help = "Example:\n  cairn diag sys --enc=json")]
     Sys,
+}
+
+impl Args {
+    /// The file that the command line shall write the daemon's answer to, instead of printing it.
+    pub fn output(&self) -> Option<PathBuf> {
+        match &self.command {
+            Command::Profile(args) => args.output(),
+            _ => None,
+        }
+    }
 }
 
 /// Runs `cairn diag`.
@@ -37,7 +54,9 @@ enum Command {
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Cmds(args) => cmds::run(ctx, args),
+        Command::Datastore(args) => datastore::run(ctx, args),
         Command::Healthy => healthy(ctx),
+        Command::Profile(args) => profile::run(ctx, &args),
         Command::Sys => sys::run(ctx),
     }
 }

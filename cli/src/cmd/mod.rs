@@ -12,6 +12,7 @@ pub mod config;
 pub mod daemon;
 pub mod dag;
 pub mod diag;
+pub mod fast_provide;
 pub mod get;
 pub mod id;
 pub mod init;

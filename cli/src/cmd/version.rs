@@ -61,14 +61,17 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     if let Some(Sub::Deps) = args.sub {
         return dependencies(ctx);
     }
-    let info = Info {
+    ctx.out.emit_once(&info(), |info| text(info, args))
+}
+
+fn info() -> Info {
+    Info {
         version: env!("CARGO_PKG_VERSION"),
         commit: env!("CAIRN_COMMIT"),
         repo: VERSION.to_string(),
         system: system(),
         rust: env!("CAIRN_RUSTC"),
-    };
-    ctx.out.emit_once(&info, |info| text(info, args))
+    }
 }
 
 fn text(info: &Info, args: &Args) -> String {
@@ -107,17 +110,24 @@ pub fn system() -> String {
     format!("{processor}/{system}")
 }
 
-fn dependencies(ctx: &Ctx) -> anyhow::Result<()> {
-    for package in LOCK.split("[[package]]").skip(1) {
+fn packages() -> impl Iterator<Item = Dependency<'static>> {
+    LOCK.split("[[package]]").skip(1).map(|package| {
         let field = |name: &str| {
             let line = package.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
             line.map_or("", |value| value.trim_matches('"'))
         };
-        let found =
-            Dependency { path: field("name"), version: field("version"), replaced_by: "", sum: field("checksum") };
-        ctx.out.emit(&found, |d| format!("{}@{}\n", d.path, d.version))?;
-    }
-    Ok(())
+        Dependency { path: field("name"), version: field("version"), replaced_by: "", sum: field("checksum") }
+    })
+}
+
+fn dependencies(ctx: &Ctx) -> anyhow::Result<()> {
+    packages().try_for_each(|package| ctx.out.emit(&package, |d| format!("{}@{}\n", d.path, d.version)))
+}
+
+/// Version and packages as JSON.
+pub fn all() -> String {
+    let packages: Vec<Dependency<'_>> = packages().collect();
+    format!("{:#}\n", serde_json::json!({"Version": info(), "Packages": packages}))
 }
 
 #[cfg(test)]
@@ -126,20 +136,20 @@ mod tests {
 
     const NONE: Args = Args { sub: None, number: false, commit: false, repo: false, all: false };
 
-    fn info(commit: &'static str) -> Info {
+    fn release(commit: &'static str) -> Info {
         Info { version: "1.2.3", commit, repo: "1".into(), system: "amd64/linux".into(), rust: "rustc 1" }
     }
 
     #[test]
     fn texts_are_those_of_kubo() {
-        assert_eq!(text(&info(""), &NONE), "cairn version 1.2.3\n");
-        assert_eq!(text(&info("abc"), &NONE), "cairn version 1.2.3\n");
-        assert_eq!(text(&info("abc"), &Args { commit: true, ..NONE }), "cairn version 1.2.3-abc\n");
-        assert_eq!(text(&info("abc"), &Args { number: true, commit: true, ..NONE }), "1.2.3-abc\n");
-        assert_eq!(text(&info(""), &Args { number: true, commit: true, ..NONE }), "1.2.3\n");
-        assert_eq!(text(&info(""), &Args { repo: true, number: true, ..NONE }), "1\n");
+        assert_eq!(text(&release(""), &NONE), "cairn version 1.2.3\n");
+        assert_eq!(text(&release("abc"), &NONE), "cairn version 1.2.3\n");
+        assert_eq!(text(&release("abc"), &Args { commit: true, ..NONE }), "cairn version 1.2.3-abc\n");
+        assert_eq!(text(&release("abc"), &Args { number: true, commit: true, ..NONE }), "1.2.3-abc\n");
+        assert_eq!(text(&release(""), &Args { number: true, commit: true, ..NONE }), "1.2.3\n");
+        assert_eq!(text(&release(""), &Args { repo: true, number: true, ..NONE }), "1\n");
         assert_eq!(
-            text(&info("abc"), &Args { all: true, ..NONE }),
+            text(&release("abc"), &Args { all: true, ..NONE }),
             "Cairn version: 1.2.3-abc\nRepo version: 1\nSystem version: amd64/linux\nRust version: rustc 1\n"
         );
     }

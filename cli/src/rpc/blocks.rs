@@ -68,9 +68,13 @@ pub fn serve<B: Body>(shared: &Arc<Shared>, request: Request<B>) -> Answer {
     let session =
         query.split('&').find_map(|p| p.strip_prefix("session=")).and_then(|s| u128::from_str_radix(s, 16).ok());
     let daemon = Arc::clone(&shared.daemon);
+    // A client that runs its command itself makes many requests for blocks; together they are one in the log.
+    let span = || tracing::debug_span!("request", cmd = "blocks", client = session.map(|s| format!("{s:032x}")));
     let fetch = match session {
-        Some(session) if !offline => shared.sessions.get(session, || daemon.fetch(Order::Rarest, false)),
-        _ => daemon.fetch(Order::Rarest, offline),
+        Some(session) if !offline => {
+            shared.sessions.get(session, || span().in_scope(|| daemon.fetch(Order::Rarest, false)))
+        }
+        _ => span().in_scope(|| daemon.fetch(Order::Rarest, offline)),
     };
     let (sender, records) = futures::channel::mpsc::channel(1);
     let stop = daemon.stop.child_token();

@@ -233,7 +233,7 @@ async fn run(shared: &Arc<Shared>, asked: Asked, request: Request<Incoming>) -> 
     let request = Run { global: asked.cli.global, place, input: Input::Request(input), cancel, timed_out };
     let reader = Reader(Arc::clone(&pipe));
     tokio::task::spawn_blocking(move || {
-        let outcome = perform(daemon, request, asked.cli.command);
+        let outcome = running.span().in_scope(|| perform(daemon, request, asked.cli.command));
         finish(&pipe, terminal.is_some(), outcome);
         if let Some(alarm) = alarm {
             alarm.abort();

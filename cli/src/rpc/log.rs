@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
+use tracing::Span;
 
 /// Requests that have ended and are remembered, at most.
 const MAX_ENDED: usize = 1024;
@@ -56,6 +57,14 @@ impl Default for Log {
 pub struct Running {
     log: Arc<Log>,
     id: u64,
+    span: Span,
+}
+
+impl Running {
+    /// The span within which it runs.
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
 }
 
 impl Log {
@@ -75,10 +84,11 @@ impl Log {
         let mut inner = self.0.lock();
         let id = inner.next;
         inner.next += 1;
+        let span = tracing::debug_span!("request", id, cmd = command, arg = arguments.first());
         let begun = SystemTime::now();
         let entry = Entry { id, command: command.to_owned(), options, arguments, begun, ended: None };
         inner.running.insert(id, (entry, cancel));
-        Running { log: Arc::clone(self), id }
+        Running { log: Arc::clone(self), id, span }
     }
 
     /// How many run, and how many began.

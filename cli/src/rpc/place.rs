@@ -31,6 +31,8 @@ const PLACES: &[(&[&str], Place)] = &[
     (&["shutdown"], Place::Daemon),
     (&["log"], Place::Daemon),
     (&["diag", "cmds"], Place::Daemon),
+    (&["diag", "profile"], Place::Daemon),
+    (&["diag", "datastore"], Place::Here),
     (&["key", "export"], Place::Here),
     (&["get"], Place::WithBlocks),
 ];

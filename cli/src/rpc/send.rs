@@ -32,6 +32,7 @@ use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
 };
+use tempfile::NamedTempFile;
 
 /// Bytes of a file that are sent at once.
 const PIECE: usize = 1 << 20;
@@ -51,6 +52,7 @@ pub fn run(ctx: &Ctx, client: &Client, asked: Asked, command: &Command) -> anyho
     let parts = Parts { sender, boundary: boundary.clone(), void: false };
     let paths = asked.files.clone().unwrap_or_default();
     send(ctx, parts, &asked, command, wanted)?;
+    let mut saved = saved(command)?;
     let terminal = Terminal {
         stdin: io::stdin().is_terminal(),
         stdout: ctx.out.tty,
@@ -64,13 +66,14 @@ pub fn run(ctx: &Ctx, client: &Client, asked: Asked, command: &Command) -> anyho
     if query.len() > LONG_QUERY {
         headers.push((QUERY, std::mem::take(&mut query)));
     }
-    ctx.block_on(async {
+    let outcome = ctx.block_on(async {
         let body = StreamBody::new(receiver.map(|piece| piece.map(hyper::body::Frame::data))).boxed_unsync();
         let mut answer = client.upload(&asked.path.join("/"), query, &headers, body).await?;
         if answer.headers().get(CONTENT_TYPE).is_none_or(|value| value != FRAMES) {
             return Ok(Outcome::failed(refusal(client.address(), answer).await));
         }
-        let mut screen = Screen { ctx, bar: None, paths, want };
+        let file = saved.as_mut().map(|(file, _)| file.as_file_mut());
+        let mut screen = Screen { ctx, bar: None, paths, want, file };
         let mut decoder = Decoder::default();
         while let Some(frame) = answer.body_mut().frame().await {
             let piece = frame.ok().and_then(|f| f.into_data().ok()).unwrap_or_default();
@@ -84,7 +87,25 @@ pub fn run(ctx: &Ctx, client: &Client, asked: Asked, command: &Command) -> anyho
             ctx.out.finish()?;
         }
         bail!("the daemon went away before the command had ended")
-    })
+    })?;
+    if let Some((file, path)) = saved.filter(|_| outcome.code == 0) {
+        file.persist(&path).map_err(io::Error::from).with_context(|| format!("cannot put {path:?} in place"))?;
+        let path = path.to_string_lossy().into_owned();
+        ctx.out.emit_once(&serde_json::json!({"File": path}), |_| {
+            format!("Wrote profiles to: {}\n", ctx.out.escape(&path))
+        })?;
+        ctx.out.finish()?;
+    }
+    Ok(outcome)
+}
+
+/// Where the answer goes if not to stdout: a file that appears once it is whole, and its name.
+fn saved(command: &Command) -> anyhow::Result<Option<(NamedTempFile, PathBuf)>> {
+    let Command::Diag(args) = command else { return Ok(None) };
+    let Some(path) = args.output() else { return Ok(None) };
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = tempfile::Builder::new().prefix(".cairn-").tempfile_in(parent);
+    Ok(Some((file.with_context(|| format!("cannot write in {parent:?}"))?, path)))
 }
 
 /// Shows what the daemon says.
@@ -94,11 +115,16 @@ struct Screen<'a> {
     /// What is sent: its size is the length of a bar that has none.
     paths: Vec<PathBuf>,
     want: SyncSender<()>,
+    /// What is written instead of stdout.
+    file: Option<&'a mut File>,
 }
 
 impl Screen<'_> {
     fn show(&mut self, frame: Frame) -> anyhow::Result<Option<Outcome>> {
         match frame {
+            Frame::Stdout(bytes) if self.file.is_some() => {
+                self.file.iter_mut().try_for_each(|file| file.write_all(&bytes))?;
+            }
             Frame::Stdout(bytes) => {
                 let print = || self.ctx.out.begin(Kind::Events, None).write_all(&bytes);
                 match &self.bar {

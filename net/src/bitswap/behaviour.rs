@@ -103,6 +103,9 @@ impl NetworkBehaviour for Behaviour {
                 let addr = e.endpoint.get_remote_address().clone();
                 self.waiting.push_back(PeerEvent::Connected { peer: e.peer_id, addr });
             }
+            FromSwarm::ConnectionEstablished(e) => {
+                self.waiting.push_back(PeerEvent::AnotherConnection(e.peer_id));
+            }
             FromSwarm::ConnectionClosed(e) => {
                 self.links.close(&e.peer_id, e.connection_id);
                 if e.remaining_established == 0 {

@@ -2,7 +2,8 @@
 //! `application/vnd.ipld.raw`).
 //!
 //! A provider with an HTTP address is a peer like any other: it has a link whose other end is a task here, which makes a
-//! GET of each want, a HEAD of each question who has a block, and a block, HAVE or DONT_HAVE of each answer. So
+//! GET of each want, a HEAD of a question who has a block (while it gives what it is asked for, it is taken to have the next
+//! blocks too), and a block, HAVE or DONT_HAVE of each answer. So
 //! windows, hedging, deduplication and the score of peers that send garbage are those of all peers.
 //!
 //! | What | Bound | At the bound |
@@ -276,8 +277,15 @@ impl Gateway {
         let mut waiting: VecDeque<Entry> = VecDeque::new();
         let mut running = FuturesUnordered::new();
         let (mut failures, mut lacking) = (0, 0);
+        let mut gives = false;
         let mut pause: Option<tokio::time::Instant> = None;
         loop {
+            // Who gave the last block probably has the next one too: a question for each would double the requests. If
+            // it does not after all, that shows when it is asked for the block.
+            for cid in answered(&mut waiting, gives) {
+                let presences = vec![(cid, Presence::Have)];
+                answers.send(self.peer, Message { presences, ..Message::default() }).await;
+            }
             while running.len() < AT_ONCE
                 && pause.is_none()
                 && let Some(entry) = waiting.pop_front()
@@ -296,6 +304,11 @@ impl Gateway {
                 Some((said, entry)) = running.next() => {
                     let mut message = Message::default();
                     let lacks = matches!(said, Said::Lacks);
+                    match &said {
+                        Said::Block(_) => gives = true,
+                        Said::Lacks | Said::Failed(_) => gives = false,
+                        Said::Has | Said::Busy(_) => {}
+                    }
                     match said {
                         Said::Block(data) => {
                             message.blocks.extend(prefix_of(&entry.cid).map(|prefix| Payload { prefix, data }));
@@ -382,6 +395,19 @@ fn take(waiting: &mut VecDeque<Entry>, wants: &[Entry]) {
             waiting.push_back(entry.clone());
         }
     }
+}
+
+/// Takes out the questions that are answered without asking, if the gateway `gives` what it is asked for.
+fn answered(waiting: &mut VecDeque<Entry>, gives: bool) -> Vec<Cid> {
+    let mut cids = Vec::new();
+    if gives {
+        waiting.retain(|entry| {
+            let asks = entry.want == WantType::Have;
+            cids.extend(asks.then_some(entry.cid));
+            !asks
+        });
+    }
+    cids
 }
 
 #[cfg(test)]

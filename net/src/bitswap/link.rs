@@ -4,7 +4,7 @@ use super::{handler::Report, message::Message};
 use libp2p::{PeerId, swarm::ConnectionId};
 use parking_lot::Mutex;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -173,19 +173,17 @@ impl Drop for Receipt {
 pub struct Link {
     /// The peer at the other end.
     pub peer: PeerId,
-    reports: Mutex<VecDeque<Report>>,
+    /// What the behaviour is to be told; of two only the last one counts.
+    report: Mutex<Option<Report>>,
 }
 
 impl Link {
     pub(super) fn report(&self, report: Report) {
-        let mut reports = self.reports.lock();
-        // Only the last one counts.
-        reports.clear();
-        reports.push_back(report);
+        *self.report.lock() = Some(report);
     }
 
     pub(super) fn take_report(&self) -> Option<Report> {
-        self.reports.lock().pop_front()
+        self.report.lock().take()
     }
 }
 
@@ -247,7 +245,7 @@ impl Links {
         let connections = &mut peers.entry(peer).or_insert_with(|| Peer { connections: Vec::new() }).connections;
         let place = connections.iter().position(|c| c.relayed && !relayed).unwrap_or(connections.len());
         connections.insert(place, Connection { id, relayed, queue });
-        (Arc::new(Link { peer, reports: Mutex::default() }), receiver)
+        (Arc::new(Link { peer, report: Mutex::default() }), receiver)
     }
 
     /// A connection ended, or was never used.

@@ -27,20 +27,23 @@ pub use session::Order;
 
 use crate::routing::Routing;
 use cairn_store::{Block, Cid, Multihash, StoreError, blockstore::Blockstore, kv::Kv};
-use engine::{Channels, ClientEvent, Command, Counters, ServerEvent, Shared};
+use engine::{Channels, ClientEvent, Command, Counters, ServerEvent, Shared, Waiter};
 use gateway::Gateways;
 use handler::Lanes;
 use libp2p::PeerId;
 use parking_lot::{Mutex, RwLock};
 use std::{
     collections::HashSet,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::Span;
 
 /// Messages that were read from connections and wait for the engine.
 const INGRESS: usize = 64;
@@ -66,6 +69,9 @@ pub struct Config {
     pub filter: Filter,
     /// Peers that are exempt from limits (`Peering.Peers`).
     pub friends: HashSet<PeerId>,
+    /// Whether peers of the local network are always asked who has a block, and those of `Peering.Peers`, whatever the
+    /// limits are (not if `…BroadcastControl.LocalPeers` or `….PeeredPeers` is set).
+    pub always_ask: (bool, bool),
     /// How gateways are asked over HTTP; `None`: not at all.
     pub gateways: Option<gateway::GatewayConfig>,
 }
@@ -79,6 +85,7 @@ impl Default for Config {
             max_providers: 10,
             filter: Filter::default(),
             friends: HashSet::new(),
+            always_ask: (true, true),
             gateways: None,
         }
     }
@@ -168,24 +175,40 @@ pub fn new(
 pub struct Session {
     id: session::SessionId,
     commands: mpsc::Sender<Command>,
+    span: Span,
     _alive: Arc<()>,
 }
 
-/// The answer to a want; dropping it gives the want up.
-pub type Answer = oneshot::Receiver<Result<Block, StoreError>>;
+/// The answer to a want, an error if Bitswap has ended; dropping it gives the want up.
+#[derive(Debug)]
+pub struct Answer {
+    answer: oneshot::Receiver<Result<Block, StoreError>>,
+    span: Span,
+}
+
+impl Future for Answer {
+    type Output = Result<Result<Block, StoreError>, oneshot::error::RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { answer, span } = &mut *self;
+        let _within = span.enter();
+        Pin::new(answer).poll(cx)
+    }
+}
 
 impl Session {
     /// Wants blocks, each until its answer is dropped. A block has been stored by the time it is answered.
     pub async fn want(&self, cids: &[Cid], urgency: Urgency) -> Vec<Answer> {
-        let (senders, answers): (Vec<_>, Vec<_>) = cids
+        let (waiters, answers): (Vec<_>, Vec<_>) = cids
             .iter()
             .map(|cid| {
                 let (to, answer) = oneshot::channel();
-                ((*cid, to), answer)
+                let span = tracing::debug_span!(parent: &self.span, "block", %cid);
+                (Waiter { cid: *cid, to, span: span.clone() }, Answer { answer, span })
             })
             .unzip();
         // If the engine has ended, the answers are closed.
-        let _ = self.commands.send(Command::Want { session: self.id, urgency, cids: senders }).await;
+        let _ = self.commands.send(Command::Want { session: self.id, urgency, blocks: waiters }).await;
         answers
     }
 }
@@ -197,7 +220,8 @@ impl Bitswap {
         let alive = Arc::new(());
         let open = Command::Open { session: id, order, alive: Arc::downgrade(&alive) };
         let _ = self.commands.send(open).await;
-        Session { id, commands: self.commands.clone(), _alive: alive }
+        let span = tracing::debug_span!("session", id, ?order);
+        Session { id, commands: self.commands.clone(), span, _alive: alive }
     }
 
     /// Says how providers are found; without it only connected peers are asked.

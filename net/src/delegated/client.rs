@@ -95,7 +95,8 @@ impl Client {
                 return Err(refuse("not an http or https address".into()));
             }
             // Some are written with the path, some without.
-            let path = base.path().trim_end_matches('/').trim_end_matches("/routing/v1").to_owned();
+            let path =
+                base.path().trim_end_matches('/').trim_end_matches("/ipns").trim_end_matches("/routing/v1").to_owned();
             base.set_path(&path);
             base.set_query(None);
             routers.push(Arc::new(Endpoint {

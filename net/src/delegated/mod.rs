@@ -18,3 +18,6 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 pub(crate) const IPNS_RECORD: &str = "application/vnd.ipfs.ipns-record";
 /// Largest IPNS record in bytes.
 pub(crate) const MAX_IPNS_RECORD: usize = 10 * 1024;
+
+/// The router that stands behind `auto` among `Routing.DelegatedRouters` and `Ipns.DelegatedPublishers`: Kubo's fallback.
+pub const PUBLIC: &str = "https://delegated-ipfs.dev";

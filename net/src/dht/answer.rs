@@ -116,6 +116,9 @@ impl Behaviour {
         } else if let Some(records) = self.records(net) {
             addrs.extend(records.addresses_of(peer));
         }
+        if addrs.is_empty() {
+            addrs = (self.book)(peer);
+        }
         let mut seen = HashSet::new();
         addrs.retain(|addr| diversity::is_announced(net, self.loopback_on_lan, addr) && seen.insert(addr.clone()));
         addrs.truncate(MAX_ADDRS);

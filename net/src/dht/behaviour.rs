@@ -104,6 +104,7 @@ pub struct Behaviour {
     questions: mpsc::Receiver<Question>,
     expire: Pin<Box<Sleep>>,
     announces: Arc<dyn Fn(&Multiaddr) -> bool + Send + Sync>,
+    pub(super) book: super::AddressesOf,
     listening: HashSet<Multiaddr>,
     external: HashSet<Multiaddr>,
 }
@@ -142,6 +143,7 @@ impl Behaviour {
             questions,
             expire: Box::pin(sleep(EXPIRE_NEXT)),
             announces: Arc::clone(&config.announces),
+            book: Arc::clone(&config.addresses),
             listening: HashSet::new(),
             external: HashSet::new(),
         }

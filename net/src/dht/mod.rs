@@ -101,6 +101,9 @@ impl Clock for SystemClock {
     }
 }
 
+/// What is known of where peers are.
+pub type AddressesOf = Arc<dyn Fn(&PeerId) -> Vec<Multiaddr> + Send + Sync>;
+
 /// How the DHTs run.
 #[derive(Clone)]
 pub struct Config {
@@ -115,6 +118,8 @@ pub struct Config {
     pub max_provider_records: usize,
     /// Whether an address that this node listens on, or was seen at, may be told to others.
     pub announces: Arc<dyn Fn(&Multiaddr) -> bool + Send + Sync>,
+    /// Addresses of a peer that is neither connected nor in a table, as far as they are known.
+    pub addresses: AddressesOf,
     /// How often the routing table is refreshed.
     pub refresh: Duration,
     /// What says whether a value may be kept or returned; tests take others than [`Names`].
@@ -131,6 +136,7 @@ impl Default for Config {
             loopback_on_lan: false,
             max_provider_records: providers::MAX_RECORDS,
             announces: Arc::new(|_| true),
+            addresses: Arc::new(|_| Vec::new()),
             refresh: Duration::from_secs(600),
             validator: Arc::new(Names),
             clock: Arc::new(SystemClock),

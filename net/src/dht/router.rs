@@ -14,6 +14,7 @@ use futures::{StreamExt as _, future::join_all, stream, stream::BoxStream, strea
 use libp2p::{Multiaddr, PeerId};
 use std::{collections::HashSet, sync::Arc};
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 /// Peers that have to agree on a value before a search ends.
 const QUORUM: usize = 16;
@@ -226,7 +227,7 @@ impl Dht {
             let wrong: Vec<Provider> =
                 nearest.into_iter().filter(|(.., v)| v.as_ref() != Some(&best)).map(|(_, p, _)| p.clone()).collect();
             let (network, message) = (link.network(), Message::put(key.to_vec(), best.clone()));
-            tokio::spawn(async move {
+            let telling = async move {
                 stream::iter(wrong)
                     .for_each_concurrent(super::query::lookup::ALPHA, |peer| {
                         let (network, message) = (Arc::clone(&network), message.clone());
@@ -235,7 +236,8 @@ impl Dht {
                         }
                     })
                     .await;
-            });
+            };
+            tokio::spawn(telling.in_current_span());
         }
     }
 
@@ -327,7 +329,7 @@ pub(super) async fn announce(network: Arc<dyn Network>, message: Message, enough
     let left = telling.len();
     if left > 0 {
         // At most 20 exchanges, each with its own timeout.
-        tokio::spawn(async move { while telling.next().await.is_some() {} });
+        tokio::spawn(async move { while telling.next().await.is_some() {} }.in_current_span());
     }
     done
 }

@@ -14,7 +14,7 @@
 
 use super::session::Inner;
 use crate::bitswap::Urgency;
-use cairn_store::{Block, Cid, blockstore::Blockstore, dag};
+use cairn_store::{Block, Cid, blockstore::Blockstore, dag, task::in_context};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
@@ -321,7 +321,7 @@ impl Run {
         // In pieces: nodes that are here are read, and a stranger says how large and how many they are.
         for cids in self.0.chunks(READ_AT_ONCE) {
             let (store, cids) = (Arc::clone(&user.store), cids.to_vec());
-            let looked = tokio::task::spawn_blocking(move || look(store.as_ref(), cids));
+            let looked = tokio::task::spawn_blocking(in_context(move || look(store.as_ref(), cids)));
             let Ok((not_here, here)) = looked.await else { return };
             missing.extend(not_here);
             for block in &here {

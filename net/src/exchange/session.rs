@@ -11,6 +11,7 @@ use cairn_store::{
     blockstore::Blockstore,
     fetch::{Deadline, Fetch, FetchError, Offline},
     session::Session as Guard,
+    task::in_context,
 };
 use futures::{StreamExt as _, stream::BoxStream};
 use parking_lot::Mutex;
@@ -19,6 +20,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 use tokio::sync::OnceCell;
+use tracing::{Instrument as _, Span};
 
 /// Size of a block that is assumed before the first one has come.
 const FIRST_SIZE: u64 = 64 << 10;
@@ -33,6 +35,8 @@ pub(super) struct Inner {
     pub(super) order: Order,
     /// IMPORTANT: keeps what is fetched from a collection that runs meanwhile.
     _guard: Guard,
+    /// What it was opened for, for the log.
+    context: Span,
     /// Opened at the first block that is missing: work on what is here costs nothing.
     session: OnceCell<Session>,
     pub(super) prefetch: Mutex<Prefetch>,
@@ -47,6 +51,7 @@ impl SessionFetch {
             bitswap,
             order,
             _guard: guard,
+            context: Span::current(),
             session: OnceCell::new(),
             prefetch: Mutex::default(),
             mean: AtomicU64::new(FIRST_SIZE),
@@ -66,7 +71,7 @@ impl Inner {
         cids: Vec<Cid>,
     ) -> impl Future<Output = Vec<Result<Option<Block>, StoreError>>> + Send + use<> {
         let (store, count) = (Arc::clone(&self.store), cids.len());
-        let reading = tokio::task::spawn_blocking(move || store.get_many(&cids));
+        let reading = tokio::task::spawn_blocking(in_context(move || store.get_many(&cids)));
         async move {
             reading.await.unwrap_or_else(|e| {
                 let error = StoreError::Backend(format!("a reading thread died: {e}"));
@@ -77,7 +82,8 @@ impl Inner {
 
     /// Wants blocks of the network.
     pub(super) async fn want(&self, cids: &[Cid], urgency: Urgency) -> Vec<Answer> {
-        let session = self.session.get_or_init(|| self.bitswap.session(self.order)).await;
+        let session =
+            self.session.get_or_init(|| self.bitswap.session(self.order).instrument(self.context.clone())).await;
         session.want(cids, urgency).await
     }
 
@@ -120,7 +126,7 @@ impl Inner {
     pub(super) fn start(self: &Arc<Self>, run: Option<Run>) {
         if let Some(run) = run {
             // The task ends with the last user of the session, or soon after.
-            tokio::spawn(run.go(Arc::downgrade(self)));
+            tokio::spawn(run.go(Arc::downgrade(self)).instrument(self.context.clone()));
         }
     }
 }

@@ -1,11 +1,16 @@
 //! What the configuration says of names.
 
 use super::{DEFAULT_LIFETIME, DEFAULT_TTL};
+use crate::{
+    delegated::{self, Client, ClientConfig, ClientError, Filter},
+    dht,
+    routing::Routing,
+};
 use cairn_store::{
     config::{Config, ConfigError},
     path::Path,
 };
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// Variable that maps names to paths without any look-up: `name:path,name:path`.
 pub const STATIC_MAP: &str = "IPFS_NS_MAP";
@@ -35,6 +40,11 @@ pub struct NamesConfig {
     pub record_ttl: Duration,
     /// Names that are answered from here: `IPFS_NS_MAP`.
     pub fixed: HashMap<String, Path>,
+    /// HTTP servers that records can be given to, by their addresses, and whether the public one is among them:
+    /// `Ipns.DelegatedPublishers`.
+    pub publishers: Vec<String>,
+    /// See [`NamesConfig::publishers`].
+    pub publishers_auto: bool,
 }
 
 impl Default for NamesConfig {
@@ -46,6 +56,8 @@ impl Default for NamesConfig {
             record_lifetime: DEFAULT_LIFETIME,
             record_ttl: DEFAULT_TTL,
             fixed: HashMap::new(),
+            publishers: Vec::new(),
+            publishers_auto: false,
         }
     }
 }
@@ -78,12 +90,47 @@ impl NamesConfig {
             let why = "must not be shorter than Ipns.RepublishPeriod, or records end before they are published again";
             return Err(value(key, why));
         }
+        let publishers = config.get_strings(PUBLISHERS)?.unwrap_or_default();
+        names.publishers_auto = publishers.contains(&"auto") && config.get_bool("AutoConf.Enabled")?.unwrap_or(true);
+        names.publishers = publishers.into_iter().filter(|url| *url != "auto").map(str::to_owned).collect();
+        if let Err(error) = names.publisher(true) {
+            return Err(value(PUBLISHERS, &error.to_string()));
+        }
         if let Some(map) = std::env::var_os(STATIC_MAP).filter(|map| !map.is_empty()) {
             names.fixed = static_map(&map.to_string_lossy()).map_err(ConfigError::Refused)?;
         }
         Ok(names)
     }
+
+    /// For a private swarm, of which public servers must not learn.
+    #[must_use]
+    pub fn private(mut self) -> Self {
+        self.publishers_auto = false;
+        self
+    }
+
+    /// Who takes records over HTTP, if anybody does; without the public server unless `public`.
+    pub(super) fn publisher(&self, public: bool) -> Result<Option<Arc<dyn Routing>>, ClientError> {
+        let mut endpoints = self.publishers.clone();
+        endpoints.extend((public && self.publishers_auto).then(|| delegated::PUBLIC.to_owned()));
+        if endpoints.is_empty() {
+            return Ok(None);
+        }
+        let client = ClientConfig {
+            endpoints,
+            filter: Filter::default(),
+            timeout: PATIENCE,
+            user_agent: concat!("cairn/", env!("CARGO_PKG_VERSION")).to_owned(),
+            validator: Arc::new(dht::Names),
+        };
+        Ok(Some(Arc::new(Client::new(client)?)))
+    }
 }
+
+/// Where publishers stand in the configuration.
+const PUBLISHERS: &str = "Ipns.DelegatedPublishers";
+/// For one request to a publisher.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 fn value(key: &str, why: &str) -> ConfigError {
     ConfigError::Value { key: key.to_owned(), why: why.to_owned() }

@@ -44,6 +44,8 @@ struct Inner {
     routing: Option<Arc<dyn Routing>>,
     dns: Option<Arc<dyn TextSource>>,
     pubsub: Option<Arc<pubsub::Follower>>,
+    /// HTTP servers that records are given to besides, and all that may be asked to take one.
+    publishers: [Option<Arc<dyn Routing>>; 2],
     fixed: HashMap<String, Path>,
     cache: Mutex<Cache>,
     /// Held while a sequence number is chosen, so that no two records of a name have the same.
@@ -75,6 +77,8 @@ impl Names {
             routing,
             dns,
             pubsub,
+            // Their addresses were looked at when the configuration was read.
+            publishers: [false, true].map(|public| config.publisher(public).ok().flatten()),
             fixed: config.fixed.clone(),
             cache: Mutex::new(Cache::new(config.cache_size, config.max_cache_ttl)),
             publishing: tokio::sync::Mutex::default(),

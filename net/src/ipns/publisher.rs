@@ -8,9 +8,11 @@ use super::{
 use crate::{keystore::PrivateKey, routing::RoutingError};
 use bytes::Bytes;
 use cairn_store::{StoreError, fetch::Deadline, names::Target, path::Path};
+use futures::StreamExt as _;
 use libp2p::identity::PublicKey;
 use std::{
     cmp::Ordering,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -24,6 +26,8 @@ pub enum Network {
     Required,
     /// It is enough that this node keeps it (`--allow-offline`); a network that is there is told too.
     Optional,
+    /// HTTP servers (`Ipns.DelegatedPublishers`) have to take it, and nobody else is told (`--allow-delegated`).
+    Delegated,
 }
 
 /// How a name is published.
@@ -49,6 +53,11 @@ pub enum PublishError {
     /// There is no network here.
     #[error("can't publish while offline")]
     Offline,
+    /// There is no HTTP server to give it to.
+    #[error(
+        "no delegated publishers configured: add Ipns.DelegatedPublishers or use --allow-offline for local-only publishing"
+    )]
+    NoPublishers,
     /// The number that was asked for is not higher than the last one.
     #[error("sequence number must be greater than the current record sequence")]
     Sequence,
@@ -80,7 +89,7 @@ impl Names {
         let value = value.to_string();
         let record = {
             // The network is asked before, so that others who publish do not wait for it.
-            let there = self.last_there(name).await?;
+            let there = self.last_there(name, options.network).await?;
             let _one = self.inner.publishing.lock().await;
             let last = self.last_here(name).await?.or(there);
             let sequence = next_sequence(last.as_ref(), &value, options.sequence)?;
@@ -121,7 +130,7 @@ impl Names {
                 }
                 _ => {}
             }
-            if network == Network::Required {
+            if network != Network::Optional {
                 new.clone()?;
             }
             self.inner.local.put(Row::Record, name, bytes).await?;
@@ -155,7 +164,6 @@ impl Names {
     /// # Errors
     /// [`PublishError::Record`] when it can't be had.
     pub async fn public_key(&self, name: Name, deadline: Deadline) -> Result<Bytes, PublishError> {
-        use futures::StreamExt as _;
         if let Some(key) = name.public_key() {
             return Ok(key.encode_protobuf().into());
         }
@@ -164,7 +172,7 @@ impl Names {
         }
         let routing = self.inner.routing.as_ref().ok_or(RecordError::KeyNotFound)?;
         let deadline = deadline.unwrap_or_else(|| Instant::now() + super::MAX_SEARCH);
-        let mut found = std::sync::Arc::clone(routing).search_value(key_of_key(name).into(), Some(deadline));
+        let mut found = Arc::clone(routing).search_value(key_of_key(name).into(), Some(deadline));
         while let Ok(Some(bytes)) = tokio::time::timeout_at(deadline.into(), found.next()).await {
             if let Ok(bytes) = bytes
                 && read_public_key(name, &bytes).is_ok()
@@ -181,7 +189,11 @@ impl Names {
     }
 
     fn check_network(&self, network: Network) -> Result<(), PublishError> {
-        if network == Network::Required && !self.is_online() { Err(PublishError::Offline) } else { Ok(()) }
+        match network {
+            Network::Required if !self.is_online() => Err(PublishError::Offline),
+            Network::Delegated if self.inner.publishers[1].is_none() => Err(PublishError::NoPublishers),
+            _ => Ok(()),
+        }
     }
 
     /// The record of a name that this node has, expired or not. What is no record is none.
@@ -192,11 +204,21 @@ impl Names {
     }
 
     /// The last record in the network of a name that this node has none of.
-    async fn last_there(&self, name: Name) -> Result<Option<Record>, PublishError> {
-        if !self.is_online() || self.last_here(name).await?.is_some() {
+    async fn last_there(&self, name: Name, network: Network) -> Result<Option<Record>, PublishError> {
+        if self.last_here(name).await?.is_some() {
             return Ok(None);
         }
         let deadline = Some(Instant::now() + MAX_LOOK_BACK);
+        if let (Network::Delegated, Some(publishers)) = (network, &self.inner.publishers[1]) {
+            let found: Vec<_> =
+                Arc::clone(publishers).search_value(name.routing_key().into(), deadline).collect().await;
+            let records =
+                found.into_iter().filter_map(|bytes| super::parse_valid(&bytes.ok()?, name, Self::now()).ok());
+            return Ok(records.max_by(compare));
+        }
+        if !self.is_online() {
+            return Ok(None);
+        }
         Ok(self.best(name, ResolveOptions { deadline, ..ResolveOptions::default() }).await.ok())
     }
 
@@ -214,6 +236,16 @@ impl Names {
         network: Network,
         deadline: Deadline,
     ) -> Result<(), PublishError> {
+        if network == Network::Delegated {
+            let publishers = self.inner.publishers[1].as_ref().ok_or(PublishError::NoPublishers)?;
+            return Ok(publishers.put_value(name.routing_key().into(), record.bytes().clone(), deadline).await?);
+        }
+        if let Some(publishers) = &self.inner.publishers[0]
+            && self.is_online()
+            && let Err(error) = publishers.put_value(name.routing_key().into(), record.bytes().clone(), deadline).await
+        {
+            tracing::warn!(%name, %error, "a record was not taken by Ipns.DelegatedPublishers");
+        }
         if let Some(pubsub) = &self.inner.pubsub
             && let Err(error) = pubsub.publish(name, record.bytes().clone()).await
         {

@@ -1,5 +1,6 @@
 //! Known answers are records of Kubo 0.44: `net/tests/vectors/names`.
 
+mod delegated;
 mod names;
 mod rules;
 

@@ -1,5 +1,6 @@
 //! Moments as IPNS records write them: RFC 3339 with nanoseconds, in UTC.
 
+use cairn_store::calendar::{self, DAY};
 use std::{
     fmt,
     str::FromStr,
@@ -7,7 +8,6 @@ use std::{
 };
 
 const NANOS: i128 = 1_000_000_000;
-const DAY: i64 = 86_400;
 
 /// A moment: nanoseconds since 1970, in UTC, leap seconds left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,16 +46,7 @@ impl From<SystemTime> for Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = i64::try_from(self.0.div_euclid(NANOS)).unwrap_or(i64::MAX);
-        let nanos = self.0.rem_euclid(NANOS);
-        let (year, month, day) = date(seconds.div_euclid(DAY));
-        let second = seconds.rem_euclid(DAY);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
-        if nanos != 0 {
-            let digits = format!("{nanos:09}");
-            write!(f, ".{}", digits.trim_end_matches('0'))?;
-        }
-        f.write_str("Z")
+        f.write_str(&calendar::rfc3339(seconds, self.0.rem_euclid(NANOS) as u32))
     }
 }
 
@@ -91,7 +82,7 @@ impl FromStr for Timestamp {
             return Err(NotATime);
         }
         let (nanos, zone) = fraction(&bytes[19..])?;
-        let seconds = days(year, month, day) * DAY + 3600 * hour + 60 * minute + second - offset(zone)?;
+        let seconds = calendar::days((year, month, day)) * DAY + 3600 * hour + 60 * minute + second - offset(zone)?;
         Ok(Self(i128::from(seconds) * NANOS + i128::from(nanos)))
     }
 }
@@ -133,26 +124,6 @@ fn days_of(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days since 1970 of a date in the Gregorian calendar. Years begin in March here, so that the leap day is the last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month > 2 { year } else { year - 1 };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + 365 * of_era + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-/// The date of a day since 1970: the inverse of [`days`].
-fn date(day: i64) -> (i64, i64, i64) {
-    let day = day + 719_468;
-    let (era, of_era) = (day.div_euclid(146_097), day.rem_euclid(146_097));
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year + 400 * era + i64::from(month <= 2);
-    (year, month, of_year - (153 * shifted + 2) / 5 + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,10 +149,9 @@ mod tests {
     }
 
     #[test]
-    fn every_day_of_800_years_is_read_back() {
+    fn months_are_as_long_as_the_calendar_says() {
         for day in -146_097..146_097 {
-            let (year, month, of_month) = date(day);
-            assert_eq!(days(year, month, of_month), day);
+            let (year, month, of_month) = calendar::date(day);
             assert!((1..=days_of(year, month)).contains(&of_month));
         }
     }

@@ -16,7 +16,7 @@ use libp2p::{
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
     upnp,
 };
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 /// Part of the machine's memory that the process may take before no connection comes in: Kubo's.
 const MEMORY_PART: f64 = 0.5;
@@ -50,7 +50,7 @@ pub(super) struct Behaviour {
 pub(super) struct Parts {
     pub filters: limits::Filters,
     pub protection: connman::Protection,
-    pub book: peerstore::Book,
+    pub book: Arc<parking_lot::Mutex<peerstore::Book>>,
     pub relay_client: Option<relay::client::Behaviour>,
     pub dht: dht::Behaviour,
     pub bitswap: bitswap::Behaviour,

@@ -312,7 +312,7 @@ impl EventLoop {
     fn save(&mut self) {
         // When the disk is that slow, the changes stay in the book until the next time.
         let Ok(slot) = self.setup.writer.try_reserve() else { return };
-        let book = self.setup.swarm.behaviour_mut().peers.book();
+        let mut book = self.setup.swarm.behaviour_mut().peers.book();
         book.expire(unix_now());
         slot.send(book.take_changes());
     }

@@ -40,7 +40,7 @@ pub use connman::Protection;
 pub use info::{ConnectionInfo, Direction, PeerInfo, Reachability};
 pub use limits::{Filters, Limits, Refused};
 pub use pinger::PingError;
-pub use pnet::PnetError;
+pub use pnet::{PnetError, is_private};
 pub use pubsub::PubSub;
 pub use transport::TransportError;
 
@@ -192,9 +192,9 @@ impl Node {
         let rows = tokio::task::spawn_blocking(move || peerstore::disk::load(table.as_ref()))
             .await
             .map_err(|e| StartError::Setup(e.to_string()))??;
-        let book = peerstore::Book::new(rows, peerstore::unix_now());
+        let book = Arc::new(Mutex::new(peerstore::Book::new(rows, peerstore::unix_now())));
         let (writer, writing) = peerstore::disk::writer(Arc::clone(&kv));
-        let (dht, dht_handle) = services::dht(&config, &keys, Arc::clone(&kv));
+        let (dht, dht_handle) = services::dht(&config, &keys, Arc::clone(&kv), &book);
         let (bitswap, bitswap_handle) = services::bitswap(&config, &keys, &blocks, Arc::clone(&kv), protection.clone());
 
         let (transport, relay_client) = transport::build(&config, &keys, &filters, &meters)?;

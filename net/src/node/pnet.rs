@@ -91,6 +91,11 @@ pub fn is_forced() -> bool {
     std::env::var(FORCE).is_ok_and(|value| value == "1")
 }
 
+/// Whether the nodes of that repository keep to a private swarm.
+pub fn is_private(repo: &Path) -> bool {
+    is_forced() || repo.join(FILE).exists()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! What a node does with its swarm: routing, blocks, names.
 
+use super::peerstore::Book;
 use super::{
     config::{Config, RoutingKind},
     connman::Protection,
@@ -24,8 +25,6 @@ use libp2p::identity::Keypair;
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 
-/// The router that stands behind `auto` among `Routing.DelegatedRouters`: Kubo's fallback.
-const PUBLIC_ROUTER: &str = "https://delegated-ipfs.dev";
 /// For one request to an HTTP router: as in Kubo.
 const ROUTER_PATIENCE: Duration = Duration::from_secs(15);
 /// Protocols of which they are asked for providers: as in Kubo. Others have nothing that this node could fetch.
@@ -81,7 +80,8 @@ pub(super) fn protocols(config: &Config) -> Vec<&'static str> {
 }
 
 /// The DHT's two halves.
-pub(super) fn dht(config: &Config, keys: &Keypair, kv: Arc<dyn Kv>) -> (dht::Behaviour, Dht) {
+pub(super) fn dht(config: &Config, keys: &Keypair, kv: Arc<dyn Kv>, book: &Arc<Mutex<Book>>) -> (dht::Behaviour, Dht) {
+    let book = Arc::clone(book);
     let (wan, lan) = modes(config.routing.kind);
     let announce = config.announce.clone();
     let settings = dht::Config {
@@ -89,6 +89,7 @@ pub(super) fn dht(config: &Config, keys: &Keypair, kv: Arc<dyn Kv>) -> (dht::Beh
         lan,
         loopback_on_lan: config.routing.loopback_on_lan,
         announces: Arc::new(move |addr| announce.allows(addr)),
+        addresses: Arc::new(move |peer| book.lock().addresses(peer)),
         ..Default::default()
     };
     dht::new(settings, keys, kv)
@@ -155,7 +156,7 @@ fn routing(config: &Config, dht: &Dht) -> Result<Option<Arc<dyn Routing>>, Strin
     }
     let mut endpoints = config.routing.delegated.clone();
     if config.routing.delegated_auto {
-        endpoints.push(PUBLIC_ROUTER.to_owned());
+        endpoints.push(delegated::PUBLIC.to_owned());
     }
     if config.routing.kind.has_delegated() && !endpoints.is_empty() {
         let protocols = if config.bitswap.gateways.is_some() { ROUTER_PROTOCOLS_WITH_HTTP } else { ROUTER_PROTOCOLS };

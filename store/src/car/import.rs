@@ -13,6 +13,7 @@ use crate::{
     blockstore::{Bulk, KvBlocks},
     dag::{self, DagError, walk::Seen, walk::Sight},
     kv::Batch,
+    task::in_context,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::{io::Read, sync::Arc, thread, time::Duration};
@@ -148,9 +149,11 @@ impl Import {
         for _ in 0..HASHERS {
             let work = work.clone();
             // Ends when the reader does.
-            thread::spawn(move || work.iter().for_each(|job| drop(job.answer.send(check(job.sections, options)))));
+            thread::spawn(in_context(move || {
+                work.iter().for_each(|job| drop(job.answer.send(check(job.sections, options))));
+            }));
         }
-        thread::spawn(move || read(source, &opened, &jobs, &order));
+        thread::spawn(in_context(move || read(source, &opened, &jobs, &order)));
         self.note_roots(wait(&opening, stop)??)?;
         loop {
             match wait(&ordered, stop) {

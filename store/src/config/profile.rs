@@ -1,6 +1,7 @@
 //! Named sets of changes to a configuration: Kubo's profiles.
 
 use super::{Config, ConfigError, defaults};
+use crate::unixfs::profile as unixfs;
 use serde_json::{Value, json};
 
 /// A named set of changes.
@@ -101,12 +102,12 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "test-cid-v1",
         description: "CIDv1, raw leaves, chunks of 1 MiB, 174 links per node of a file, directories\nsharded above 256 KiB with a fanout of 256.",
-        change: |c| c.put_import(1, true, 1 << 20, [174, 256], "256KiB", "links"),
+        change: |c| c.put_import(&unixfs::Profile::test_cid_v1()),
     },
     Profile {
         name: "test-cid-v1-wide",
         description: "CIDv1, raw leaves, chunks of 1 MiB, 1024 links per node of a file, directories\nsharded above 1 MiB with a fanout of 1024.",
-        change: |c| c.put_import(1, true, 1 << 20, [1024, 1024], "1MiB", "links"),
+        change: |c| c.put_import(&unixfs::Profile::test_cid_v1_wide()),
     },
     Profile {
         name: "unixfs-v0-2015",
@@ -116,7 +117,7 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "unixfs-v1-2025",
         description: "The CIDs recommended for new data: CIDv1, raw leaves, chunks of 1 MiB, 1024\nlinks per node of a file, directories sharded by the size of their block (IPIP-499).",
-        change: |c| c.put_import(1, true, 1 << 20, [1024, 256], "256KiB", "block"),
+        change: |c| c.put_import(&unixfs::Profile::unixfs_v1_2025()),
     },
 ];
 
@@ -145,28 +146,24 @@ impl Config {
         values.into_iter().try_for_each(|(key, value)| self.put(&format!("{section}.{key}"), value))
     }
 
-    /// Sets all keys that decide a CID; `links` are those of a file's node and of a shard.
-    fn put_import(
-        &mut self,
-        version: u8,
-        raw_leaves: bool,
-        chunk: usize,
-        links: [usize; 2],
-        threshold: &str,
-        estimation: &str,
-    ) -> Result<(), ConfigError> {
+    /// Sets all keys that decide a CID, to those of a profile.
+    fn put_import(&mut self, profile: &unixfs::Profile) -> Result<(), ConfigError> {
+        let threshold = match profile.hamt_threshold {
+            bytes if bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
+            bytes => format!("{}KiB", bytes >> 10),
+        };
         self.put_all(
             "Import",
             json!({
-                "CidVersion": version,
-                "UnixFSRawLeaves": raw_leaves,
-                "UnixFSChunker": format!("size-{chunk}"),
+                "CidVersion": u64::from(profile.cid_version),
+                "UnixFSRawLeaves": profile.raw_leaves,
+                "UnixFSChunker": profile.chunker.to_string(),
                 "HashFunction": "sha2-256",
-                "UnixFSFileMaxLinks": links[0],
-                "UnixFSDirectoryMaxLinks": 0,
-                "UnixFSHAMTDirectoryMaxFanout": links[1],
+                "UnixFSFileMaxLinks": profile.max_file_links,
+                "UnixFSDirectoryMaxLinks": profile.max_dir_links,
+                "UnixFSHAMTDirectoryMaxFanout": profile.max_hamt_fanout,
                 "UnixFSHAMTDirectorySizeThreshold": threshold,
-                "UnixFSHAMTDirectorySizeEstimation": estimation,
+                "UnixFSHAMTDirectorySizeEstimation": profile.hamt_estimate.name(),
                 "UnixFSDAGLayout": "balanced",
             }),
         )
@@ -179,7 +176,7 @@ impl Config {
 }
 
 fn unixfs_v0_2015(config: &mut Config) -> Result<(), ConfigError> {
-    config.put_import(0, false, 256 << 10, [174, 256], "256KiB", "links")
+    config.put_import(&unixfs::Profile::unixfs_v0_2015())
 }
 
 fn server(config: &mut Config) -> Result<(), ConfigError> {

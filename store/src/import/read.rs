@@ -16,13 +16,18 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 /// Bytes of file content in a window. Large enough that a batch of chunks fills every lane of the hash
 /// kernels; small enough that the windows in flight stay far below the memory bar.
 pub const WINDOW: usize = 4 << 20;
+/// The same while other imports have taken [`MAX_BUFFERS`] buffers of a whole window.
+const SMALL_WINDOW: usize = WINDOW / 16;
+/// Buffers of a whole window that all imports of the process have together, in use or kept to be used again. Further
+/// imports go on in [`SMALL_WINDOW`]s, or in single chunks if those are longer: slower, and none waits for another.
+pub const MAX_BUFFERS: usize = 96;
 /// Items of a window at the most: for many tiny files.
 const WINDOW_ITEMS: usize = 2048;
 
@@ -69,13 +74,15 @@ pub struct Reader<'a> {
     cancel: &'a AtomicBool,
     deliver: Deliver<'a>,
     window: Window,
+    /// Bytes from which on a window is handed over.
+    limit: usize,
     pool: Pool,
 }
 
 impl<'a> Reader<'a> {
     /// Prepares the stage.
     pub fn new(options: &'a Options, cancel: &'a AtomicBool, deliver: Deliver<'a>) -> Self {
-        Self { options, cancel, deliver, window: Window::default(), pool: Pool::new() }
+        Self { options, cancel, deliver, window: Window::default(), limit: WINDOW, pool: Pool::new() }
     }
 
     /// Reads all of the sources.
@@ -115,7 +122,7 @@ impl<'a> Reader<'a> {
             self.window.bytes += usize::try_from(chunk.file_size).unwrap_or(WINDOW);
         }
         self.window.items.push(item);
-        if self.window.bytes >= WINDOW || self.window.items.len() >= WINDOW_ITEMS {
+        if self.window.bytes >= self.limit || self.window.items.len() >= WINDOW_ITEMS {
             self.hand_over()?;
         }
         Ok(())
@@ -168,10 +175,11 @@ impl<'a> Reader<'a> {
         path: &Path,
     ) -> Result<(), ImportError> {
         let slot = leaf::HEAD_ROOM + length + leaf::TAIL_ROOM;
-        // A window of whole chunks fills every lane of the hash kernels; tiny chunks are mostly room.
-        let most = (WINDOW / length).min(2 * WINDOW / slot).max(1);
         let mut left = size;
         loop {
+            // A window of whole chunks fills every lane of the hash kernels; tiny chunks are mostly room.
+            self.limit = self.pool.window();
+            let most = (self.limit / length).min(2 * self.limit / slot).max(1);
             // One byte more than expected tells the end of a file in the same turn. A file that has grown since is
             // read like a stream.
             let expected = left.and_then(|n| usize::try_from(n).ok());
@@ -180,10 +188,10 @@ impl<'a> Reader<'a> {
             let mut leaves = Vec::with_capacity(slots);
             let mut ended = false;
             for start in (0..slots).map(|i| i * slot + leaf::HEAD_ROOM) {
-                let chunk = &mut buffer[start..start + length];
+                let chunk = &mut buffer.bytes[start..start + length];
                 let read = fill(reader.as_mut(), chunk).map_err(|e| ImportError::read("read", path, e))?;
                 if read > 0 {
-                    leaves.push((frame(&mut buffer, start, read, &self.options.profile), read as u64));
+                    leaves.push((frame(&mut buffer.bytes, start, read, &self.options.profile), read as u64));
                     left = left.and_then(|n| n.checked_sub(read as u64));
                 }
                 ended = read < length;
@@ -215,15 +223,16 @@ impl<'a> Reader<'a> {
         let mut expected = size;
         loop {
             // One byte more than expected tells the end of a file in the same read that fills the buffer.
-            let want = expected.map_or(WINDOW, |n| usize::try_from(n).unwrap_or(WINDOW).min(WINDOW - 1) + 1);
-            let mut buffer = vec![0; rest.len() + want];
-            buffer[..rest.len()].copy_from_slice(&rest);
-            let read = fill(reader.as_mut(), &mut buffer[rest.len()..]).map_err(read_error)?;
-            let eof = read < want;
-            buffer.truncate(rest.len() + read);
+            self.limit = self.pool.window();
+            let most = self.limit;
+            let want = expected.map_or(most, |n| usize::try_from(n).unwrap_or(most).min(most - 1) + 1);
+            let mut buffer = self.pool.take(rest.len() + want);
+            buffer.bytes[..rest.len()].copy_from_slice(&rest);
+            let read = fill(reader.as_mut(), &mut buffer.bytes[rest.len()..rest.len() + want]).map_err(read_error)?;
+            let (eof, len) = (read < want, rest.len() + read);
             // More than was expected: a file that grows, or whose length the system does not know, as in /proc.
             expected = expected.and_then(|n| n.checked_sub(read as u64));
-            let bytes = Bytes::from(buffer);
+            let bytes = self.pool.freeze(buffer).slice(..len);
             let mut start = 0;
             while let Some(len) = chunker.next_cut(&bytes[start..], eof) {
                 let bytes = bytes.slice(start..start + len);
@@ -261,11 +270,6 @@ fn frame(buffer: &mut [u8], start: usize, len: usize, profile: &Profile) -> Rang
     from..to
 }
 
-/// Buffers of one window that are used again: fresh pages for every window cost a third of hashing it.
-struct Pool {
-    free: Arc<Mutex<Vec<Vec<u8>>>>,
-}
-
 /// What is read of a file of unknown length before it is given a window's buffer, in bytes: 10,000 small files that a
 /// client sends would otherwise take 10,000 of those.
 const PROBE: usize = 64 << 10;
@@ -274,38 +278,82 @@ const MAX_FREE: usize = 12;
 /// Smaller buffers are not worth keeping.
 const POOLED_FROM: usize = WINDOW / 2;
 
+/// Large buffers of all imports.
+static BUFFERS: Budget = Budget(AtomicUsize::new(0));
+
+/// How many large buffers there are.
+struct Budget(AtomicUsize);
+
+impl Budget {
+    fn is_spent(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= MAX_BUFFERS
+    }
+}
+
+/// A buffer; if it is a large one, it counts.
+struct Buffer {
+    bytes: Vec<u8>,
+    of: Option<&'static Budget>,
+}
+
+impl Buffer {
+    fn large(of: &'static Budget) -> Self {
+        of.0.fetch_add(1, Ordering::Relaxed);
+        Self { bytes: Vec::new(), of: Some(of) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(of) = self.of {
+            of.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Buffers of one window that are used again: fresh pages for every window cost a third of hashing it.
+struct Pool {
+    free: Arc<Mutex<Vec<Buffer>>>,
+    budget: &'static Budget,
+}
+
 impl Pool {
     fn new() -> Self {
-        Self { free: Arc::default() }
+        Self { free: Arc::default(), budget: &BUFFERS }
+    }
+
+    /// Bytes of the next window. What other imports take meanwhile is more than they should, by a buffer each at most.
+    fn window(&self) -> usize {
+        if self.budget.is_spent() && self.free.lock().is_empty() { SMALL_WINDOW } else { WINDOW }
     }
 
     /// A buffer of that length; what is in it is arbitrary.
-    fn take(&self, len: usize) -> Vec<u8> {
+    fn take(&self, len: usize) -> Buffer {
         if len < POOLED_FROM {
-            return vec![0; len];
+            return Buffer { bytes: vec![0; len], of: None };
         }
-        let mut buffer = self.free.lock().pop().unwrap_or_default();
-        buffer.resize(len, 0);
+        let mut buffer = self.free.lock().pop().unwrap_or_else(|| Buffer::large(self.budget));
+        buffer.bytes.resize(len, 0);
         buffer
     }
 
-    /// Makes a buffer shareable; it comes back when nobody uses it any more.
-    fn freeze(&self, buffer: Vec<u8>) -> Bytes {
-        if buffer.len() < POOLED_FROM {
-            return buffer.into();
+    /// Makes a buffer shareable; a large one comes back when nobody uses it any more.
+    fn freeze(&self, mut buffer: Buffer) -> Bytes {
+        if buffer.of.is_none() {
+            return std::mem::take(&mut buffer.bytes).into();
         }
-        Bytes::from_owner(Lent { buffer, free: Arc::clone(&self.free) })
+        Bytes::from_owner(Lent { buffer: Some(buffer), free: Arc::clone(&self.free) })
     }
 }
 
 struct Lent {
-    buffer: Vec<u8>,
-    free: Arc<Mutex<Vec<Vec<u8>>>>,
+    buffer: Option<Buffer>,
+    free: Arc<Mutex<Vec<Buffer>>>,
 }
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
-        &self.buffer
+        self.buffer.as_ref().map_or(&[], |buffer| &buffer.bytes)
     }
 }
 
@@ -313,7 +361,7 @@ impl Drop for Lent {
     fn drop(&mut self) {
         let mut free = self.free.lock();
         if free.len() < MAX_FREE {
-            free.push(std::mem::take(&mut self.buffer));
+            free.extend(self.buffer.take());
         }
     }
 }
@@ -322,6 +370,45 @@ impl Drop for Lent {
 mod tests {
     use super::*;
     use crate::unixfs::profile::Profile;
+
+    #[test]
+    fn imports_go_on_in_small_windows_while_others_have_the_buffers() {
+        static FEW: Budget = Budget(AtomicUsize::new(0));
+        let others: Vec<Buffer> = (0..MAX_BUFFERS).map(|_| Buffer::large(&FEW)).collect();
+        for chunker in [ChunkerSpec::Size(64 << 10), ChunkerSpec::Buzhash] {
+            let options = Options::new(Profile { chunker, ..Profile::cid_v1() });
+            let (cancel, mut windows) = (AtomicBool::new(false), Vec::new());
+            let mut deliver = |window: Window| {
+                windows.push(window);
+                true
+            };
+            let mut reader = Reader::new(&options, &cancel, &mut deliver);
+            reader.pool.budget = &FEW;
+            let content = Box::new(io::Cursor::new(vec![7; WINDOW]));
+            reader.file(content, None, Path::new("x")).expect("read");
+            reader.hand_over().expect("taken");
+            let sizes: Vec<usize> = windows.iter().map(|window| window.bytes).collect();
+            assert_eq!(sizes.iter().sum::<usize>(), WINDOW);
+            // A chunk of Buzhash may be longer than a small window.
+            assert!(sizes.len() >= 8 && sizes.iter().all(|size| *size < POOLED_FROM), "{sizes:?}");
+            assert_eq!(FEW.0.load(Ordering::Relaxed), MAX_BUFFERS);
+        }
+        drop(others);
+        assert_eq!(FEW.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn large_buffers_are_used_again_and_counted() {
+        static ALL: Budget = Budget(AtomicUsize::new(0));
+        let pool = Pool { free: Arc::default(), budget: &ALL };
+        let lent = pool.freeze(pool.take(WINDOW));
+        assert_eq!((ALL.0.load(Ordering::Relaxed), lent.len()), (1, WINDOW));
+        drop(lent);
+        let again = pool.take(POOLED_FROM);
+        assert_eq!((ALL.0.load(Ordering::Relaxed), again.bytes.len()), (1, POOLED_FROM));
+        drop((again, pool));
+        assert_eq!(ALL.0.load(Ordering::Relaxed), 0);
+    }
 
     /// A file of which the system does not know the length, as those in `/proc`, counting how often it is read.
     struct Unsized<'a>(io::Take<io::Repeat>, &'a std::sync::atomic::AtomicUsize);

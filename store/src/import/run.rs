@@ -5,6 +5,7 @@ use super::{
     build::{Builder, Hashed},
     read::{Chunk, Item, Reader, Window},
 };
+use crate::task::in_context;
 use crate::unixfs::{
     BuildError,
     leaf::{self, Leaf},
@@ -45,11 +46,11 @@ pub fn import(
     thread::scope(|scope| {
         for _ in 0..workers {
             let work = work_out.clone();
-            scope.spawn(move || hash(options, &work));
+            scope.spawn(in_context(move || hash(options, &work)));
         }
         // Without this, the reader would wait for ever when all hashing threads have ended.
         drop(work_out);
-        let reader = scope.spawn(move || read(sources, options, cancel, &work_in, &order_in));
+        let reader = scope.spawn(in_context(move || read(sources, options, cancel, &work_in, &order_in)));
         let built = build(Builder::new(options, foreign), cancel, &order_out, sink);
         // Lets the reader go when building failed.
         drop(order_out);

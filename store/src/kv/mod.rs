@@ -183,6 +183,11 @@ pub trait Kv: Send + Sync {
     /// When the files can't be examined.
     fn usage(&self) -> Result<Usage, StoreError>;
 
+    /// Statistics for people; empty where there are none.
+    fn describe(&self) -> String {
+        String::new()
+    }
+
     /// Gives the space of deleted rows back to the disk. Reads and writes go on meanwhile.
     ///
     /// # Errors

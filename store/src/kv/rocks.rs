@@ -187,6 +187,18 @@ fn translate(error: &rocksdb::Error) -> StoreError {
     }
 }
 
+/// Properties of a table that [`Kv::describe`] tells.
+const DESCRIBED: [&str; 8] = [
+    "rocksdb.estimate-num-keys",
+    "rocksdb.estimate-live-data-size",
+    "rocksdb.total-sst-files-size",
+    "rocksdb.live-blob-file-size",
+    "rocksdb.cur-size-all-mem-tables",
+    "rocksdb.estimate-table-readers-mem",
+    "rocksdb.block-cache-usage",
+    "rocksdb.cfstats-no-file-histogram",
+];
+
 impl Kv for RocksKv {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let found = self.db.get_pinned_cf(self.family(table)?, key).map_err(|e| translate(&e))?;
@@ -277,6 +289,20 @@ impl Kv for RocksKv {
             total += entry.and_then(|e| e.metadata()).map_or(0, |m| m.len());
         }
         Ok(Usage { total })
+    }
+
+    fn describe(&self) -> String {
+        let mut out = String::new();
+        for table in Table::ALL {
+            let Ok(family) = self.family(table) else { continue };
+            for name in DESCRIBED {
+                if let Ok(Some(value)) = self.db.property_value_cf(family, name) {
+                    out.push_str(&format!("{} {name}: {}\n", table.name(), value.trim_end()));
+                }
+            }
+            out.push('\n');
+        }
+        out
     }
 
     fn reclaim(&self) -> Result<(), StoreError> {

@@ -15,6 +15,7 @@ use crate::{
     },
     fetch::Fetch,
     kv::Durability,
+    task::in_context,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use std::{
@@ -240,7 +241,7 @@ async fn blocking(
     work: impl FnOnce(&mut Adoption, &KvBlocks) -> Result<(), PinError> + Send + 'static,
 ) -> Result<Adoption, PinError> {
     let (blocks, watch) = (Arc::clone(blocks), Arc::clone(&walk.watch));
-    let mut job = tokio::task::spawn_blocking(move || work(&mut walk, &blocks).map(|()| walk));
+    let mut job = tokio::task::spawn_blocking(in_context(move || work(&mut walk, &blocks).map(|()| walk)));
     loop {
         match tokio::time::timeout(REPORT_EVERY, &mut job).await {
             Ok(ended) => {

@@ -31,6 +31,7 @@ use crate::{
     gc,
     kv::{Batch, Durability, Table},
     sync::Mutex,
+    task::in_context,
 };
 use adopt::Adoption;
 use std::sync::Arc;
@@ -262,7 +263,7 @@ impl Pins {
         work: impl FnOnce(&Self) -> Result<T, PinError> + Send + 'static,
     ) -> Result<T, PinError> {
         let pins = self.clone();
-        tokio::task::spawn_blocking(move || work(&pins))
+        tokio::task::spawn_blocking(in_context(move || work(&pins)))
             .await
             .map_err(|e| StoreError::Backend(format!("a pinning thread died: {e}")))?
     }

@@ -7,6 +7,7 @@ use crate::{
 use futures::StreamExt as _;
 use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 /// Blocks that one batch asks for at most: 4 MiB of 256 KiB leaves; 32 MiB when a stranger lies about sizes.
 pub(super) const BATCH_BLOCKS: usize = 16;
@@ -43,7 +44,7 @@ impl Ahead {
         // Room for the whole batch: the source is never held up by the reader.
         let (sender, answers) = mpsc::channel(left);
         let (fetch, deadline) = (Arc::clone(&self.fetch), self.deadline);
-        tokio::spawn(async move {
+        let answering = async move {
             let mut blocks = fetch.fetch_many(cids, deadline);
             loop {
                 let answer = tokio::select! {
@@ -55,7 +56,8 @@ impl Ahead {
                     return;
                 }
             }
-        });
+        };
+        tokio::spawn(answering.in_current_span());
         self.batches.push_back(Batch { answers, left });
     }
 

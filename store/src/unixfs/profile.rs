@@ -48,6 +48,15 @@ impl Layout {
 }
 
 impl HamtEstimate {
+    /// Its name in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Links => "links",
+            Self::Block => "block",
+            Self::Disabled => "disabled",
+        }
+    }
+
     /// The reckoning of that name in a configuration: `links`, `block` or `disabled`.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {

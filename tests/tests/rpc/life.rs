@@ -4,7 +4,7 @@ use crate::{HELLO, HELLO_CID, node};
 use cairn_tests::{daemon::Daemon, harness::Node, network::eventually};
 use rustix::process::Signal;
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Cursor, Read as _, Write as _},
     os::unix::net::UnixDatagram,
     process::Stdio,
     time::Duration,
@@ -151,4 +151,59 @@ fn a_daemon_whose_reader_is_gone_goes_on_and_ends_in_order() {
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, Signal::TERM).expect("it runs");
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn a_profile_is_written_where_it_was_asked_for() {
+    let node = node();
+    let daemon = Daemon::start(&node);
+    let file = node.work().join("p.zip");
+    let path = file.to_str().expect("UTF-8");
+    let said = node.ok(["diag", "profile", "--profile-time=100ms", "-o", path]);
+    assert_eq!(said, format!("Wrote profiles to: {path}"));
+    let archive = |bytes: Vec<u8>| zip::ZipArchive::new(Cursor::new(bytes)).expect("a zip archive");
+    let mut whole = archive(std::fs::read(&file).expect("written"));
+    let mut text = |name: &str| {
+        let mut text = String::new();
+        whole.by_name(name).unwrap_or_else(|e| panic!("{name}: {e}")).read_to_string(&mut text).expect("text");
+        text
+    };
+    assert!(text("version.json").contains("\"Path\": \"libp2p\""));
+    assert!(text("sys.json").contains("\"numcpu\""));
+    assert!(text("cpu.txt").contains(" s of processor time in 0."));
+    assert!(text("memory.txt").contains("VmRSS:") && text("memory.txt").contains("  heap\n"));
+    assert!(text("threads.txt").contains("  rocksdb:high\n"), "{}", text("threads.txt"));
+    assert!(text("commands.txt").contains("  runs     diag/profile\n"), "{}", text("commands.txt"));
+    assert!(text("metrics.txt").contains("process_resident_memory_bytes"));
+    assert!(text("files.txt").contains("Max open files"));
+    assert!(text("database.txt").contains("blocks rocksdb.estimate-num-keys: "), "{}", text("database.txt"));
+    assert!(whole.by_name("log.jsonl").is_err() && whole.by_name("cairn").is_err(), "only if they are named");
+    let answer = daemon.post("diag/profile?collectors=commands,cpu&profile-time=0");
+    assert_eq!(answer.header("content-type"), Some("application/zip"));
+    let answered = archive(answer.body);
+    let names: Vec<_> = answered.file_names().map(|name| name.expect("UTF-8")).collect();
+    assert_eq!(names, ["commands.txt"]);
+    assert_ne!(daemon.post("diag/profile?collectors=mutex").status, 200);
+    drop(daemon);
+    assert!(!node.run(["diag", "profile", "-o", path]).status.success(), "there is no daemon");
+}
+
+#[test]
+fn rows_of_the_tables_can_be_looked_at_while_no_daemon_runs() {
+    let node = node();
+    let count = |prefix: &str| -> u64 { node.ok(["diag", "datastore", "count", prefix]).parse().expect("a number") };
+    assert_eq!(count("/blocks"), node.ok(["refs", "local"]).lines().count() as u64);
+    assert!(count("/") > count("/blocks") && count("/blocks/01") == count("/blocks") && count("/blocks/02") == 0);
+    // The multihash of the block, as docs/FORMAT.md says.
+    let cid: cid::Cid = HELLO_CID.parse().expect("a CID");
+    let hash: String = cid.hash().to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = format!("/blocks/01{hash}");
+    assert_eq!(node.bytes(["diag", "datastore", "get", &key]), node.bytes(["block", "get", HELLO_CID]));
+    let dump = node.ok(["diag", "datastore", "get", "--hex", &key]);
+    assert!(dump.starts_with(&format!("Key: {key}\nHex Dump:\n00000000  0a ")), "{dump}");
+    let missing = node.run(["diag", "datastore", "get", "/blocks/00"]);
+    assert!(missing.errors().contains("key not found: /blocks/00"), "{}", missing.errors());
+    let daemon = Daemon::start(&node);
+    assert!(!node.run(["diag", "datastore", "count", "/"]).status.success());
+    assert_eq!(daemon.post("diag/datastore/count?arg=/").status, 404);
 }

@@ -167,6 +167,9 @@ fn every_command_can_be_reached() {
         "cairn repo migrate",
         // As in Kubo, which says so with `NoRemote`.
         "cairn key export",
+        "cairn diag datastore",
+        "cairn diag datastore count",
+        "cairn diag datastore get",
     ];
     let mut reached = 0;
     for line in node.ok(["commands"]).lines() {

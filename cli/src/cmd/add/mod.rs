@@ -5,6 +5,7 @@ mod progress;
 
 use crate::{
     args::octal_or_decimal,
+    cmd::fast_provide,
     ctx::Ctx,
     exit::{Interrupted, Usage},
     rpc::upload::Upload,
@@ -103,6 +104,8 @@ pub struct Args {
     /// Fraction of --mtime in nanoseconds
     #[arg(long, value_name = "NANOSECONDS")]
     mtime_nsecs: Option<u32>,
+    #[command(flatten)]
+    provide: fast_provide::Args,
 }
 
 /// One line of the output, in Kubo's shape.
@@ -147,12 +150,19 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let bar = progress::bar(ctx, wanted && ctx.out.err_tty && !ctx.out.json(), &args.paths);
     let events = wanted && ctx.out.json();
 
-    let mut last_root = None;
+    let provide = if args.only_hash { None } else { Some(args.provide.of(ctx)?) };
+    let (mut last_root, mut to_provide) = (None, Vec::new());
     let mut on_added = |added: Added| {
         if added.root {
             last_root = Some(added.cid);
-            if !args.only_hash {
-                ctx.announce(vec![added.cid]);
+            match provide {
+                // What is waited for does not hold up the import.
+                Some(provide) if provide.waits() => to_provide.push(added.cid),
+                Some(provide) => {
+                    let announced = provide.announce(ctx, vec![added.cid]);
+                    announced.map_err(|e| ImportError::Output(e.to_string()))?;
+                }
+                None => {}
             }
         }
         bar.suspend(|| print(ctx, args, &added)).map_err(|e| ImportError::Output(e.to_string()))
@@ -177,6 +187,9 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     }
     committer.finish()?;
     bar.finish_and_clear();
+    if let Some(provide) = provide.filter(|provide| provide.waits()) {
+        provide.announce(ctx, to_provide)?;
+    }
     if let (true, false, Some(cid)) = (args.quieter, ctx.is_rpc(), last_root) {
         writeln!(ctx.out.stdout(), "{}", ctx.out.cid(&cid))?;
     }

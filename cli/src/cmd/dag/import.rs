@@ -1,6 +1,6 @@
 //! `cairn dag import`.
 
-use crate::{ctx::Ctx, input::Named};
+use crate::{cmd::fast_provide, ctx::Ctx, input::Named};
 use anyhow::bail;
 use cairn_store::{
     Cid,
@@ -36,6 +36,8 @@ pub struct Args {
     /// Store blocks over 2 MiB too, which other nodes will not take
     #[arg(long)]
     allow_big_block: bool,
+    #[command(flatten)]
+    provide: fast_provide::Args,
 }
 
 /// One line of output; in JSON either of the two.
@@ -77,6 +79,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
         bail!("--local-only implies --pin-roots=false and cannot be combined with --pin-roots=true; drop one of them");
     }
     let pin = args.pin_roots.unwrap_or(true) && !args.local_only;
+    let provide = args.provide.of(ctx)?;
     let files = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files };
     // All lengths are known, or none is shown.
     let sizes = files.iter().map(|f| f.metadata().ok().filter(std::fs::Metadata::is_file).map(|m| m.len())).sum();
@@ -115,7 +118,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
             }
             anyhow::Ok(())
         });
-        ctx.announce(pinned);
+        provide.announce(ctx, pinned)?;
         result?;
     }
     if args.stats {

@@ -8,12 +8,20 @@ use serde_json::{Value, json};
 /// # Errors
 /// When the repository can't be examined.
 pub fn run(ctx: &Ctx) -> anyhow::Result<()> {
+    ctx.out.emit_once(&info(ctx)?, |info| format!("{info}\n"))
+}
+
+/// What it prints.
+///
+/// # Errors
+/// As [`run`].
+pub fn info(ctx: &Ctx) -> anyhow::Result<Value> {
     let path = ctx.repo_path()?;
     let disk = rustix::fs::statvfs(&path).ok();
     let bytes =
         |blocks: Option<u64>| blocks.zip(disk.as_ref().map(|d| d.f_frsize)).map(|(n, size)| n.saturating_mul(size));
     let online = ctx.daemon().is_ok_and(|daemon| !daemon.offline);
-    let info = json!({
+    Ok(json!({
         "diskinfo": {
             "free_space": bytes(disk.as_ref().map(|d| d.f_bavail)),
             "fstype": rustix::fs::statfs(&path).ok().map(|s| format!("{:x}", s.f_type)),
@@ -30,6 +38,5 @@ pub fn run(ctx: &Ctx) -> anyhow::Result<()> {
             "numcpu": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             "os": std::env::consts::OS,
         },
-    });
-    ctx.out.emit_once(&info, |info| format!("{info}\n"))
+    }))
 }

@@ -8,6 +8,7 @@ pub mod put;
 mod resolve;
 
 use crate::ctx::Ctx;
+use cairn_net::ipns::Network;
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -59,4 +60,13 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
 struct Entry {
     name: String,
     value: String,
+}
+
+/// What a publication needs of the network.
+fn network(offline: bool, delegated: bool) -> Network {
+    match (offline, delegated) {
+        (true, _) => Network::Optional,
+        (false, true) => Network::Delegated,
+        (false, false) => Network::Required,
+    }
 }

@@ -1,6 +1,6 @@
 //! `cairn name publish`.
 
-use super::Entry;
+use super::{Entry, network};
 use crate::{
     cmd::source,
     ctx::Ctx,
@@ -8,7 +8,7 @@ use crate::{
     units::go_duration,
 };
 use anyhow::{Context as _, anyhow, ensure};
-use cairn_net::ipns::{DEFAULT_LIFETIME, DEFAULT_TTL, Network, Publish, PublishError};
+use cairn_net::ipns::{DEFAULT_LIFETIME, DEFAULT_TTL, Publish, PublishError};
 use cairn_store::config::parse_duration;
 use cairn_store::path::Path;
 use std::time::Duration;
@@ -44,6 +44,9 @@ pub struct Args {
     /// Without a network keep the record here
     #[arg(long)]
     allow_offline: bool,
+    /// Give the record to the HTTP servers of Ipns.DelegatedPublishers, and to nobody else
+    #[arg(long, conflicts_with = "allow_offline")]
+    allow_delegated: bool,
     /// Number of this version; it must be higher than that of the last one
     #[arg(long, value_name = "N")]
     sequence: Option<u64>,
@@ -72,7 +75,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
         ttl: args.ttl.unwrap_or(DEFAULT_TTL.min(lifetime)),
         sequence: args.sequence,
         v1: args.v1compat,
-        network: if args.allow_offline { Network::Optional } else { Network::Required },
+        network: network(args.allow_offline, args.allow_delegated),
         deadline: None,
     };
     let names = ctx.ipns()?;

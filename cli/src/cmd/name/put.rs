@@ -1,6 +1,6 @@
 //! `cairn name put`.
 
-use super::Entry;
+use super::{Entry, network};
 use crate::{cmd::put::read, ctx::Ctx};
 use anyhow::{Context as _, anyhow, bail, ensure};
 use bytes::Bytes;
@@ -23,6 +23,9 @@ pub struct Args {
     /// Without a network keep the record here
     #[arg(long)]
     allow_offline: bool,
+    /// Give the record to the HTTP servers of Ipns.DelegatedPublishers, and to nobody else
+    #[arg(long, conflicts_with = "allow_offline")]
+    allow_delegated: bool,
     /// Print nothing
     #[arg(short, long)]
     quiet: bool,
@@ -37,7 +40,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let bytes = read(ctx, &args.record)?;
     ensure!(!bytes.is_empty(), "record is empty");
     let names = ctx.ipns()?;
-    let network = if args.allow_offline { Network::Optional } else { Network::Required };
+    let network = network(args.allow_offline, args.allow_delegated);
     ctx.block_on(async {
         if !args.force {
             check(&names, name, &bytes).await?;

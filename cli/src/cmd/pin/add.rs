@@ -1,7 +1,7 @@
 //! `cairn pin add`.
 
 use super::{change, pins};
-use crate::{ctx::Ctx, units::decimal};
+use crate::{cmd::fast_provide, ctx::Ctx, units::decimal};
 use anyhow::Context as _;
 use cairn_net::bitswap::Order;
 use cairn_store::{
@@ -33,6 +33,8 @@ pub struct Args {
     /// Show on stderr how far it is
     #[arg(long)]
     progress: bool,
+    #[command(flatten)]
+    provide: fast_provide::Args,
 }
 
 /// Runs `cairn pin add`.
@@ -41,6 +43,7 @@ pub struct Args {
 /// When something is not here, or can't be pinned.
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     check_name(&args.name)?;
+    let provide = args.provide.of(ctx)?;
     let mode = if args.recursive { PinMode::Recursive } else { PinMode::Direct };
     let (pins, fetch) = (pins(ctx)?, ctx.fetch_in(Order::Rarest)?);
     // What was pinned before, and what the present pin has reached.
@@ -55,7 +58,7 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     };
     let one = |cid: &Cid| {
         ctx.block_on(async { pins.add(fetch.clone(), cid, mode, &args.name, &report).await.context("pin") })?;
-        ctx.announce(vec![*cid]);
+        provide.announce(ctx, vec![*cid])?;
         if let (Ok(mut before), Ok(now)) = (before.lock(), now.lock()) {
             before.nodes += now.nodes;
             before.bytes += now.bytes;

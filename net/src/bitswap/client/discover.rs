@@ -95,6 +95,12 @@ impl Client {
         peers.sort_unstable();
         let friends = peers.iter().take_while(|(other, ..)| !other).count();
         peers.truncate(self.config.broadcast.max(friends));
+        let mut strangers = 0;
+        peers.retain(|(other, useful, ..)| {
+            let stranger = *other && useful.0 == 0;
+            strangers += usize::from(stranger);
+            !stranger || strangers <= self.config.strangers
+        });
         for (.., peer) in peers {
             self.tell(id, peer);
         }

@@ -11,6 +11,7 @@
 //! | wants looked at when room turns up | [`LOOK_AHEAD`] | those behind them wait |
 //! | wants, sessions | what callers ask for; see [`crate::exchange`] | |
 
+mod cancels;
 #[cfg(test)]
 mod churn;
 mod discover;
@@ -60,13 +61,15 @@ const SLOW_TICK: Duration = Duration::from_millis(250);
 pub struct ClientConfig {
     /// Time without progress after which providers are looked for (`Internal.Bitswap.ProviderSearchDelay`).
     pub search_delay: Duration,
-    /// Most peers that are asked who has a block, 0 for none (`…BroadcastControl.MaxPeers`).
+    /// Most peers that are asked who has a block, 0 for none but friends (`…BroadcastControl.MaxPeers`).
     pub broadcast: usize,
+    /// Most peers among those that were of no use so far (`…BroadcastControl.MaxRandomPeers`).
+    pub strangers: usize,
 }
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self { search_delay: Duration::from_secs(1), broadcast: BROADCAST }
+        Self { search_delay: Duration::from_secs(1), broadcast: BROADCAST, strangers: usize::MAX }
     }
 }
 
@@ -382,6 +385,7 @@ impl Client {
         for (id, peer) in self.peers.iter_mut().filter(|(_, p)| p.connected && !p.outbox.is_empty()) {
             peer.cancel_now();
             let mut entries: Vec<Entry> = std::mem::take(&mut peer.outbox).into_values().collect();
+            peer.note_cancels(&entries);
             entries.sort_by_key(|entry| (!entry.cancel, -i64::from(entry.priority)));
             messages.push((*id, entries));
         }
@@ -396,18 +400,6 @@ impl Client {
                 state.outbox.entry(entry.cid).or_insert(entry);
             }
         }
-    }
-
-    /// Cancels that could wait so far: they are sent with the next [`Client::take_messages`].
-    pub fn flush_cancels(&mut self) {
-        for peer in self.peers.values_mut() {
-            peer.cancel_now();
-        }
-    }
-
-    /// Whether a connected peer is still to be told of a cancel.
-    pub fn owes_cancels(&self) -> bool {
-        self.peers.values().any(|peer| peer.connected && !peer.later.is_empty())
     }
 
     /// The next thing to be done.

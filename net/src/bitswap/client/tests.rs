@@ -393,3 +393,19 @@ fn what_was_stored_by_somebody_else_is_taken_back() {
     assert!(client.wantlist().is_empty());
     assert!(client.take_messages()[0].1[0].cancel);
 }
+
+#[test]
+fn no_more_strangers_are_asked_than_the_configuration_allows() {
+    let now = Instant::now();
+    for (broadcast, strangers, friends, expected) in
+        [(8, usize::MAX, 0, 8), (8, 2, 0, 2), (8, 2, 3, 5), (0, usize::MAX, 3, 3), (0, usize::MAX, 0, 0)]
+    {
+        let config = ClientConfig { broadcast, strangers, ..ClientConfig::default() };
+        let mut client = super::Client::new(config, 1);
+        (0..10).for_each(|n| client.on_connected(peer(n), n < friends));
+        client.open(1, Order::Sequential, now);
+        client.want(1, &cid(1), Urgency::Awaited, now);
+        client.poll(now);
+        assert_eq!(client.take_messages().len(), expected, "{broadcast} {strangers} {friends}");
+    }
+}

@@ -15,7 +15,7 @@ use super::{
     writer::{Arrived, Waiter, deliver},
 };
 use crate::routing::Routing;
-use cairn_store::{Block, Cid, Multihash, StoreError};
+use cairn_store::{Block, Cid, Multihash};
 use futures::StreamExt as _;
 use libp2p::{Multiaddr, PeerId};
 use std::{
@@ -27,6 +27,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::AbortHandle,
 };
+use tracing::Instrument as _;
 
 /// How long a search for providers may take.
 const SEARCH_TIME: Duration = Duration::from_secs(60);
@@ -46,7 +47,7 @@ pub(in super::super) enum Command {
     /// A session begins. It ends when `alive` is gone.
     Open { session: SessionId, order: Order, alive: Weak<()> },
     /// Blocks are wanted, each until its receiver is dropped.
-    Want { session: SessionId, urgency: Urgency, cids: Vec<(Cid, oneshot::Sender<Result<Block, StoreError>>)> },
+    Want { session: SessionId, urgency: Urgency, blocks: Vec<Waiter> },
     /// What is wanted.
     Wantlist(oneshot::Sender<Vec<Cid>>),
     /// Measurements of a peer.
@@ -76,6 +77,8 @@ struct Task {
     searches: HashMap<SessionId, AbortHandle>,
     /// Whose connections were said to be of use.
     kept: HashSet<PeerId>,
+    /// Connected peers that are asked who has a block, whatever the limits are.
+    always: HashSet<PeerId>,
     /// Among `waiters`, what is to be looked for in the store, and whether that is under way.
     to_look: HashSet<Multihash>,
     looking: bool,
@@ -99,6 +102,7 @@ pub(super) async fn run(
         alive: HashMap::new(),
         searches: HashMap::new(),
         kept: HashSet::new(),
+        always: HashSet::new(),
         to_look: HashSet::new(),
         looking: false,
         looked: 0,
@@ -143,7 +147,7 @@ pub(super) async fn run(
         }
         if now.duration_since(flushed) >= FLUSH {
             flushed = now;
-            task.client.flush_cancels();
+            task.client.flush_cancels(now);
             task.keep();
             task.look_again();
         }
@@ -166,23 +170,29 @@ impl Task {
             PeerEvent::Connected { peer, addr } => {
                 let friend = self.shared.is_friend(&peer, &addr);
                 self.shared.connected.lock().insert(peer, friend);
+                let always = self.shared.is_always_asked(&peer, &addr);
+                if always {
+                    self.always.insert(peer);
+                }
                 if self.shared.admits(&peer) {
-                    self.client.on_connected(peer, friend);
+                    self.client.on_connected(peer, always);
                 } else {
                     self.client.on_dial_failed(&peer);
                 }
             }
             PeerEvent::Disconnected(peer) => {
                 self.shared.connected.lock().remove(&peer);
+                self.always.remove(&peer);
                 self.client.on_disconnected(&peer);
                 let _ = self.shared.server.send(ServerEvent::Disconnected(peer)).await;
             }
+            PeerEvent::AnotherConnection(peer) => self.client.on_another_connection(&peer, Instant::now()),
             PeerEvent::DialFailed(peer) => self.client.on_dial_failed(&peer),
             PeerEvent::Speaks(peer, version) => {
                 // It may have been left out for not speaking it a moment ago.
-                let friend = self.shared.connected.lock().get(&peer).copied();
-                if let Some(friend) = friend.filter(|_| !self.client.knows(&peer) && self.shared.admits(&peer)) {
-                    self.client.on_connected(peer, friend);
+                let connected = self.shared.connected.lock().contains_key(&peer);
+                if connected && !self.client.knows(&peer) && self.shared.admits(&peer) {
+                    self.client.on_connected(peer, self.always.contains(&peer));
                 }
                 self.client.on_version(&peer, version);
             }
@@ -215,10 +225,10 @@ impl Task {
             }
             // A session that has ended meanwhile gets no answers.
             Command::Want { session, .. } if !self.alive.contains_key(&session) => {}
-            Command::Want { session, urgency, cids } => {
-                for (cid, to) in cids {
-                    self.client.want(session, &cid, urgency, now);
-                    self.waiters.entry(*cid.hash()).or_default().push((session, Waiter { cid, to }));
+            Command::Want { session, urgency, blocks } => {
+                for waiter in blocks {
+                    self.client.want(session, &waiter.cid, urgency, now);
+                    self.waiters.entry(*waiter.cid.hash()).or_default().push((session, waiter));
                 }
             }
             Command::Wantlist(reply) => {
@@ -243,6 +253,9 @@ impl Task {
             if verdict == Verdict::Wanted {
                 bytes += size;
                 let waiters = self.waiters.remove(block.cid().hash()).unwrap_or_default();
+                for (_, waiter) in &waiters {
+                    tracing::debug!(parent: &waiter.span, %peer, bytes = size, "a block came");
+                }
                 wanted.push((block, waiters.into_iter().map(|(_, waiter)| waiter).collect()));
             } else {
                 count(&counters.dup_blocks, 1);
@@ -369,18 +382,22 @@ impl Task {
             return self.client.on_search_end(session, Instant::now());
         };
         let (events, most) = (self.shared.client.clone(), self.shared.config.max_providers);
-        let search = tokio::spawn(async move {
+        let waiting = self.waiters.get(cid.hash()).and_then(|all| all.iter().find(|(of, _)| *of == session));
+        let span = tracing::debug_span!(parent: waiting.and_then(|(_, w)| w.span.id()), "search", providers_of = %cid);
+        let search = async move {
             let deadline = Some(Instant::now() + SEARCH_TIME);
             let mut found = routing.find_providers(*cid.hash(), most, deadline);
             while let Some(provider) = found.next().await {
                 let Ok(provider) = provider else { continue };
+                tracing::debug!(peer = %provider.peer, "a provider was found");
                 let event = Event::Provider { session, cid, peer: provider.peer, addrs: provider.addrs };
                 if events.send(event).await.is_err() {
                     return;
                 }
             }
             let _ = events.send(Event::SearchEnd(session)).await;
-        });
+        };
+        let search = tokio::spawn(search.instrument(span));
         self.searches.insert(session, search.abort_handle());
     }
 

@@ -17,6 +17,7 @@ mod writer;
 pub(super) use accounts::flush;
 pub(super) use client::{Command, Event as ClientEvent};
 pub(super) use server::Event as ServerEvent;
+pub(super) use writer::Waiter;
 
 use super::{
     Config,
@@ -57,6 +58,8 @@ pub enum PeerEvent {
         /// Where it is.
         addr: Multiaddr,
     },
+    /// A further connection to a peer.
+    AnotherConnection(PeerId),
     /// The last connection to a peer ended.
     Disconnected(PeerId),
     /// A peer can't be reached.
@@ -108,6 +111,7 @@ pub(super) struct Shared {
     pub(super) filter: RwLock<Filter>,
     pub(super) refused: Mutex<BTreeMap<PeerId, Instant>>,
     pub(super) friends: RwLock<HashSet<PeerId>>,
+    /// Who is connected, and whether it is exempt from limits.
     pub(super) connected: Mutex<HashMap<PeerId, bool>>,
     pub(super) client: mpsc::Sender<ClientEvent>,
     pub(super) server: mpsc::Sender<ServerEvent>,
@@ -145,6 +149,12 @@ impl Shared {
             refused.remove(&first);
         }
         refused.insert(peer, Instant::now() + REFUSED_FOR);
+    }
+
+    /// Whether a peer is asked who has a block, however many others are.
+    pub(super) fn is_always_asked(&self, peer: &PeerId, addr: &Multiaddr) -> bool {
+        let (local, peered) = self.config.always_ask;
+        (local && is_near(addr)) || (peered && self.friends.read().contains(peer))
     }
 
     /// Whether a peer is exempt from limits: peered with, or on the local network.

@@ -12,9 +12,11 @@ const BATCH_BYTES: usize = 4 << 20;
 
 /// Who waits for a block, and under which name.
 #[derive(Debug)]
-pub(super) struct Waiter {
-    pub(super) cid: Cid,
-    pub(super) to: oneshot::Sender<Result<Block, StoreError>>,
+pub(in super::super) struct Waiter {
+    pub(in super::super) cid: Cid,
+    pub(in super::super) to: oneshot::Sender<Result<Block, StoreError>>,
+    /// What it is wanted for, for the log.
+    pub(in super::super) span: tracing::Span,
 }
 
 /// Blocks of one message, each with those who wait for it.

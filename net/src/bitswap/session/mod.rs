@@ -169,6 +169,9 @@ pub(super) struct Peer {
     pub(super) outbox: BTreeMap<Cid, super::message::Entry>,
     /// Cancels that can wait for the next message.
     pub(super) later: VecDeque<Cid>,
+    /// Until when what is told over one connection may overtake what was told over another, and what was cancelled since.
+    pub(super) crossing: Option<Instant>,
+    pub(super) crossed: Vec<Cid>,
     /// Exempt from limits of broadcasts.
     pub(super) friend: bool,
 }

@@ -77,6 +77,7 @@ impl Walk {
             };
             match answer {
                 Ok(answer) => {
+                    tracing::trace!(peer = %contact.peer, closer = answer.closer.len(), "an answer to a walk");
                     let closer = self.network.admit(answer.closer.clone());
                     self.lookup.answered(&contact.peer, closer);
                     self.online = true;

@@ -49,6 +49,20 @@ async fn where_a_peer_is_says_whoever_is_connected_to_it() {
 }
 
 #[tokio::test]
+async fn where_a_peer_may_be_says_whoever_has_it_in_its_address_book() {
+    let target = Provider { peer: PeerId::random(), addrs: vec!["/ip4/127.0.0.1/tcp/4001".parse().expect("one")] };
+    let (clock, book) = (Arc::new(TestClock::at(1_700_000_000)), target.clone());
+    let addresses = Arc::new(move |peer: &PeerId| if *peer == book.peer { book.addrs.clone() } else { Vec::new() });
+    let config = Config { addresses, ..config(Mode::Server, &clock, Arc::new(Newest)) };
+    let kv = Arc::new(MemoryKv::default());
+    let server = Node::configured(config, clock, Keypair::generate_ed25519(), kv).await;
+    let asker = Node::new(Mode::Server).await;
+    asker.connect(&server).await;
+    assert_eq!(closer(&asker, &server, target.peer.to_bytes()).await, [target]);
+    assert_eq!(closer(&asker, &server, PeerId::random().to_bytes()).await, []);
+}
+
+#[tokio::test]
 async fn a_provider_whose_addresses_are_old_is_named_all_the_same() {
     let server = Node::new(Mode::Server).await;
     let (asker, provider) = (Node::new(Mode::Server).await, Node::new(Mode::Server).await);

@@ -114,7 +114,10 @@ impl Config {
             nat,
             routing: routing(repo, swarm_key.is_some())?,
             bitswap: bitswap(repo)?,
-            names: NamesConfig::load(repo)?,
+            names: match swarm_key {
+                Some(_) => NamesConfig::load(repo)?.private(),
+                None => NamesConfig::load(repo)?,
+            },
             dns: DnsConfig::load(repo)?,
             ipns_pubsub: flag(repo, "Ipns.UsePubsub", false)?,
             pubsub: pubsub(repo)?,
@@ -138,12 +141,14 @@ fn bitswap(repo: &Repo) -> Result<bitswap::Config, ConfigError> {
     let allow = peers(repo, "Bitswap.AllowPeers")?;
     let filter =
         bitswap::Filter { allow: (!allow.is_empty()).then_some(allow), deny: peers(repo, "Bitswap.DenyPeers")? };
-    let client = bitswap::client::ClientConfig {
+    let mut client = bitswap::client::ClientConfig {
         search_delay: duration(repo, "Internal.Bitswap.ProviderSearchDelay", defaults.client.search_delay)?,
         ..defaults.client
     };
+    let always_ask = broadcasts(repo, &mut client)?;
     Ok(bitswap::Config {
         client,
+        always_ask,
         server,
         filter,
         server_enabled: flag(repo, "Bitswap.ServerEnabled", true)?,
@@ -151,6 +156,25 @@ fn bitswap(repo: &Repo) -> Result<bitswap::Config, ConfigError> {
         gateways: if flag(repo, "HTTPRetrieval.Enabled", true)? { Some(gateways(repo)?) } else { None },
         ..defaults
     })
+}
+
+/// `Internal.Bitswap.BroadcastControl`: how many are asked who has a block. Says whether peers of the local network, and
+/// those of `Peering.Peers`, are asked besides.
+fn broadcasts(repo: &Repo, client: &mut bitswap::client::ClientConfig) -> Result<(bool, bool), ConfigError> {
+    // What counts is the key in messages too, so they are written out.
+    if !flag(repo, "Internal.Bitswap.BroadcastControl.Enable", true)? {
+        (client.broadcast, client.strangers) = (usize::MAX, usize::MAX);
+        return Ok((true, true));
+    }
+    let limit = |key: &'static str, default: usize| match repo.get_int(key)? {
+        Some(-1) => Ok(usize::MAX),
+        _ => count(repo, key, default),
+    };
+    client.broadcast = limit("Internal.Bitswap.BroadcastControl.MaxPeers", client.broadcast)?;
+    client.strangers = limit("Internal.Bitswap.BroadcastControl.MaxRandomPeers", client.strangers)?;
+    let local = flag(repo, "Internal.Bitswap.BroadcastControl.LocalPeers", false)?;
+    let peered = flag(repo, "Internal.Bitswap.BroadcastControl.PeeredPeers", false)?;
+    Ok((!local, !peered))
 }
 
 fn gateways(repo: &Repo) -> Result<GatewayConfig, ConfigError> {

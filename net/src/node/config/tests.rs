@@ -180,6 +180,27 @@ fn without_a_resource_manager_only_handshakes_are_bounded() {
 }
 
 #[test]
+fn broadcasts_are_bounded_as_the_configuration_says() {
+    let control = |keys: &[(&str, serde_json::Value)]| {
+        let keys: Vec<_> =
+            keys.iter().map(|(k, v)| (format!("Internal.Bitswap.BroadcastControl.{k}"), v.clone())).collect();
+        let keys: Vec<_> = keys.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
+        read(&keys).map(|config| {
+            let client = config.bitswap.client;
+            (client.broadcast, client.strangers, config.bitswap.always_ask)
+        })
+    };
+    assert_eq!(control(&[]).expect("valid"), (32, usize::MAX, (true, true)));
+    let some = [("MaxPeers", json!(7)), ("MaxRandomPeers", json!(2)), ("LocalPeers", json!(true))];
+    assert_eq!(control(&some).expect("valid"), (7, 2, (false, true)));
+    assert_eq!(control(&[("MaxPeers", json!(-1)), ("PeeredPeers", json!(true))]).expect("valid").2, (true, false));
+    let off = [("Enable", json!(false)), ("MaxPeers", json!(7))];
+    assert_eq!(control(&off).expect("valid"), (usize::MAX, usize::MAX, (true, true)));
+    let wrong = control(&[("MaxPeers", json!(-2))]).expect_err("no number of peers");
+    assert!(wrong.to_string().contains("BroadcastControl.MaxPeers"), "{wrong}");
+}
+
+#[test]
 fn bitswap_has_keys_of_its_own() {
     let peer = "12D3KooWFEXt93LX275oAyAgugXNiFc8pp6cfnoUqZ34vPdhVuFV";
     let config = read(&[

@@ -146,7 +146,7 @@ impl EventLoop {
         let Some(known) = self.peers.get_mut(&peer) else { return };
         let Some(connection) = known.addr(id).cloned() else { return };
         if !is_relayed(&connection.addr) {
-            let book = self.setup.swarm.behaviour_mut().peers.book();
+            let mut book = self.setup.swarm.behaviour_mut().peers.book();
             let chosen = connection.direction == Direction::Outbound;
             book.identified(peer, &info.listen_addrs, &connection.addr, chosen, unix_now());
         }

@@ -10,25 +10,27 @@ use libp2p::{
         THandlerOutEvent, ToSwarm, dummy,
     },
 };
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     convert::Infallible,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 /// Learns addresses from the swarm and gives them to dials.
 pub struct Behaviour {
-    book: Book,
+    book: Arc<Mutex<Book>>,
 }
 
 impl Behaviour {
     /// Begins with that book.
-    pub fn new(book: Book) -> Self {
+    pub fn new(book: Arc<Mutex<Book>>) -> Self {
         Self { book }
     }
 
     /// The book.
-    pub fn book(&mut self) -> &mut Book {
-        &mut self.book
+    pub fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock()
     }
 }
 
@@ -53,7 +55,7 @@ impl NetworkBehaviour for Behaviour {
         _: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        Ok(peer.map(|peer| self.book.addresses(&peer)).unwrap_or_default())
+        Ok(peer.map(|peer| self.book().addresses(&peer)).unwrap_or_default())
     }
 
     fn handle_established_outbound_connection(
@@ -71,28 +73,28 @@ impl NetworkBehaviour for Behaviour {
         match event {
             FromSwarm::ConnectionEstablished(event) => {
                 for addr in event.failed_addresses {
-                    self.book.failed(event.peer_id, addr);
+                    self.book().failed(event.peer_id, addr);
                 }
                 let dialed = match event.endpoint {
                     // A relayed address works as long as the relay's reservation does.
                     ConnectedPoint::Dialer { address, .. } if !is_relayed(address) => Some(address),
                     _ => None,
                 };
-                self.book.connected(event.peer_id, dialed, unix_now());
+                self.book().connected(event.peer_id, dialed, unix_now());
             }
             FromSwarm::ConnectionClosed(event) if event.remaining_established == 0 => {
-                self.book.disconnected(event.peer_id, unix_now());
+                self.book().disconnected(event.peer_id, unix_now());
             }
             FromSwarm::DialFailure(event) => {
                 let Some(peer) = event.peer_id else { return };
                 match event.error {
-                    DialError::Transport(tried) => tried.iter().for_each(|(addr, _)| self.book.failed(peer, addr)),
-                    DialError::WrongPeerId { address, .. } => self.book.failed(peer, address),
+                    DialError::Transport(tried) => tried.iter().for_each(|(addr, _)| self.book().failed(peer, addr)),
+                    DialError::WrongPeerId { address, .. } => self.book().failed(peer, address),
                     _ => {}
                 }
             }
             FromSwarm::NewExternalAddrOfPeer(event) => {
-                self.book.add(event.peer_id, event.addr, false, unix_now());
+                self.book().add(event.peer_id, event.addr, false, unix_now());
             }
             _ => {}
         }

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     Cid,
     fetch::{Deadline, Fetch},
+    task::in_context,
 };
 use bytes::Bytes;
 use place::{OpenDir, Shared};
@@ -261,7 +262,7 @@ impl Crew {
         }
         let shared = Arc::clone(&self.shared);
         let runtime = Handle::current();
-        self.jobs.spawn_blocking(move || {
+        self.jobs.spawn_blocking(in_context(move || {
             let result = items.into_iter().try_for_each(|item| {
                 shared.check()?;
                 item.write(&runtime)
@@ -270,7 +271,7 @@ impl Crew {
                 shared.stop();
             }
             result
-        });
+        }));
         Ok(())
     }
 
