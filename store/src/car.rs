@@ -24,7 +24,7 @@ mod write;
 pub use export::{ExportError, ExportOptions, Exported, export};
 pub use import::{Import, ImportError, ImportOptions, Imported, Refusal};
 pub use read::{CarReader, Section};
-pub use write::{write_header, write_section};
+pub use write::{section_head, write_header, write_section};
 
 use crate::Cid;
 use std::io;

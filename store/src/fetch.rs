@@ -7,6 +7,7 @@ use crate::{Block, Cid, StoreError, blockstore::Blockstore, task::in_context};
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use std::{collections::VecDeque, sync::Arc, time::Instant};
+use tokio::sync::Semaphore;
 
 /// Why a block can't be had.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -17,6 +18,14 @@ pub enum FetchError {
     /// The deadline passed first.
     #[error("block {0}: not delivered before the deadline")]
     TimedOut(Box<Cid>),
+    /// It is on a denylist of this node.
+    #[error("{cid} is blocked and cannot be provided")]
+    Denied {
+        /// The block.
+        cid: Box<Cid>,
+        /// Whether for legal reasons.
+        legal: bool,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -65,6 +74,10 @@ pub struct Offline {
 
 /// Blocks that one trip to the blocking pool reads: enough to make its cost vanish.
 const READ_BATCH: usize = 32;
+/// Trips at once, of all sources in the process; others wait. Each holds what it read, twice while the database copies
+/// it, and a thousand clients would otherwise make a thousand.
+const MAX_TRIPS: usize = 32;
+static TRIPS: Semaphore = Semaphore::const_new(MAX_TRIPS);
 /// Bytes after which a trip ends, or a piece later.
 const READ_BYTES: usize = 8 << 20;
 /// Blocks that are read between two looks at the bytes: 8 MiB of the largest.
@@ -96,6 +109,8 @@ impl Offline {
         work: impl FnOnce(&dyn Blockstore) -> T + Send + 'static,
     ) -> Result<T, FetchError> {
         let store = Arc::clone(&self.store);
+        // It is never closed.
+        let _permit = TRIPS.acquire().await;
         tokio::task::spawn_blocking(in_context(move || work(store.as_ref())))
             .await
             .map_err(|e| FetchError::Store(StoreError::Backend(format!("a reading thread died: {e}"))))
@@ -117,13 +132,18 @@ impl Fetch for Offline {
         let store = Arc::clone(&self.store);
         let trip = move |cids: VecDeque<Cid>| {
             let store = Arc::clone(&store);
-            tokio::task::spawn_blocking(in_context(move || read(store.as_ref(), cids)))
+            let reading = in_context(move || read(store.as_ref(), cids));
+            tokio::spawn(async move {
+                let _permit = TRIPS.acquire().await;
+                tokio::task::spawn_blocking(reading).await
+            })
         };
         stream::unfold((VecDeque::from(cids), None), move |(waiting, under_way)| {
             let under_way = under_way.or_else(|| (!waiting.is_empty()).then(|| trip(waiting)));
             let trip = trip.clone();
             async move {
-                let (answers, rest) = under_way?.await.unwrap_or_else(|error| {
+                let ended = under_way?.await.and_then(|ended| ended);
+                let (answers, rest) = ended.unwrap_or_else(|error| {
                     let died = StoreError::Backend(format!("a reading thread died: {error}"));
                     (vec![Err(died.into())], VecDeque::new())
                 });

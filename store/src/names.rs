@@ -5,7 +5,7 @@
 use crate::{fetch::Deadline, path::Path};
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Why a name has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -38,6 +38,17 @@ pub struct Target {
     pub ttl: Duration,
 }
 
+/// The record of an IPNS key, signed and valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedRecord {
+    /// Its bytes (IPNS record specification).
+    pub bytes: Bytes,
+    /// How long answers may be kept, if it says so.
+    pub ttl: Option<Duration>,
+    /// When it stops being valid.
+    pub valid_until: SystemTime,
+}
+
 /// A source of names: IPNS keys and DNSLink domains.
 #[async_trait]
 pub trait Names: Send + Sync {
@@ -47,11 +58,11 @@ pub trait Names: Send + Sync {
     /// When there is no valid answer before the deadline.
     async fn lookup(&self, name: &str, deadline: Deadline) -> Result<Target, NameError>;
 
-    /// The signed record of an IPNS key, as its bytes.
+    /// The signed record of an IPNS key.
     ///
     /// # Errors
     /// When there is none before the deadline, or the name is not a key.
-    async fn record(&self, name: &str, deadline: Deadline) -> Result<Bytes, NameError>;
+    async fn record(&self, name: &str, deadline: Deadline) -> Result<SignedRecord, NameError>;
 }
 
 /// Knows no name: for a node without a network.
@@ -64,7 +75,7 @@ impl Names for NoNames {
         Err(NameError::Offline(name.to_owned()))
     }
 
-    async fn record(&self, name: &str, _: Deadline) -> Result<Bytes, NameError> {
+    async fn record(&self, name: &str, _: Deadline) -> Result<SignedRecord, NameError> {
         Err(NameError::Offline(name.to_owned()))
     }
 }

@@ -74,6 +74,9 @@ pub struct Resolved {
     pub cid: Cid,
     /// What is left of the path, if it ends at a value inside that block.
     pub remainder: Vec<String>,
+    /// The block that the root and each segment after it lead to; of a segment that stays inside a block, that block.
+    /// Shards of directories are left out. The last one is `cid`.
+    pub roots: Vec<Cid>,
 }
 
 /// What a segment leads to inside one block.
@@ -104,6 +107,7 @@ pub async fn resolve(
     let namespace = path.namespace();
     let mut cid = root;
     let mut rest = path.segments();
+    let mut roots = vec![root];
     while !rest.is_empty() {
         let block = fetch.fetch(&cid, deadline).await?;
         let found = match namespace {
@@ -112,14 +116,19 @@ pub async fn resolve(
         };
         match found {
             Found::Link(next, used) => {
+                roots.extend(std::iter::repeat_n(cid, used.saturating_sub(1)));
+                roots.push(next);
                 cid = next;
                 rest = &rest[used..];
             }
-            Found::Value => return Ok(Resolved { namespace, cid, remainder: rest.to_vec() }),
+            Found::Value => {
+                roots.extend(std::iter::repeat_n(cid, rest.len()));
+                return Ok(Resolved { namespace, cid, remainder: rest.to_vec(), roots });
+            }
             Found::Nothing => return Err(ResolveError::NoLink { name: rest[0].clone(), cid: Box::new(cid) }),
         }
     }
-    Ok(Resolved { namespace, cid, remainder: Vec::new() })
+    Ok(Resolved { namespace, cid, remainder: Vec::new(), roots })
 }
 
 /// Resolves a path that has to end at a block: a file, a directory, or any other object.

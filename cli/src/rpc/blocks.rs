@@ -16,7 +16,7 @@ use cairn_net::bitswap::Order;
 use cairn_store::{
     Block, Cid, StoreError, cid,
     fetch::{Deadline, Fetch, FetchError},
-    names::{NameError, Names, Target},
+    names::{NameError, Names, SignedRecord, Target},
     path::Path,
 };
 use futures::{StreamExt as _, stream, stream::BoxStream};
@@ -299,7 +299,7 @@ impl Names for RemoteNames {
         Ok(Target { path, ttl: Duration::ZERO })
     }
 
-    async fn record(&self, name: &str, _: Deadline) -> Result<Bytes, NameError> {
+    async fn record(&self, name: &str, _: Deadline) -> Result<SignedRecord, NameError> {
         Err(NameError::NotFound(name.to_owned()))
     }
 }

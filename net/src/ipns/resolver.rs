@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_store::{
     fetch::Deadline,
-    names::{NameError, Target},
+    names::{NameError, SignedRecord, Target},
     path::{Namespace, Path},
     resolve::MAX_NAMES,
 };
@@ -293,9 +293,11 @@ impl cairn_store::names::Names for Names {
         self.answer(name, &ResolveOptions { deadline, ..ResolveOptions::default() }).await
     }
 
-    async fn record(&self, name: &str, deadline: Deadline) -> Result<Bytes, NameError> {
-        let name = Name::parse(name).map_err(|why| invalid(name, why))?;
+    async fn record(&self, name: &str, deadline: Deadline) -> Result<SignedRecord, NameError> {
+        let key = Name::parse(name).map_err(|why| invalid(name, why))?;
         let options = ResolveOptions { deadline, ..ResolveOptions::default() };
-        self.best(name, options).await.map(|record| record.bytes().clone())
+        let record = self.best(key, options).await?;
+        let eol = record.eol().map_err(|why| invalid(name, why))?;
+        Ok(SignedRecord { bytes: record.bytes().clone(), ttl: record.ttl().ok(), valid_until: eol.to_system_time() })
     }
 }

@@ -24,6 +24,11 @@ impl Timestamp {
         Self(self.0.saturating_add(nanos)).min(Self::MAX)
     }
 
+    /// As the system counts; moments before 1970 are 1970.
+    pub fn to_system_time(self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.since(Self(0))
+    }
+
     /// The time from `earlier` to this moment; zero if it is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         let nanos = self.0.saturating_sub(earlier.0).max(0);

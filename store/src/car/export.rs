@@ -61,7 +61,8 @@ pub async fn export(
     // Before anything is written: a root that is missing should not leave half a CAR behind.
     fetch.fetch(&root, options.deadline).await.map_err(ExportError::Root)?;
     let trouble = if options.partial { Trouble::Skip } else { Trouble::Fail };
-    let mut visits = walk::walk(fetch, root, walk::Options { trouble, deadline: options.deadline });
+    let mut visits =
+        walk::walk(fetch, root, walk::Options { trouble, deadline: options.deadline, ..walk::Options::default() });
     let mut written = Seen::new();
     let mut out = Counting { out, bytes: 0 };
     let mut blocks = 0;

@@ -22,12 +22,18 @@ pub fn write_header(out: &mut impl Write, roots: &[Cid]) -> io::Result<u64> {
 /// # Errors
 /// When `out` refuses.
 pub fn write_section(out: &mut impl Write, block: &Block) -> io::Result<u64> {
-    let (cid, data) = (block.cid(), block.data());
+    let head = section_head(block);
+    out.write_all(&head)?;
+    out.write_all(block.data())?;
+    Ok((head.len() + block.data().len()) as u64)
+}
+
+/// What stands before the bytes of a block: the length of the section, and the CID.
+pub fn section_head(block: &Block) -> Vec<u8> {
+    let cid = block.cid();
     let mut head = Vec::with_capacity(10 + cid.encoded_len());
-    push_varint(&mut head, (cid.encoded_len() + data.len()) as u64);
+    push_varint(&mut head, (cid.encoded_len() + block.data().len()) as u64);
     // Writing to a Vec does not fail.
     let _ = cid.write_bytes(&mut head);
-    out.write_all(&head)?;
-    out.write_all(data)?;
-    Ok((head.len() + data.len()) as u64)
+    head
 }

@@ -1,5 +1,6 @@
 //! Walks a DAG depth first, parents before children, links in the order of their block, each block once: the order of
-//! a CAR export.
+//! a CAR export. [`Options`] make it visit blocks as often as links lead to them, or only those that a listing of a
+//! directory or a range of a file takes.
 //!
 //! Depth, width and sharing of a DAG belong to strangers, so nothing here recurses and everything has a bound:
 //!
@@ -12,17 +13,20 @@
 //!
 //! An ancestor whose last link is being followed is dropped, so that a chain of any length takes no memory.
 
+mod follow;
 mod frame;
 #[cfg(test)]
 mod tests;
 
 pub use super::seen::{MAX_VISITED, Seen, SeenError, Sight};
+pub use follow::Follow;
 
 use crate::{
     Block, Cid,
-    dag::{self, DagError},
+    dag::DagError,
     fetch::{Deadline, Fetch, FetchError},
 };
+use follow::Span;
 use frame::Frame;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use std::sync::Arc;
@@ -36,6 +40,8 @@ pub const BATCH_BYTES: usize = 8 << 20;
 pub const HELD_BYTES: usize = 16 << 20;
 /// Links (about 150 bytes each) that ancestors may hold while their descendants are visited.
 pub const PENDING_LINKS: usize = 1 << 18;
+/// The same for walks of which many run at once.
+pub const NEAR_BYTES: usize = 512 << 10;
 /// Links that are looked at to fill one batch: most of them may have been visited before.
 const SCAN: usize = 1024;
 
@@ -64,6 +70,13 @@ pub struct Options {
     pub trouble: Trouble,
     /// How long a block may take.
     pub deadline: Deadline,
+    /// Which links are followed.
+    pub follow: Follow,
+    /// Visits a block each time that a link leads to it. No set of visited blocks is kept then, and a DAG of some
+    /// hundred blocks may take longer than anybody lives: whoever asks for that has to bound it.
+    pub repeat: bool,
+    /// Reads ahead [`NEAR_BYTES`] in a batch in place of [`BATCH_BYTES`]: for walks of which many run at once.
+    pub near: bool,
 }
 
 /// Why a walk ended early.
@@ -101,7 +114,7 @@ pub fn walk(fetch: Arc<dyn Fetch>, root: Cid, options: Options) -> BoxStream<'st
         fetch,
         options,
         seen: Seen::new(),
-        stack: vec![Frame::root(root)],
+        stack: vec![Frame::root(root).with_spans(None, options.follow.root())],
         shed: 0,
         ahead: None,
         held: 0,
@@ -145,7 +158,8 @@ impl Walk {
             };
             let index = top.next;
             top.next += 1;
-            if !self.seen.insert(&cid)? {
+            let span = top.span_of(index);
+            if self.is_once(span) && !self.seen.insert(&cid)? {
                 continue;
             }
             let block = match self.obtain(index, &cid).await {
@@ -153,16 +167,22 @@ impl Walk {
                 Err(WalkError::Fetch(error)) if self.options.trouble.skips(&error) => continue,
                 Err(error) => return Err(error),
             };
-            if self.descend(&block)? {
+            if self.descend(&block, span)? {
                 return Ok(Some(block));
             }
         }
     }
 
+    /// Whether a block is visited once only: not when repetition was asked for, nor when only a part of what is below
+    /// it is wanted, since the next time it may be another part.
+    fn is_once(&self, span: Option<Span>) -> bool {
+        !self.options.repeat && span.is_none()
+    }
+
     /// Puts the links of a block on the stack. `false`: the block is malformed and to be left out.
-    fn descend(&mut self, block: &Block) -> Result<bool, WalkError> {
-        let links = match dag::links(block.cid(), block.data()) {
-            Ok(links) => links,
+    fn descend(&mut self, block: &Block, span: Option<Span>) -> Result<bool, WalkError> {
+        let (links, spans) = match self.options.follow.links(block, span) {
+            Ok(followed) => followed,
             Err(_) if self.options.trouble == Trouble::Skip => return Ok(false),
             Err(error) => return Err(error.into()),
         };
@@ -181,7 +201,7 @@ impl Walk {
             }
         }
         self.pending += links.len();
-        self.stack.push(Frame::new(*block.cid(), links));
+        self.stack.push(Frame::new(*block.cid(), links).with_spans(span, spans));
         self.shed_ancestors();
         Ok(true)
     }
@@ -216,14 +236,14 @@ impl Walk {
             top.links = Some(Vec::new());
             return Ok(());
         };
-        let links = match self.fetch.fetch(&parent, self.options.deadline).await {
-            Ok(block) => dag::links(&parent, block.data())?,
+        let (links, spans) = match self.fetch.fetch(&parent, self.options.deadline).await {
+            Ok(block) => self.options.follow.links(&block, top.span)?,
             // It was here a moment ago: removed meanwhile.
-            Err(error) if self.options.trouble.skips(&error) => Vec::new(),
+            Err(error) if self.options.trouble.skips(&error) => Default::default(),
             Err(error) => return Err(error.into()),
         };
         self.pending += links.len();
-        top.links = Some(links);
+        (top.links, top.spans) = (Some(links), spans);
         self.shed = self.shed.min(self.stack.len() - 1);
         Ok(())
     }
@@ -284,7 +304,8 @@ impl Walk {
     /// Asks for the next blocks of the top frame; for `first` whether or not it was visited before.
     fn launch(&mut self, first: Option<(usize, Cid)>) -> JoinSet<Fetched> {
         let mut set = JoinSet::new();
-        let size = (BATCH_BYTES / self.largest.max(1)).clamp(1, BATCH);
+        let bytes = if self.options.near { NEAR_BYTES } else { BATCH_BYTES };
+        let size = (bytes / self.largest.max(1)).clamp(1, BATCH);
         let Some(top) = self.stack.last_mut() else { return set };
         let mut wanted: Vec<(usize, Cid)> = first.into_iter().collect();
         let limit = top.window().min(size);
@@ -296,8 +317,8 @@ impl Walk {
             }
             end = index + 1;
             // Reading ahead is only a guess: an error is met again when the turn of the block comes.
-            let seen = || self.seen.contains(cid).unwrap_or(false);
-            let known = seen() || wanted.iter().any(|(_, c)| c == cid);
+            let once = !self.options.repeat && top.span_of(index).is_none();
+            let known = once && (self.seen.contains(cid).unwrap_or(false) || wanted.iter().any(|(_, c)| c == cid));
             if !known && cid.hash().code() != 0 {
                 wanted.push((index, *cid));
             }

@@ -125,7 +125,7 @@ impl From<FetchError> for PinError {
         match error {
             FetchError::NotFound(cid) => Self::Missing(cid),
             FetchError::Store(error) => Self::Store(error),
-            other @ FetchError::TimedOut(_) => Self::Fetch(other),
+            other @ (FetchError::TimedOut(_) | FetchError::Denied { .. }) => Self::Fetch(other),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     Cid,
     fetch::{Deadline, Fetch},
 };
+use bytes::Bytes;
 use std::{
     io::{self, Write},
     sync::Arc,
@@ -23,6 +24,8 @@ const BLOCK: usize = 512;
 const NAME: usize = 100;
 /// Longest prefix before the name.
 const PREFIX: usize = 155;
+/// Bytes of headers that are gathered.
+const PIECE: usize = 16 << 10;
 /// Largest number in a field of 12 bytes: 11 octal digits.
 const MAX_OCTAL: u64 = (1 << 33) - 1;
 
@@ -83,47 +86,121 @@ pub async fn write_tar(
     out: &mut impl Write,
     options: &Options,
 ) -> Result<(), ArchiveError> {
-    let mut tree = Tree::open(Arc::clone(&fetch), root, options.deadline).await?;
-    let mut path = Vec::new();
-    // Length of the path at each open directory.
-    let mut lengths = Vec::new();
-    while let Some(step) = tree.next().await? {
+    let mut archive = Archive::open(fetch, root, name, options.clone()).await?;
+    while let Some(piece) = archive.next().await? {
+        out.write_all(&piece)?;
+    }
+    Ok(())
+}
+
+/// A tar archive that is read piece by piece.
+pub struct Archive {
+    fetch: Arc<dyn Fetch>,
+    options: Options,
+    tree: Tree,
+    path: Vec<u8>,
+    /// Length of the name of the root.
+    root: usize,
+    /// Length of the path at each open directory.
+    lengths: Vec<usize>,
+    /// The file whose bytes come next, and how many there are of them in all.
+    file: Option<(FileReader, u64)>,
+    ended: bool,
+}
+
+impl Archive {
+    /// Begins an archive of what `root` is, under the name `name`.
+    ///
+    /// # Errors
+    /// When the root can't be had, or is neither file nor directory.
+    pub async fn open(fetch: Arc<dyn Fetch>, root: &Cid, name: &[u8], options: Options) -> Result<Self, ArchiveError> {
+        let tree = Tree::open(Arc::clone(&fetch), root, options.deadline).await?;
+        Ok(Self {
+            fetch,
+            options,
+            tree,
+            path: name.to_vec(),
+            root: name.len(),
+            lengths: Vec::new(),
+            file: None,
+            ended: false,
+        })
+    }
+
+    /// The next bytes: headers and padding gathered, those of files as they are; `None` at the end.
+    ///
+    /// # Errors
+    /// When something can't be read, or a name in the DAG is no file name. The archive can't go on then.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ArchiveError> {
+        let mut out = Vec::new();
+        while !self.ended && out.len() < PIECE {
+            let Some((reader, size)) = &mut self.file else {
+                self.step(&mut out).await?;
+                continue;
+            };
+            if !out.is_empty() {
+                break;
+            }
+            if let Some(chunk) = reader.next().await? {
+                if let Some(progress) = &self.options.progress {
+                    progress(chunk.len() as u64);
+                }
+                return Ok(Some(chunk));
+            }
+            let size = *size;
+            self.file = None;
+            pad(&mut out, size)?;
+        }
+        Ok(Some(Bytes::from(out)).filter(|out| !out.is_empty()))
+    }
+
+    /// Goes on by one entry of the tree.
+    async fn step(&mut self, out: &mut Vec<u8>) -> Result<(), ArchiveError> {
+        let Some(step) = self.tree.next().await? else {
+            out.extend_from_slice(&[0; 2 * BLOCK]);
+            self.ended = true;
+            return Ok(());
+        };
         let (entry, meta) = match &step {
             Step::Leave => {
-                lengths.pop();
-                path.truncate(lengths.last().copied().unwrap_or_default());
-                continue;
+                self.lengths.pop();
+                self.leave();
+                return Ok(());
             }
             Step::Enter { name, meta } | Step::File { name, meta, .. } | Step::Symlink { name, meta, .. } => {
-                (name, meta)
+                (name, *meta)
             }
         };
-        if lengths.is_empty() {
-            path.extend_from_slice(name);
-        } else {
-            path.push(b'/');
-            path.extend_from_slice(checked(entry)?);
+        // The root goes by the name that it was given.
+        if !self.lengths.is_empty() {
+            let root = self.root;
+            join(&mut self.path, root, entry)?;
         }
-        let time = meta.mtime.or(options.now).unwrap_or(Mtime { seconds: 0, nanos: 0 });
+        let time = meta.mtime.or(self.options.now).unwrap_or(Mtime { seconds: 0, nanos: 0 });
+        let path = &self.path;
         match step {
             Step::Enter { .. } => {
-                header(out, &path, b'5', 0, mode(meta, 0o755), time, b"")?;
-                lengths.push(path.len());
-                continue;
+                header(out, path, b'5', 0, mode(&meta, 0o755), time, b"")?;
+                self.lengths.push(self.path.len());
+                return Ok(());
             }
-            Step::Symlink { ref target, .. } => header(out, &path, b'2', 0, mode(meta, 0o777), time, target)?,
-            Step::File { cid, meta, node, .. } => {
+            Step::Symlink { ref target, .. } => header(out, path, b'2', 0, mode(&meta, 0o777), time, target)?,
+            Step::File { cid, node, .. } => {
                 let size = node.size;
-                header(out, &path, b'0', size, mode(&meta, 0o644), time, b"")?;
-                let reader = FileReader::from_node(Arc::clone(&fetch), &cid, node, options.deadline);
-                copy(reader, out, options).await?;
-                pad(out, size)?;
+                header(out, path, b'0', size, mode(&meta, 0o644), time, b"")?;
+                let fetch = Arc::clone(&self.fetch);
+                self.file = Some((FileReader::from_node(fetch, &cid, node, self.options.deadline), size));
             }
             Step::Leave => {}
         }
-        path.truncate(lengths.last().copied().unwrap_or_default());
+        self.leave();
+        Ok(())
     }
-    Ok(out.write_all(&[0; 2 * BLOCK])?)
+
+    /// Cuts the path back to the directory that is open.
+    fn leave(&mut self) {
+        self.path.truncate(self.lengths.last().copied().unwrap_or_default());
+    }
 }
 
 async fn copy(mut reader: FileReader, out: &mut impl Write, options: &Options) -> Result<(), ArchiveError> {
@@ -136,11 +213,30 @@ async fn copy(mut reader: FileReader, out: &mut impl Write, options: &Options) -
     Ok(())
 }
 
-fn checked(name: &[u8]) -> Result<&[u8], ArchiveError> {
-    if !is_plain_name(name) {
-        return Err(ArchiveError::BadName(String::from_utf8_lossy(name).into_owned()));
+/// Appends an entry's name to a path. A name may hold slashes and dots, as long as it does not lead out of the root, whose
+/// name has `root` bytes (IPIP-288).
+fn join(path: &mut Vec<u8>, root: usize, name: &[u8]) -> Result<(), ArchiveError> {
+    if is_plain_name(name) {
+        path.push(b'/');
+        path.extend_from_slice(name);
+        return Ok(());
     }
-    Ok(name)
+    let refuse = || ArchiveError::BadName(String::from_utf8_lossy(name).into_owned());
+    let before = path.len();
+    for segment in name.split(|&b| b == b'/') {
+        match segment {
+            b"" | b"." => {}
+            b".." if path.len() <= root => return Err(refuse()),
+            b".." => path.truncate(path.iter().rposition(|&b| b == b'/').map_or(root, |at| at.max(root))),
+            _ if segment.contains(&0) => return Err(refuse()),
+            _ => {
+                path.push(b'/');
+                path.extend_from_slice(segment);
+            }
+        }
+    }
+    // A name that says nothing, or names the root itself, is no name of an entry.
+    if path.len() <= root || path.len() == before { Err(refuse()) } else { Ok(()) }
 }
 
 fn mode(meta: &FileMeta, default: u32) -> u32 {

@@ -50,6 +50,8 @@ pub struct FileReader {
     position: u64,
     end: u64,
     window: u64,
+    /// Largest window; zero for one block at a time.
+    max_window: u64,
     frames: Vec<Frame>,
     /// Bytes at the position, from the block that was used last.
     rest: Bytes,
@@ -100,6 +102,7 @@ impl FileReader {
             position: 0,
             end: node.size,
             window: MIN_WINDOW,
+            max_window: MAX_WINDOW,
             frames: vec![root],
             rest: Bytes::new(),
         }
@@ -113,6 +116,11 @@ impl FileReader {
     /// Length in bytes, as the root declares it.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Where reading ends: the size, or the end of the range.
+    pub fn end(&self) -> u64 {
+        self.end
     }
 
     /// Where the next byte comes from.
@@ -140,6 +148,28 @@ impl FileReader {
         }
         // Levels above know which of their parts leads here: it is the one being read. Their own read-ahead is
         // kept.
+    }
+
+    /// Reads at most that many bytes ahead in each of two batches from now on, one block at least; with zero, one block
+    /// at a time and none ahead.
+    pub fn set_read_ahead(&mut self, bytes: u64) {
+        self.max_window = bytes.min(MAX_WINDOW);
+    }
+
+    /// Gives up what was read ahead, and the rest of the present block. Reading goes on where it was, and asks for that
+    /// block again.
+    pub fn release(&mut self) {
+        self.rest = Bytes::new();
+        self.window = MIN_WINDOW;
+        let position = self.position;
+        let Some((top, above)) = self.frames.split_last_mut() else { return };
+        for frame in above {
+            // The part that leads below was taken off the front already.
+            let (index, start) = frame.asked.front().copied().unwrap_or((frame.next, frame.next_start));
+            frame.restart(index, start);
+        }
+        top.restart(0, top.start);
+        top.skip_to(position);
     }
 
     /// Reads only the bytes of `range` from now on; nothing beyond it is fetched.
@@ -238,7 +268,15 @@ impl FileReader {
         let (end, depth, parts) = (self.end, self.frames.len(), self.parts());
         let waiting: usize = self.frames.iter().map(Frame::waiting).sum();
         let mut room = MAX_WAITING.saturating_sub(waiting);
+        let (max_window, single) = (self.max_window.max(1), self.max_window == 0);
         let Some(top) = self.frames.last_mut() else { return };
+        if single {
+            if top.asked.is_empty() {
+                top.ask(1, end, 1);
+            }
+            return;
+        }
+        self.window = self.window.min(max_window);
         while top.ahead.batches() < BATCHES {
             // What comes next is asked for in any case.
             let some = if top.asked.is_empty() { room.max(1) } else { room };
@@ -247,7 +285,7 @@ impl FileReader {
                 break;
             }
             room = room.saturating_sub(asked);
-            self.window = (self.window * 2).min(MAX_WINDOW);
+            self.window = (self.window * 2).min(max_window);
         }
         // Near the end of a node: look into the next one, so that its parts are under way in time.
         let spent = top.next == top.parts.len() && top.ahead.batches() < BATCHES;

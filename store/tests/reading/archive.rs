@@ -61,11 +61,34 @@ async fn an_archive_holds_what_the_directory_holds() {
 
 #[tokio::test]
 async fn names_that_lead_out_are_refused() {
-    for name in [&b".."[..], b".", b"", b"a/b", b"/etc", b"../x", b"n\0l"] {
+    for name in [&b".."[..], b".", b"", b"a/..", b"/", b"../x", b"a/../../x", b"n\0l", b"a/n\0l"] {
         let world = World::new();
         let root = world.dir(&[(name, world.raw(b"evil"))]);
         let written = write_tar(world, &root, b"root", &mut Vec::new(), &options()).await;
         assert!(matches!(written, Err(ArchiveError::BadName(_))), "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn names_that_stay_inside_are_packed_as_what_they_say() {
+    for (name, expected) in [
+        (&b"a/b"[..], "root/a/b"),
+        (b"/etc", "root/etc"),
+        (b"./x", "root/x"),
+        (b"a/../x", "root/x"),
+        (b"a/./b//c/..", "root/a/b"),
+    ] {
+        let world = World::new();
+        let root = world.dir(&[(name, world.raw(b"fine"))]);
+        let mut tar = Vec::new();
+        write_tar(world, &root, b"root", &mut tar, &options()).await.expect("writes");
+        let mut archive = tar::Archive::new(tar.as_slice());
+        let paths: Vec<String> = archive
+            .entries()
+            .expect("a tar")
+            .map(|entry| entry.expect("good").path().expect("a path").to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(paths, ["root", expected]);
     }
 }
 

@@ -147,7 +147,8 @@ async fn a_name_that_was_published_offline_resolves_after_a_restart() {
     let target = again.lookup(&key.peer_id().to_base58(), None).await.expect("by peer ID too");
     assert_eq!((target.path.to_string().as_str(), target.ttl <= DEFAULT_TTL), (A, true));
     let record = again.record(&name.to_string(), None).await.expect("its record");
-    parse_valid(&record, name, Names::now()).expect("valid");
+    parse_valid(&record.bytes, name, Names::now()).expect("valid");
+    assert_eq!(record.ttl, Some(DEFAULT_TTL));
     let unknown = Name::from(PeerId::random()).to_string();
     assert!(matches!(again.lookup(&unknown, None).await, Err(NameError::Offline(_))));
 }

@@ -1,6 +1,6 @@
 //! One level of the stack: the links of a block that are not all followed yet.
 
-use super::BATCH;
+use super::{BATCH, follow::Span};
 use crate::{Block, Cid, fetch::FetchError};
 use std::collections::VecDeque;
 
@@ -15,6 +15,10 @@ pub(super) struct Frame {
     pub parent: Option<Cid>,
     /// All links; `None` when they were forgotten.
     pub links: Option<Vec<Cid>>,
+    /// Where the block is in a file, if only a part of what is below it is wanted.
+    pub span: Option<Span>,
+    /// The same of what each link leads to; empty if all of it is wanted of all of them.
+    pub spans: Vec<Option<Span>>,
     /// The link to follow next.
     pub next: usize,
     /// Links before this one were asked for, or need not be.
@@ -39,12 +43,25 @@ impl Frame {
         Self {
             parent: Some(parent),
             links: Some(links),
+            span: None,
+            spans: Vec::new(),
             next: 0,
             asked: 0,
             ahead: VecDeque::new(),
             branches: false,
             window: FIRST_WINDOW,
         }
+    }
+
+    /// The same with the places in a file of the block and of what its links lead to.
+    pub fn with_spans(mut self, span: Option<Span>, spans: Vec<Option<Span>>) -> Self {
+        (self.span, self.spans) = (span, spans);
+        self
+    }
+
+    /// Where in a file is what a link leads to, if only a part of that is wanted.
+    pub fn span_of(&self, index: usize) -> Option<Span> {
+        self.spans.get(index).copied().flatten()
     }
 
     /// Whether no link is left to follow.
@@ -89,6 +106,7 @@ impl Frame {
     /// Gives up links and blocks: how many of the one, and bytes of the other.
     pub fn forget(&mut self) -> (usize, usize) {
         let links = self.links.take().map_or(0, |links| links.len());
+        self.spans = Vec::new();
         let bytes = self.ahead.drain(..).map(|(_, answer)| size(&answer)).sum();
         self.asked = self.next;
         (links, bytes)
