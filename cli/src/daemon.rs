@@ -1,6 +1,7 @@
 //! What a daemon holds open for those who ask it.
 
 use crate::rpc::log::Log;
+use cairn_gateway::Gateway;
 use cairn_net::bitswap::Order;
 use cairn_net::{ipns::Names, node::Node};
 use cairn_store::{
@@ -35,6 +36,8 @@ pub struct Daemon {
     pub offline: bool,
     /// The node, once it runs.
     node: OnceLock<Node>,
+    /// The gateway, once it is served.
+    gateway: OnceLock<Arc<Gateway>>,
     /// Names as they are known without a node.
     names: Names,
     /// Requests, running and ended.
@@ -62,6 +65,7 @@ impl Daemon {
             runtime,
             offline,
             node: OnceLock::new(),
+            gateway: OnceLock::new(),
             names,
             requests: Arc::default(),
             slots: Arc::new(Semaphore::new(MAX_REQUESTS)),
@@ -75,6 +79,16 @@ impl Daemon {
     pub fn online(&self, node: Node) {
         // There was none: a daemon starts one node.
         let _ = self.node.set(node);
+    }
+
+    /// From now on there is a gateway.
+    pub fn serves(&self, gateway: Arc<Gateway>) {
+        let _ = self.gateway.set(gateway);
+    }
+
+    /// The gateway, if one is served.
+    pub fn gateway(&self) -> Option<&Arc<Gateway>> {
+        self.gateway.get()
     }
 
     /// The node, if the daemon is online.

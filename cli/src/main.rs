@@ -13,6 +13,7 @@ mod cpu;
 mod ctx;
 mod daemon;
 mod exit;
+mod gateway;
 mod input;
 mod log;
 mod names;

@@ -1,8 +1,7 @@
 //! `cairn daemon`: holds the repository open and answers requests.
 
 mod collect;
-mod files;
-mod gateway;
+pub mod files;
 mod network;
 mod provide;
 mod systemd;
@@ -91,7 +90,11 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     result
 }
 
-fn say(ctx: &Ctx, text: &str) -> anyhow::Result<()> {
+/// Prints a line of what happens, at once.
+///
+/// # Errors
+/// When nobody takes it.
+pub fn say(ctx: &Ctx, text: &str) -> anyhow::Result<()> {
     let mut out = ctx.out.stdout();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
@@ -159,10 +162,8 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
     }
     let _api =
         first.map(|address| files::Announced::new(daemon.repo.path(), "api", &address.to_string())).transpose()?;
-    let _gateway = match &node {
-        Some(node) => gateway::start(ctx, daemon, node, &mut servers).await?,
-        None => None,
-    };
+    let served = crate::gateway::start(ctx, &daemon.repo, node.as_ref(), &daemon.stop, &mut servers, false).await?;
+    daemon.serves(Arc::clone(&served.gateway));
     servers.spawn(crate::process::trim_regularly(daemon.stop.clone()));
     if args.enable_gc {
         servers.spawn(collect::regularly(Arc::clone(daemon)));

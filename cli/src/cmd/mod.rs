@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod dag;
 pub mod diag;
 pub mod fast_provide;
+pub mod gateway;
 pub mod get;
 pub mod id;
 pub mod init;
@@ -46,6 +47,8 @@ pub enum Command {
     Init(init::Args),
     /// Run a node that others can ask
     Daemon(daemon::Args),
+    /// Serve what is here over HTTP
+    Gateway(gateway::Args),
     /// End the daemon
     Shutdown(shutdown::Args),
     /// Print who this node is
@@ -116,6 +119,7 @@ pub fn run(ctx: &Ctx, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Init(args) => init::run(ctx, &args),
         Command::Daemon(args) => daemon::run(ctx, &args),
+        Command::Gateway(args) => gateway::run(ctx, &args),
         Command::Shutdown(args) => shutdown::run(ctx, &args),
         Command::Id(args) => id::run(ctx, &args),
         Command::Diag(args) => diag::run(ctx, args),

@@ -27,6 +27,9 @@ pub fn text(daemon: &Daemon) -> String {
     if let Ok(usage) = daemon.repo.kv().usage() {
         one("cairn_repo_bytes", "gauge", "Bytes of the repository's database.", usage.total.to_string());
     }
+    if let Some(gateway) = daemon.gateway() {
+        out.push_str(&gateway.metrics().text());
+    }
     if let Some(node) = daemon.node() {
         out.push_str(&node.metrics());
     }

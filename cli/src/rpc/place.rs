@@ -19,6 +19,7 @@ pub enum Place {
 const PLACES: &[(&[&str], Place)] = &[
     (&["init"], Place::Here),
     (&["daemon"], Place::Here),
+    (&["gateway"], Place::Here),
     (&["completions"], Place::Here),
     (&["commands", "completion"], Place::Here),
     (&["commands", "man"], Place::Here),

@@ -19,10 +19,7 @@ use hyper::{
     server::conn::http1::Builder,
     service::{HttpService, service_fn},
 };
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
     future::Future,
@@ -127,18 +124,6 @@ impl Listener {
                 let _ = std::fs::remove_file(path);
             }
         })
-    }
-
-    /// Answers what a router answers, until told to stop.
-    pub async fn serve_router(self, stop: CancellationToken, router: axum::Router) {
-        let serve = |stream| {
-            let service = TowerToHyperService::new(router.clone());
-            answer(stream, service, stop.clone())
-        };
-        accept_all(&stop, &self.socket, serve, || {}).await;
-        if let Address::Unix(path) = &self.address {
-            let _ = std::fs::remove_file(path);
-        }
     }
 }
 

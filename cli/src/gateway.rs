@@ -1,0 +1,210 @@
+//! The gateway in this program: what it reads from, where it listens, and what is served beside it.
+
+use crate::{cmd::daemon::files::Announced, ctx::Ctx, rpc::address::Address};
+use anyhow::Context as _;
+use axum::http::{HeaderValue, header::ACCESS_CONTROL_ALLOW_ORIGIN};
+use cairn_gateway::{
+    Backend, Body, Config, Gateway,
+    serve::{Listener, Other, Service, serve},
+};
+use cairn_net::{
+    delegated::server::{self, ServerConfig},
+    dht,
+    node::Node,
+};
+use cairn_store::{
+    Block, Cid,
+    fetch::{Deadline, Fetch, FetchError, Offline},
+    names::Names,
+    repo::Repo,
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use http_body_util::BodyDataStream;
+use hyper_util::service::TowerToHyperService;
+use std::{
+    io,
+    os::unix::fs::PermissionsExt as _,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// For one search by `/routing/v1`: boxo's.
+const SEARCH: Duration = Duration::from_secs(30);
+/// Name of the file in the repository that says where it is served.
+const FILE: &str = "gateway";
+/// Where the routing API is.
+const ROUTING: &str = "/routing/v1";
+
+/// What a gateway of this repository reads from; with a node, from the network too, unless `Gateway.NoFetch` forbids it.
+///
+/// # Errors
+/// When the configuration makes no sense.
+pub fn backend(repo: &Repo, node: Option<&Node>, offline: bool) -> anyhow::Result<Backend> {
+    let local: Arc<dyn Fetch> = Arc::new(Offline::new(Arc::clone(repo.blocks()) as _));
+    let no_fetch = repo.config().get_bool("Gateway.NoFetch")?.unwrap_or(false);
+    let Some(node) = node.filter(|_| !no_fetch) else {
+        let names: Arc<dyn Names> = Arc::new(crate::names::of_repo(repo, offline)?);
+        return Ok(Backend::local(local, names));
+    };
+    let (here, node) = (Arc::clone(&local), node.clone());
+    let names: Arc<dyn Names> = Arc::new(node.names().clone());
+    let session = Arc::new(move || {
+        Arc::new(LocalFirst { local: Arc::clone(&here), node: node.clone(), session: OnceLock::new() })
+            as Arc<dyn Fetch>
+    });
+    Ok(Backend { session, local, names })
+}
+
+/// The local store, and a session of the network once something is not there: most requests never need one.
+struct LocalFirst {
+    local: Arc<dyn Fetch>,
+    node: Node,
+    session: OnceLock<Arc<dyn Fetch>>,
+}
+
+impl LocalFirst {
+    fn session(&self) -> &Arc<dyn Fetch> {
+        self.session.get_or_init(|| self.node.session())
+    }
+}
+
+#[async_trait::async_trait]
+impl Fetch for LocalFirst {
+    async fn fetch(&self, cid: &Cid, deadline: Deadline) -> Result<Block, FetchError> {
+        match self.local.fetch(cid, deadline).await {
+            Err(FetchError::NotFound(_)) => self.session().fetch(cid, deadline).await,
+            answer => answer,
+        }
+    }
+
+    fn fetch_many(&self, cids: Vec<Cid>, deadline: Deadline) -> BoxStream<'_, Result<Block, FetchError>> {
+        if let Some(session) = self.session.get() {
+            return session.fetch_many(cids, deadline);
+        }
+        // In order, until one is missing: from there on the session is asked for all of them at once.
+        let here = self.local.fetch_many(cids.clone(), deadline);
+        futures::stream::unfold((here, cids, 0), move |(mut from, cids, taken)| async move {
+            match from.next().await? {
+                Err(FetchError::NotFound(_)) if taken < cids.len() => {
+                    let mut rest = self.session().fetch_many(cids[taken..].to_vec(), deadline);
+                    let answer = rest.next().await?;
+                    // All of these come from the session, which does not say that something is missing here.
+                    Some((answer, (rest, Vec::new(), 0)))
+                }
+                answer => Some((answer, (from, cids, taken + 1))),
+            }
+        })
+        .boxed()
+    }
+
+    async fn has_local(&self, cid: &Cid) -> Result<bool, FetchError> {
+        self.local.has_local(cid).await
+    }
+
+    async fn has_local_many(&self, cids: &[Cid]) -> Result<Vec<bool>, FetchError> {
+        self.local.has_local_many(cids).await
+    }
+}
+
+/// A gateway that is served.
+pub struct Served {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// The file that says where.
+    _file: Option<Announced>,
+}
+
+/// Begins to serve at `Addresses.Gateway`. An address that is taken is no reason for a daemon not to run: `required` says
+/// that there is nothing else to do.
+///
+/// # Errors
+/// When the configuration makes no sense, the disk refuses the file that says where it is served, or nothing can be served
+/// although it is required.
+pub async fn start(
+    ctx: &Ctx,
+    repo: &Repo,
+    node: Option<&Node>,
+    stop: &CancellationToken,
+    servers: &mut JoinSet<()>,
+    required: bool,
+) -> anyhow::Result<Served> {
+    let config = repo.config();
+    let settings = Config::from_repo(&config, repo.path())?;
+    let backend = backend(repo, node, ctx.global.offline || node.is_none() && !required)?;
+    let version =
+        format!("Commit: {}\nClient Version: {}\n", env!("CAIRN_COMMIT"), concat!("cairn/", env!("CARGO_PKG_VERSION")));
+    let gateway = Arc::new(Gateway::new(settings, backend, version));
+    let exposed = config.get_bool("Gateway.ExposeRoutingAPI")?.unwrap_or(true);
+    let routing = node.filter(|_| exposed).map(|node| (ROUTING.to_owned(), routing(node)));
+    let service = Service { gateway: Arc::clone(&gateway), others: Arc::new(routing.into_iter().collect()) };
+    let mut first = None;
+    for text in config.get_strings("Addresses.Gateway")?.unwrap_or_default() {
+        let (address, listener) = match bind(&Address::parse(text)?).await {
+            Ok(bound) => bound,
+            Err(error) if required => return Err(error),
+            Err(error) => {
+                ctx.out.note(&format!("Warning: the gateway is not served there: {error:#}\n"));
+                continue;
+            }
+        };
+        crate::cmd::daemon::say(ctx, &format!("Gateway server listening on {address}\n"))?;
+        if !service.others.is_empty() {
+            crate::cmd::daemon::say(ctx, &format!("Routing V1 API exposed at http://{}{ROUTING}\n", address.host()))?;
+        }
+        let (service, stop) = (service.clone(), stop.clone());
+        servers.spawn(async move {
+            serve(listener, service, stop).await;
+        });
+        first.get_or_insert(address.for_clients());
+    }
+    if required && first.is_none() {
+        anyhow::bail!(
+            "Addresses.Gateway names no address to listen on: cairn config Addresses.Gateway /ip4/127.0.0.1/tcp/8080"
+        );
+    }
+    gateway.denylists().follow();
+    let file =
+        first.map(|address| Announced::new(repo.path(), FILE, &format!("http://{}", address.host()))).transpose()?;
+    Ok(Served { gateway, _file: file })
+}
+
+async fn bind(address: &Address) -> anyhow::Result<(Address, Listener)> {
+    let refuse = || format!("cannot listen on {address}");
+    Ok(match address {
+        Address::Ip(ip) => {
+            let socket = TcpListener::bind(ip).await.with_context(refuse)?;
+            (Address::Ip(socket.local_addr()?), Listener::Tcp(socket))
+        }
+        Address::Name(name, port) => {
+            let socket = TcpListener::bind((name.as_str(), *port)).await.with_context(refuse)?;
+            (Address::Ip(socket.local_addr()?), Listener::Tcp(socket))
+        }
+        Address::Unix(path) => {
+            if std::os::unix::net::UnixStream::connect(path).is_err() && path.exists() {
+                std::fs::remove_file(path).with_context(refuse)?;
+            }
+            let socket = UnixListener::bind(path).with_context(refuse)?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(refuse)?;
+            (address.clone(), Listener::Unix(socket))
+        }
+    })
+}
+
+/// The routing API as `net` has it, for pages of any origin.
+fn routing(node: &Node) -> Other {
+    let settings = ServerConfig { timeout: SEARCH, validator: Arc::new(dht::Names) };
+    let router = server::router(node.routing(), settings);
+    Arc::new(move |request| {
+        let service = TowerToHyperService::new(router.clone());
+        Box::pin(async move {
+            let Ok(mut response) = hyper::service::Service::call(&service, request).await;
+            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            response.map(|body| Body::stream(BodyDataStream::new(body).map_err(io::Error::other), None))
+        })
+    })
+}

@@ -1,0 +1,382 @@
+//! The gateway: from a request's head to its response.
+
+use crate::{
+    backend::Backend,
+    body::Body,
+    config::{Config, HostConfig},
+    content::{self, Request},
+    deny::Denylists,
+    head::Head,
+    host::{Hosts, Origin, Route, Target},
+    limits::{Limits, Permit, Walks},
+    metrics::Metrics,
+    pages,
+    problem::Problem,
+    query::Query,
+    reply::{self, Reply},
+    stream::Buffers,
+    watch::Watched,
+};
+use cairn_store::path::Path;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{
+        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+        ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, RETRY_AFTER,
+    },
+    request::Parts,
+};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use std::{borrow::Cow, collections::BTreeSet, net::IpAddr, sync::Arc, time::Instant};
+
+/// Seconds after which a client that was turned away may try again.
+const TRY_AGAIN: u32 = 60;
+/// What may not stand in a query; escapes that are there stay.
+const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
+/// Headers of requests that pages of any origin may send, besides those of the configuration.
+const ALLOWED: [&str; 4] = ["Content-Type", "Range", "User-Agent", "X-Requested-With"];
+/// Headers of responses that such pages may read.
+const EXPOSED: [&str; 6] =
+    ["Content-Length", "Content-Range", "X-Chunked-Output", "X-Ipfs-Path", "X-Ipfs-Roots", "X-Stream-Output"];
+
+/// A gateway.
+pub struct Gateway {
+    config: Config,
+    hosts: Hosts,
+    backend: Backend,
+    denied: Arc<Denylists>,
+    limits: Option<Arc<Limits>>,
+    buffers: Arc<Buffers>,
+    walks: Walks,
+    /// Of every response.
+    headers: HeaderMap,
+    metrics: Metrics,
+    version: String,
+}
+
+impl Gateway {
+    /// A gateway with these settings. `version` is what `/version` says.
+    pub fn new(config: Config, backend: Backend, version: String) -> Self {
+        Self {
+            hosts: Hosts::new(&config),
+            denied: Denylists::open(config.denylists.clone()),
+            limits: config.max_requests.map(Limits::new),
+            buffers: Buffers::new(),
+            walks: Walks::default(),
+            headers: headers(&config.headers),
+            metrics: Metrics::default(),
+            config,
+            backend,
+            version,
+        }
+    }
+
+    /// What it measures, to be registered.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The lists of what is not served.
+    pub fn denylists(&self) -> &Arc<Denylists> {
+        &self.denied
+    }
+
+    /// What bodies share.
+    pub(crate) fn buffers(&self) -> &Arc<Buffers> {
+        &self.buffers
+    }
+
+    /// Whether all paths of a host belong to content: there the gateway's own paths are not served.
+    pub fn is_content_host(&self, host: &str) -> bool {
+        self.hosts.of_subdomain(host).is_some()
+    }
+
+    /// Answers a request.
+    pub async fn respond(&self, parts: &Parts, client: IpAddr) -> Response<Body> {
+        let begun = Instant::now();
+        let Some(head) = Head::read(parts, client) else {
+            return self.finish(problem_as_text(Problem::bad_request("the path is not UTF-8")));
+        };
+        let answer = self.route(&head).await;
+        let response =
+            self.finish(answer.unwrap_or_else(|(problem, place)| self.problem(&head, problem, place.as_ref())));
+        self.metrics.answered(&head.method, response.status(), begun.elapsed());
+        tracing::info!(
+            target: "gateway",
+            client = %client,
+            method = %head.method,
+            host = %head.host,
+            path = %head.raw_path,
+            status = response.status().as_u16(),
+            ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "request"
+        );
+        response
+    }
+
+    /// Adds the headers of every response.
+    fn finish(&self, mut response: Response<Body>) -> Response<Body> {
+        for (name, value) in &self.headers {
+            response.headers_mut().append(name, value.clone());
+        }
+        response
+    }
+
+    async fn route(&self, head: &Head) -> Result<Response<Body>, (Problem, Option<Place>)> {
+        if let Some(clean) = head.clean_path() {
+            // What begins with two slashes would name another host once it stands in a redirect.
+            return Ok(reply::redirect(StatusCode::TEMPORARY_REDIRECT, &clean));
+        }
+        if let Some(response) = protocol_handler(&head.query).map_err(|p| (p, None))? {
+            return Ok(response);
+        }
+        let target = Target { host: &head.host, path: &head.path, query: head.raw_query.as_deref(), https: head.https };
+        let route = self.hosts.route(&target, self.backend.names.as_ref()).await.map_err(|e| (e.into(), None))?;
+        let (path, origin) = match route {
+            Route::Redirect(url) => return Ok(reply::redirect(StatusCode::MOVED_PERMANENTLY, &url)),
+            // The front page of a host that serves content by paths alone.
+            Route::Nothing if head.path == "/" && self.hosts.known(&head.host).is_some() => {
+                return self.own(head, "/").map_err(|p| (p, None));
+            }
+            Route::Nothing => return Err((Problem::not_found("404 page not found"), None)),
+            Route::Content { path, origin } => (path, origin),
+        };
+        if ["/ipfs", "/ipns"]
+            .iter()
+            .any(|ns| path.strip_prefix(ns).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+        {
+            let place = Place { path, origin };
+            return self.content(head, &place).await.map_err(|p| (p, Some(place)));
+        }
+        self.own(head, &path).map_err(|p| (p, None))
+    }
+
+    /// The gateway's own paths.
+    fn own(&self, head: &Head, path: &str) -> Result<Response<Body>, Problem> {
+        match path {
+            "/version" => Ok(text(StatusCode::OK, self.version.clone())),
+            "/" => match &self.config.root_redirect {
+                _ if head.query.given("open").is_some() => {
+                    // The form of the front page.
+                    let text = head.query.given("open").unwrap_or_default();
+                    let path = crate::address::meant(text).ok_or_else(|| {
+                        Problem::bad_request(format!(
+                            "{text:?} is no address of content: write a CID, a path such as /ipfs/CID/folder/file, ipfs://CID, \
+                             or the name of a website by DNSLink"
+                        ))
+                    })?;
+                    Ok(reply::redirect(StatusCode::FOUND, &crate::query::encode_path(&path.to_string())))
+                }
+                Some(to) => Ok(reply::redirect(StatusCode::FOUND, to)),
+                None if head.accepts_html() && self.config.html_errors => {
+                    let html = pages::home();
+                    let mut reply = Reply::default();
+                    reply.set(CONTENT_SECURITY_POLICY, pages::home_csp()).media_type("text/html", false);
+                    Ok(reply.send(StatusCode::NOT_FOUND, Body::full(html)))
+                }
+                None => Err(Problem::not_found("404 page not found")),
+            },
+            _ => Err(Problem::not_found("404 page not found")),
+        }
+    }
+
+    /// Answers a request for content.
+    async fn content(&self, head: &Head, place: &Place) -> Result<Response<Body>, Problem> {
+        let permit = match &self.limits {
+            None => None,
+            Some(limits) => Some(limits.enter(head.client).ok_or_else(too_many)?),
+        };
+        if let Ok(path) = Path::parse_strict(&place.path) {
+            self.check(&path)?;
+        }
+        let begun = Instant::now();
+        let deadline = self.config.max_duration.map(|duration| begun + duration);
+        let fetch = Arc::new(Watched::new((self.backend.session)(), Arc::clone(&self.denied)));
+        let request = Request {
+            head,
+            origin: &place.origin,
+            config: &self.config,
+            backend: &self.backend,
+            fetch: Arc::clone(&fetch),
+            deadline,
+            buffers: &self.buffers,
+            walks: &self.walks,
+            deserialized: self.deserialized(head),
+        };
+        let answer = request.answer(&place.path);
+        let answer = match self.config.retrieval_timeout {
+            None => answer.await?,
+            Some(patience) => tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| Err(late(&fetch)))?,
+        };
+        Ok(self.watch(answer, deadline, permit))
+    }
+
+    /// Bounds the time that a body takes, and keeps the request's place until its end.
+    fn watch(&self, response: Response<Body>, deadline: Option<Instant>, permit: Option<Permit>) -> Response<Body> {
+        response.map(
+            |body| if body.is_full() { body } else { body.watched(self.config.retrieval_timeout, deadline, permit) },
+        )
+    }
+
+    /// Refuses paths that are on a denylist.
+    fn check(&self, path: &Path) -> Result<(), Problem> {
+        match self.denied.check_path(path) {
+            None => Ok(()),
+            Some(blocked) => {
+                tracing::info!(target: "gateway", %path, list = %blocked.list.display(), line = blocked.line, "blocked");
+                let status = StatusCode::from_u16(blocked.status.code()).unwrap_or(StatusCode::GONE);
+                Err(Problem::new(status, format!("{path} is blocked and cannot be provided")))
+            }
+        }
+    }
+
+    /// Whether a host serves files and directories, or only what can be verified.
+    fn deserialized(&self, head: &Head) -> bool {
+        self.hosts
+            .known(&head.host)
+            .or_else(|| self.hosts.of_subdomain(&head.host))
+            .map_or(self.config.deserialized, |rules: &HostConfig| rules.deserialized)
+    }
+
+    /// An error as a response: a page for people, text for programs.
+    fn problem(&self, head: &Head, mut problem: Problem, place: Option<&Place>) -> Response<Body> {
+        if problem.status == StatusCode::GATEWAY_TIMEOUT {
+            problem.headers.push((RETRY_AFTER, HeaderValue::from(TRY_AGAIN)));
+        }
+        if !(self.config.html_errors && head.accepts_html()) {
+            let mut response = problem_as_text(problem);
+            if head.is_head() {
+                *response.body_mut() = Body::empty();
+            }
+            return response;
+        }
+        let hints = hints(&problem);
+        let frame = place.map(|place| pages::Frame {
+            path: place.path.trim_end_matches('/'),
+            origin: content::page_origin(&place.origin),
+        });
+        let html = pages::error(&pages::ErrorPage {
+            frame,
+            status: problem.status,
+            reason: &problem.message,
+            missing: problem.missing.as_deref(),
+            hints: &hints,
+            diagnostics: self.config.diagnostics.as_deref().filter(|url| !url.is_empty()),
+        });
+        let mut reply = Reply::default();
+        reply
+            .set(CONTENT_SECURITY_POLICY, pages::csp())
+            .media_type("text/html", false)
+            .set(CONTENT_LENGTH, &html.len().to_string());
+        for (name, value) in problem.headers {
+            reply.headers.append(name, value);
+        }
+        reply.send(problem.status, if head.is_head() { Body::empty() } else { Body::full(html) })
+    }
+}
+
+/// Where a request for content leads.
+struct Place {
+    path: String,
+    origin: Origin,
+}
+
+/// An error as text.
+fn problem_as_text(problem: Problem) -> Response<Body> {
+    let mut response = text(problem.status, format!("{}\n", problem.message));
+    for (name, value) in problem.headers {
+        response.headers_mut().append(name, value);
+    }
+    response
+}
+
+fn text(status: StatusCode, text: String) -> Response<Body> {
+    let mut reply = Reply::default();
+    reply.media_type("text/plain; charset=utf-8", false).set(CONTENT_LENGTH, &text.len().to_string());
+    reply.send(status, Body::full(text))
+}
+
+/// 429, with when to try again.
+pub(crate) fn too_many() -> Problem {
+    let message = format!("Too many requests. Please retry after {TRY_AGAIN} seconds.");
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, message)
+        .with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+        .with(RETRY_AFTER, HeaderValue::from(TRY_AGAIN))
+}
+
+/// 504, with the block that was waited for.
+fn late(fetch: &Watched) -> Problem {
+    let missing = fetch.waiting_for().map(Box::new);
+    let what = missing.as_ref().map(|cid| format!(": block {cid} was not delivered")).unwrap_or_default();
+    let message = format!("Unable to retrieve content within timeout period{what}");
+    Problem { missing, ..Problem::new(StatusCode::GATEWAY_TIMEOUT, message) }
+}
+
+/// What to try.
+fn hints(problem: &Problem) -> Vec<Cow<'static, str>> {
+    let hints: &[&str] = match problem.status {
+        StatusCode::GATEWAY_TIMEOUT => &[
+            "Try again: a node that has the content may be away for the moment.",
+            "Ask whoever published it to keep a node with it online.",
+        ],
+        StatusCode::NOT_FOUND if problem.missing.is_some() => &[
+            "This gateway serves what its own node has. Fetch the content there first, for example with “cairn pin add”.",
+        ],
+        StatusCode::NOT_FOUND => {
+            &["Check the path: names in it are told apart by upper and lower case.", "Look into the folder above."]
+        }
+        StatusCode::BAD_REQUEST => &["Check the address: a CID must be copied whole."],
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            &["Try again in a minute.", "Run a node of your own."]
+        }
+        StatusCode::NOT_ACCEPTABLE | StatusCode::NOT_IMPLEMENTED => &["Fetch the block as it is, with “?format=raw”."],
+        _ => &[],
+    };
+    hints.iter().map(|&hint| Cow::Borrowed(hint)).collect()
+}
+
+/// `?uri=ipfs://…`: where browsers lead that know this gateway as the handler of a scheme.
+fn protocol_handler(query: &Query) -> Result<Option<Response<Body>>, Problem> {
+    let Some(uri) = query.given("uri") else { return Ok(None) };
+    let (scheme, rest) =
+        uri.split_once(':').ok_or_else(|| Problem::bad_request("failed to parse uri query parameter"))?;
+    let scheme = scheme.to_ascii_lowercase();
+    if scheme != "ipfs" && scheme != "ipns" {
+        return Err(Problem::bad_request("uri query parameter scheme must be ipfs or ipns"));
+    }
+    let rest = rest.trim_start_matches('/');
+    // What follows a `#` is for the browser.
+    let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
+    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+    let path = crate::query::encode_path(&percent_encoding::percent_decode_str(path).decode_utf8_lossy());
+    let query = query.map(|query| format!("?{}", utf8_percent_encode(query, QUERY))).unwrap_or_default();
+    Ok(Some(reply::redirect(StatusCode::MOVED_PERMANENTLY, &format!("/{scheme}/{path}{query}"))))
+}
+
+/// The headers of every response: CORS, so that pages of any origin may read what anybody may read, and the configured.
+fn headers(configured: &[(HeaderName, HeaderValue)]) -> HeaderMap {
+    let mut headers: HeaderMap = HeaderMap::new();
+    for (name, value) in configured {
+        headers.append(name.clone(), value.clone());
+    }
+    if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
+    if !headers.contains_key(ACCESS_CONTROL_ALLOW_METHODS) {
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+            headers.append(ACCESS_CONTROL_ALLOW_METHODS, reply::value(method.as_str()));
+        }
+    }
+    for (name, ours) in [(ACCESS_CONTROL_ALLOW_HEADERS, &ALLOWED[..]), (ACCESS_CONTROL_EXPOSE_HEADERS, &EXPOSED[..])] {
+        let configured: Vec<String> =
+            headers.get_all(&name).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
+        headers.remove(&name);
+        let known = |text: &str| ours.iter().any(|our| our.eq_ignore_ascii_case(text));
+        let all: BTreeSet<String> =
+            ours.iter().map(|&our| our.to_owned()).chain(configured.into_iter().filter(|text| !known(text))).collect();
+        for text in all {
+            headers.append(name.clone(), reply::value(&text));
+        }
+    }
+    headers
+}

@@ -1,0 +1,308 @@
+//! Connections: HTTP/1.1, HTTP/2 without TLS, and tunnels to this gateway itself (CONNECT).
+//!
+//! | What | Bound | At the bound |
+//! |---|---|---|
+//! | connections | [`MAX_CONNECTIONS`] | the next one waits to be accepted |
+//! | connections of one address, but for loopback | [`MAX_OF_CLIENT`] | closed |
+//! | time to send a request's head | [`HEAD_TIMEOUT`] | closed |
+//! | head of a request | [`MAX_HEAD`], 100 lines | 431 |
+//! | time in which a client takes nothing that waits for it | [`STALL`] | closed |
+//! | streams of an HTTP/2 connection | [`MAX_STREAMS`] | the client waits |
+
+use crate::{body::Body, gateway::Gateway, stream::SWEEP};
+use futures::future::BoxFuture;
+use http::{Method, Request, Response, StatusCode};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    future::Future as _,
+    io,
+    net::{IpAddr, Ipv4Addr},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, UnixListener},
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, Sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Connections at once.
+pub const MAX_CONNECTIONS: usize = 8192;
+/// Connections of one address.
+pub const MAX_OF_CLIENT: usize = 1024;
+/// How long a client may take to send a request's head, also between two requests.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest head of a request, in bytes; also what HTTP/1.1 holds of a response that a client has not taken.
+pub const MAX_HEAD: usize = 16 << 10;
+/// How long a client may take nothing of what waits for it.
+pub const STALL: Duration = Duration::from_secs(60);
+/// Requests at once on one connection of HTTP/2.
+const MAX_STREAMS: u32 = 128;
+/// How long to wait when a connection can't be accepted.
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// How long responses have to end when the gateway stops.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Tunnels in tunnels.
+const MAX_TUNNELS: usize = 2;
+
+/// Answers requests for what is not content: the routing API.
+pub type Other = Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
+
+/// A gateway, and what is served beside it.
+#[derive(Clone)]
+pub struct Service {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// Path prefixes that others answer, on hosts that are not content's own.
+    pub others: Arc<Vec<(String, Other)>>,
+}
+
+/// Where connections come from.
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A socket in the file system.
+    Unix(UnixListener),
+}
+
+impl Service {
+    async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Body> {
+        let path = request.uri().path();
+        let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let other = self.others.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()));
+        if let Some((_, other)) = other.filter(|_| !self.gateway.is_content_host(host)) {
+            return other(request).await;
+        }
+        let (parts, _) = request.into_parts();
+        self.gateway.respond(&parts, client).await
+    }
+
+    /// Answers the requests of a connection.
+    fn connection(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        client: IpAddr,
+        stop: CancellationToken,
+        tunnels: usize,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let mut builder = Builder::new(TokioExecutor::new());
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
+            builder
+                .http2()
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(MAX_STREAMS)
+                .max_header_list_size(MAX_HEAD as u32)
+                .max_send_buf_size(MAX_HEAD)
+                .keep_alive_interval(HEAD_TIMEOUT)
+                .keep_alive_timeout(HEAD_TIMEOUT);
+            let inner = stop.clone();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (service, stop) = (self.clone(), inner.clone());
+                async move {
+                    if request.method() == Method::CONNECT {
+                        return Ok::<_, Infallible>(service.tunnel(request, client, stop, tunnels));
+                    }
+                    Ok(service.answer(request, client).await)
+                }
+            });
+            let stream = TokioIo::new(Impatient::new(stream));
+            let mut served = pin!(builder.serve_connection_with_upgrades(stream, service));
+            tokio::select! {
+                // What clients do wrong is theirs.
+                _ = &mut served => return,
+                () = stop.cancelled() => served.as_mut().graceful_shutdown(),
+            }
+            let _ = served.await;
+        })
+    }
+
+    /// A tunnel, whose other end is this gateway whatever host the client names: it is a proxy to nowhere else.
+    fn tunnel(
+        self,
+        request: Request<Incoming>,
+        client: IpAddr,
+        stop: CancellationToken,
+        tunnels: usize,
+    ) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        if tunnels >= MAX_TUNNELS {
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            return response;
+        }
+        tokio::spawn(async move {
+            if let Ok(upgraded) = hyper::upgrade::on(request).await {
+                self.connection(TokioIo::new(upgraded), client, stop, tunnels + 1).await;
+            }
+        });
+        response
+    }
+}
+
+/// Accepts connections until told to stop, then waits a while for the responses that are under way.
+pub async fn serve(listener: Listener, service: Service, stop: CancellationToken) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let clients = Clients::default();
+    let buffers = Arc::clone(service.gateway.buffers());
+    let sweep = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(SWEEP);
+        loop {
+            let now = ticks.tick().await;
+            buffers.sweep(now.into());
+        }
+    });
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = async {
+                let permit = Arc::clone(&room).acquire_owned().await;
+                accept(&listener).await.map(|accepted| (accepted, permit))
+            } => accepted,
+        };
+        let ((stream, client), permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!("cannot accept a connection to the gateway: {error}");
+                tokio::time::sleep(BACK_OFF).await;
+                continue;
+            }
+        };
+        let Some(counted) = clients.enter(client) else { continue };
+        let (service, stop) = (service.clone(), stop.clone());
+        let gauge = service.gateway.metrics().connections.clone();
+        connections.spawn(async move {
+            gauge.inc();
+            service.connection(stream, client, stop, 0).await;
+            gauge.dec();
+            drop((counted, permit));
+        });
+    }
+    let all_end = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(PATIENCE, all_end).await;
+    sweep.abort();
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
+async fn accept(listener: &Listener) -> io::Result<(Box<dyn Duplex>, IpAddr)> {
+    Ok(match listener {
+        Listener::Tcp(listener) => {
+            let (stream, address) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            (Box::new(stream), address.ip())
+        }
+        Listener::Unix(listener) => (Box::new(listener.accept().await?.0), Ipv4Addr::LOCALHOST.into()),
+    })
+}
+
+/// Connections of each address.
+#[derive(Debug, Default, Clone)]
+struct Clients(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+struct Counted {
+    clients: Clients,
+    client: IpAddr,
+}
+
+impl Clients {
+    /// `None` when an address has too many. Proxies on this machine speak for many.
+    fn enter(&self, client: IpAddr) -> Option<Counted> {
+        let mut clients = self.0.lock();
+        let count = clients.entry(client).or_default();
+        if *count >= MAX_OF_CLIENT && !client.to_canonical().is_loopback() {
+            return None;
+        }
+        *count += 1;
+        drop(clients);
+        Some(Counted { clients: self.clone(), client })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut clients = self.clients.0.lock();
+        if let Some(count) = clients.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                clients.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// A stream that fails when the other side takes nothing for [`STALL`].
+struct Impatient<S> {
+    stream: S,
+    /// Runs while writing waits.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Impatient<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, timer: None }
+    }
+
+    fn after<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.timer = None;
+            return written;
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + STALL)));
+        if timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")));
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.after(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.after(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.after(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.after(cx, shut)
+    }
+}

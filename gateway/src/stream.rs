@@ -1,0 +1,308 @@
+//! The bytes of files and blocks as bodies, in memory that many slow clients can't exhaust.
+//!
+//! All bodies share [`BUDGET`] bytes for what is read ahead and what clients have not taken yet. A body that has a share of
+//! it hands out blocks as they are, without a copy, and reads ahead. One that has none copies a small piece out of a block
+//! and lets go of the block, which it reads again for the next piece: slower, but it holds nothing. A body that its client
+//! keeps waiting loses its share to others ([`Buffers::sweep`]).
+//!
+//! | What | Bytes |
+//! |---|---|
+//! | share with far read-ahead, after [`FAR_AFTER`] bytes | [`FAR`] |
+//! | share with some read-ahead | [`NEAR`] |
+//! | share for one block | [`ONE`] |
+//! | a piece without a share | [`PIECE`] |
+
+use crate::body::Body;
+use bytes::Bytes;
+use cairn_store::{
+    Cid,
+    fetch::{Deadline, Fetch},
+    unixfs::{FileReader, ReadError, entity::FileNode},
+};
+use futures::stream;
+use parking_lot::Mutex;
+use std::{
+    io,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Bytes that all bodies share.
+pub const BUDGET: usize = 32 << 20;
+const FAR: usize = 10 << 20;
+const NEAR: usize = 2 << 20;
+const ONE: usize = 512 << 10;
+/// Bytes that are read ahead with each share: see [`FileReader::set_read_ahead`].
+const FAR_AHEAD: u64 = 4 << 20;
+const NEAR_AHEAD: u64 = 512 << 10;
+/// Bytes after which a client is known to be quick.
+const FAR_AFTER: u64 = 4 << 20;
+/// Bytes that are copied at once without a share; no body up to this length needs one.
+const PIECE: usize = 16 << 10;
+/// How long a client may keep a body waiting before its share goes to others.
+const SLOW: Duration = Duration::from_millis(500);
+/// How often that is looked at.
+pub const SWEEP: Duration = Duration::from_millis(250);
+
+/// What bodies share.
+#[derive(Debug)]
+pub struct Buffers {
+    free: AtomicUsize,
+    bodies: Mutex<Vec<Weak<Shared>>>,
+}
+
+/// A body, as its stream and the sweep see it.
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Absent while it is being read from.
+    source: Option<Source>,
+    /// Its share of the budget.
+    share: Share,
+    /// Bytes that the client may not have taken yet.
+    handed: usize,
+    delivered: u64,
+    asked: Instant,
+}
+
+/// Where the bytes of a body come from.
+enum Source {
+    File(Box<FileReader>),
+    Block(Box<BlockReader>),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::File(_) => "File",
+            Self::Block(_) => "Block",
+        })
+    }
+}
+
+/// Bytes of one block.
+struct BlockReader {
+    fetch: Arc<dyn Fetch>,
+    cid: Cid,
+    deadline: Deadline,
+    /// Whether the bytes of the block are meant, and not those of the file that it is.
+    as_is: bool,
+    position: usize,
+    end: usize,
+}
+
+impl BlockReader {
+    async fn next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
+        if self.position >= self.end {
+            return Ok(None);
+        }
+        let block = self.fetch.fetch(&self.cid, self.deadline).await?;
+        let data = if self.as_is { block.data().clone() } else { FileNode::decode(&block)?.data };
+        let to = self.end.min(self.position.saturating_add(max)).min(data.len());
+        let piece = data.slice(self.position.min(to)..to);
+        self.position = to;
+        Ok(Some(piece).filter(|piece| !piece.is_empty()))
+    }
+}
+
+impl Source {
+    /// The next bytes, zero-copy with a share, else a copy of a small piece.
+    async fn next(&mut self, share: usize, ahead: u64) -> Result<Option<Bytes>, ReadError> {
+        let max = if share == 0 { PIECE } else { usize::MAX };
+        if let Self::File(reader) = self {
+            reader.set_read_ahead(ahead);
+        }
+        let bytes = match self {
+            Self::File(reader) => reader.next_at_most(max).await?,
+            Self::Block(reader) => reader.next(max).await?,
+        };
+        if share > 0 {
+            return Ok(bytes);
+        }
+        let copy = bytes.map(|bytes| Bytes::copy_from_slice(&bytes));
+        self.release();
+        Ok(copy)
+    }
+
+    fn release(&mut self) {
+        if let Self::File(reader) = self {
+            reader.release();
+        }
+    }
+}
+
+impl Buffers {
+    /// A budget that nobody has a share of.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { free: AtomicUsize::new(BUDGET), bodies: Mutex::default() })
+    }
+
+    /// A share for a body that is about to begin: as much as there is room for.
+    pub fn share(self: &Arc<Self>) -> Share {
+        let mut share = Share { bytes: 0, buffers: Arc::clone(self) };
+        let _ = share.grow(NEAR) || share.grow(ONE);
+        share
+    }
+
+    /// Takes the shares of bodies whose clients are slow. To be called every [`SWEEP`].
+    pub fn sweep(&self, now: Instant) {
+        let mut bodies = self.bodies.lock();
+        bodies.retain(|body| {
+            let Some(body) = body.upgrade() else { return false };
+            let mut state = body.state.lock();
+            if now.saturating_duration_since(state.asked) > SLOW && state.share.bytes > state.handed {
+                let handed = state.handed;
+                if let Some(source) = &mut state.source {
+                    source.release();
+                    state.share.shrink(handed);
+                }
+            }
+            true
+        });
+    }
+
+    /// The bytes of a file from the reader's position on; `first` were read already. `length` of them altogether.
+    pub fn file(self: &Arc<Self>, reader: FileReader, share: Share, first: Bytes, length: u64) -> Body {
+        if first.len() as u64 >= length && first.len() <= PIECE {
+            return Body::full(first);
+        }
+        self.body(Source::File(Box::new(reader)), share, first, length)
+    }
+
+    /// Bytes of one block, which are at hand.
+    pub fn block(self: &Arc<Self>, fetch: Arc<dyn Fetch>, at: BlockBytes, deadline: Deadline) -> Body {
+        let BlockBytes { cid, as_is, bytes, start } = at;
+        if bytes.len() <= PIECE {
+            return Body::full(bytes);
+        }
+        let end = start + bytes.len();
+        let length = bytes.len() as u64;
+        let reader = BlockReader { fetch, cid, deadline, as_is, position: end, end };
+        let mut share = Share { bytes: 0, buffers: Arc::clone(self) };
+        share.grow(ONE);
+        self.body(Source::Block(Box::new(reader)), share, bytes, length)
+    }
+
+    fn body(self: &Arc<Self>, mut source: Source, share: Share, first: Bytes, length: u64) -> Body {
+        // Without a share, what was read is let go and read again.
+        let first = Some(first).filter(|first| share.bytes > 0 && !first.is_empty());
+        if first.is_none() {
+            source.rewind(length);
+        }
+        let state = State { source: Some(source), share, handed: 0, delivered: 0, asked: Instant::now() };
+        let shared = Arc::new(Shared { state: Mutex::new(state) });
+        self.bodies.lock().push(Arc::downgrade(&shared));
+        let bytes = stream::unfold((shared, first), |(shared, first)| async move {
+            let answer = shared.next(first).await.transpose()?;
+            Some((answer.map_err(io::Error::other), (shared, None)))
+        });
+        Body::stream(bytes, Some(length))
+    }
+}
+
+/// A part of what bodies share. Dropping it gives it back.
+#[derive(Debug)]
+pub struct Share {
+    bytes: usize,
+    buffers: Arc<Buffers>,
+}
+
+impl Share {
+    /// Makes it as large as wanted, if there is room for that; else it stays.
+    fn grow(&mut self, wanted: usize) -> bool {
+        let Some(more) = wanted.checked_sub(self.bytes).filter(|&more| more > 0) else { return true };
+        let take = |free: usize| free.checked_sub(more);
+        let taken = self.buffers.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok();
+        if taken {
+            self.bytes = wanted;
+        }
+        taken
+    }
+
+    fn shrink(&mut self, left: usize) {
+        if let Some(less) = self.bytes.checked_sub(left) {
+            self.buffers.free.fetch_add(less, Ordering::AcqRel);
+            self.bytes = left;
+        }
+    }
+
+    /// Bytes that a reader may read ahead in each batch with it.
+    pub fn read_ahead(&self) -> u64 {
+        match self.bytes {
+            FAR.. => FAR_AHEAD,
+            NEAR.. => NEAR_AHEAD,
+            _ => 0,
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shrink(0);
+    }
+}
+
+/// Bytes of a block that are at hand.
+pub struct BlockBytes {
+    /// The block.
+    pub cid: Cid,
+    /// Whether they are bytes of the block, and not of the file that it is.
+    pub as_is: bool,
+    /// The bytes.
+    pub bytes: Bytes,
+    /// Where they begin in the block or file.
+    pub start: usize,
+}
+
+impl Source {
+    /// Goes back by what was read of `length` bytes so far.
+    fn rewind(&mut self, length: u64) {
+        match self {
+            Self::File(reader) => {
+                let start = reader.end().saturating_sub(length);
+                reader.seek(start);
+                reader.release();
+            }
+            Self::Block(reader) => {
+                reader.position = reader.end.saturating_sub(usize::try_from(length).unwrap_or(usize::MAX));
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn next(&self, first: Option<Bytes>) -> Result<Option<Bytes>, ReadError> {
+        let (source, share, ahead) = {
+            let mut state = self.state.lock();
+            state.asked = Instant::now();
+            // What was handed out before has been taken.
+            state.handed = 0;
+            let file = matches!(state.source, Some(Source::File(_)));
+            let far = file && state.delivered >= FAR_AFTER;
+            let share = &mut state.share;
+            let _ = far && share.grow(FAR) || file && share.grow(NEAR) || share.grow(ONE);
+            let (bytes, ahead) = (share.bytes, share.read_ahead());
+            (state.source.take(), bytes, ahead)
+        };
+        let Some(mut source) = source else { return Ok(None) };
+        let answer = match first {
+            Some(first) => Ok(Some(first)),
+            None => source.next(share, ahead).await,
+        };
+        let mut state = self.state.lock();
+        state.source = Some(source);
+        if let Ok(Some(bytes)) = &answer {
+            state.handed = if share > 0 { bytes.len().clamp(1, share.max(1)) } else { 0 };
+            state.delivered += bytes.len() as u64;
+        }
+        state.asked = Instant::now();
+        answer
+    }
+}
