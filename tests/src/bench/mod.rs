@@ -4,11 +4,14 @@
 //! writing them in order and syncing once, or copying the file through a pipe. Runs of the programs alternate, so
 //! that a change in the machine's mood falls on all; the median counts.
 
+pub mod bare;
 pub mod ceiling;
 pub mod first_byte;
 pub mod fixture;
+pub mod gateway;
 pub mod growth;
 pub mod item;
+pub mod load;
 pub mod network;
 pub mod report;
 pub mod soak;
@@ -118,6 +121,14 @@ impl Bench {
     /// When a command fails.
     pub fn network(&mut self) -> anyhow::Result<String> {
         network::measure(&mut self.fixtures, self.config.runs)
+    }
+
+    /// The HTTP gateway.
+    ///
+    /// # Errors
+    /// When a program fails.
+    pub fn gateway(&mut self) -> anyhow::Result<String> {
+        gateway::measure(&mut self.fixtures, self.config.runs, self.config.divide)
     }
 
     fn once(&mut self, item: &Item, racer: &Racer) -> anyhow::Result<(Usage, Printed)> {

@@ -53,7 +53,7 @@ pub fn measure(fixtures: &mut Fixtures, runs: usize) -> anyhow::Result<String> {
 }
 
 /// The rows so far, in Markdown.
-pub struct Table(String);
+pub struct Table(pub(super) String);
 
 impl Default for Table {
     fn default() -> Self {
@@ -69,13 +69,13 @@ impl Table {
         let _ = writeln!(self.0, "| {what} | {cairn} | {other} | {ratio} | {target} |");
     }
 
-    fn against(&mut self, what: &str, cairn: Duration, name: &str, other: Duration, target: &str) {
+    pub(super) fn against(&mut self, what: &str, cairn: Duration, name: &str, other: Duration, target: &str) {
         let ratio = format!("{:.2}", other.as_secs_f64() / cairn.as_secs_f64().max(1e-9));
         self.row(what, &seconds(cairn), &format!("{name} {}", seconds(other)), &ratio, target);
     }
 }
 
-fn seconds(time: Duration) -> String {
+pub(super) fn seconds(time: Duration) -> String {
     if time < Duration::from_secs(1) {
         format!("{:.1} ms", time.as_secs_f64() * 1e3)
     } else {

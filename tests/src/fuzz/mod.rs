@@ -11,6 +11,7 @@
 
 mod codec;
 mod container;
+mod gateway;
 mod names;
 mod text;
 
@@ -41,4 +42,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ipns_record", run: names::ipns_record },
     Target { name: "dnslink", run: names::dnslink },
     Target { name: "config", run: text::config },
+    Target { name: "redirects", run: gateway::redirects },
+    Target { name: "deny", run: gateway::deny },
+    Target { name: "car_ask", run: gateway::car_ask },
 ];

@@ -17,7 +17,9 @@ fn a_daemon_says_what_kubos_clients_wait_for() {
     assert_eq!(daemon.printed[0], "Initializing daemon...");
     assert!(daemon.printed[1].starts_with("Cairn version: "), "{:?}", daemon.printed);
     let api = format!("RPC API server listening on /ip4/127.0.0.1/tcp/{}", daemon.address.port());
-    assert_eq!(daemon.printed[daemon.printed.len() - 2..], [api, "Daemon is ready".to_owned()]);
+    let [.., rpc, gateway, ready] = daemon.printed.as_slice() else { panic!("{:?}", daemon.printed) };
+    assert_eq!((rpc, ready.as_str()), (&api, "Daemon is ready"));
+    assert!(gateway.starts_with("Gateway server listening on /ip4/127.0.0.1/tcp/"), "{gateway}");
 }
 
 #[test]

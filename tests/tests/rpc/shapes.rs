@@ -164,6 +164,7 @@ fn every_command_can_be_reached() {
         "cairn commands completion",
         "cairn commands man",
         "cairn config edit",
+        "cairn gateway",
         "cairn repo migrate",
         // As in Kubo, which says so with `NoRemote`.
         "cairn key export",
