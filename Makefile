@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 BENCH ?=
 BIN := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo test lint bench fuzz crash interop install uninstall man
+.PHONY: help setup build demo test lint bench fuzz crash interop browser install uninstall man
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 — /p' Makefile
@@ -46,8 +46,12 @@ crash: build ## KILLS kills and POWER_LOSSES power losses (about an hour)
 	$(BIN)/crash --kills $(KILLS)
 	$(BIN)/powerloss --losses $(POWER_LOSSES)
 
-interop: build ## Other implementations: CIDs, Helia, js-libp2p, kubo-rpc-client, and Kubo if it is on the PATH (needs Node.js)
+interop: build ## Other implementations: CIDs, Helia, js-libp2p, verified-fetch, kubo-rpc-client, and Kubo if it is on the PATH (needs Node.js)
 	sh tests/interop/run.sh $(BIN)/cairn
+
+browser: build ## The gateway's pages, a website and a video in headless Chromium (needs Node.js)
+	@sh scripts/setup.sh browser
+	sh tests/browser/run.sh $(BIN)/cairn
 
 install: build ## Into PREFIX (~/.local): the program, man pages and completions
 	sh scripts/install.sh $(BIN)/cairn $(DESTDIR)$(PREFIX)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the build needs: a C++ compiler and libclang, for RocksDB. With the argument `test` also what some
-# tests use and otherwise skip. Says what is missing where it may not install.
+# tests use and otherwise skip, with `browser` what the test in a browser needs. Says what is missing where it may not
+# install.
 set -eu
 
 if ! command -v cargo >/dev/null 2>&1; then
@@ -24,6 +25,10 @@ if [ "${1:-}" = test ]; then
     PATH=$PATH:/usr/sbin:/sbin
     command -v ip >/dev/null 2>&1 || useful="$useful iproute2"
     command -v nft >/dev/null 2>&1 || useful="$useful nftables"
+elif [ "${1:-}" = browser ]; then
+    [ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 ||
+        command -v google-chrome >/dev/null 2>&1 || useful="$useful chromium"
+    command -v npm >/dev/null 2>&1 || useful="$useful nodejs npm"
 fi
 [ -z "$needed$useful" ] && exit 0
 

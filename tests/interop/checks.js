@@ -33,7 +33,7 @@ export class Checks {
   // Prints the summary and ends the process: a library that still holds a socket must not keep it alive.
   finish () {
     for (const name of this.failed) console.log(`failed: ${this.part}: ${name}`)
-    console.log(`interop ${this.part}: ${this.passed} passed, ${this.failed.length} failed, ${this.skipped} skipped`)
+    console.log(`${this.part}: ${this.passed} passed, ${this.failed.length} failed, ${this.skipped} skipped`)
     process.exit(this.failed.length === 0 && this.passed > 0 ? 0 : 1)
   }
 }

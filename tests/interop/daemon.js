@@ -14,9 +14,10 @@ const running = new Set()
 process.on('exit', () => { for (const child of running) child.kill('SIGKILL') })
 
 export class Daemon {
-  // `config` maps keys to values, on top of the profile `test`.
-  static async start (binary, work, name, config = {}) {
+  // `config` maps keys to values, on top of the profile `test`; `args` are given to `daemon`.
+  static async start (binary, work, name, config = {}, args = []) {
     const daemon = new Daemon(binary, join(work, name))
+    daemon.args = args
     await daemon.run(['init', '--profile=test'])
     const loopback = {
       'Addresses.Swarm': ['/ip4/127.0.0.1/tcp/0', '/ip4/127.0.0.1/tcp/0/ws', '/ip4/127.0.0.1/udp/0/quic-v1'],
@@ -39,6 +40,7 @@ export class Daemon {
     // Commands run in the repository too: what one writes where it is called goes away with it.
     this.env = { ...process.env, CAIRN_PATH: repository, IPFS_PATH: repository, NO_COLOR: '1' }
     this.log = ''
+    this.args = []
   }
 
   get isKubo () {
@@ -46,7 +48,8 @@ export class Daemon {
   }
 
   async boot () {
-    this.child = spawn(this.binary, ['daemon'], { cwd: this.repository, env: this.env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const options = { cwd: this.repository, env: this.env, stdio: ['ignore', 'pipe', 'pipe'] }
+    this.child = spawn(this.binary, ['daemon', ...this.args], options)
     running.add(this.child)
     this.exited = new Promise(resolve => this.child.once('exit', (code, signal) => {
       running.delete(this.child)
@@ -67,6 +70,8 @@ export class Daemon {
       this.exited.then(code => reject(new Error(`the daemon ended with ${code}:\n${this.log}`)))
     })
     this.api = readFileSync(join(this.repository, 'api'), 'utf8').trim()
+    // A URL without a slash at its end.
+    this.gateway = readFileSync(join(this.repository, 'gateway'), 'utf8').trim()
     const id = JSON.parse(await this.text(['id', '--enc=json']))
     this.peer = id.ID
     this.agent = id.AgentVersion

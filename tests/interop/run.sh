@@ -5,6 +5,7 @@
 #   import [CASES [SEED]]      CIDs and CAR files of random inputs against the npm package ipfs-unixfs-importer
 #   helia [SEED [SECTIONS]]    a daemon with Helia and js-libp2p: tcp,ws,names,kad,pubsub
 #   rpc [SEED]                 the RPC of a daemon with kubo-rpc-client
+#   gateway [SEED]             the gateway of a daemon with @helia/verified-fetch, a reader of CAR files, and curl
 #   kubo [SEED]                a daemon with one of Kubo, which is $KUBO, else `ipfs` on the PATH
 # With Kubo's `ipfs` as the program the suite is run against the reference, which checks the suite.
 set -eu
@@ -35,7 +36,7 @@ if [ $# -gt 0 ]; then
     exec "$node" "$cache/$part.js" "$binary" "$@"
 fi
 failed=
-for part in import helia rpc kubo; do
+for part in import helia rpc gateway kubo; do
     "$node" "$cache/$part.js" "$binary" || failed="$failed $part"
 done
 [ -z "$failed" ] || { echo "interop: failed:$failed" >&2; exit 1; }
