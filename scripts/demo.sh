@@ -76,6 +76,50 @@ printf 'imported: %s, every block hashed, durable\n' "$(speed "$begin" "$end")"
 run repo verify
 "$cairn" cat "$cid/big.bin" | cmp - "$work/folder/big.bin"
 
+say "Read it over HTTP, believing nothing that can be checked"
+if command -v curl >/dev/null; then
+    export CAIRN_PATH="$work/repository"
+    "$cairn" config Addresses.Gateway /ip4/127.0.0.1/tcp/0
+    printf '$ cairn gateway &\n'
+    "$cairn" gateway >"$work/gateway.log" 2>&1 &
+    nodes="$nodes $!"
+    tries=0
+    until grep -q '^Gateway is ready' "$work/gateway.log"; do
+        tries=$((tries + 1))
+        [ "$tries" -le 100 ] || { cat "$work/gateway.log"; exit 1; }
+        sleep 0.1
+    done
+    grep listening "$work/gateway.log"
+    http=$(cat "$CAIRN_PATH/gateway")
+    get() { curl -sS --noproxy '*' "$@"; }
+    # The part of the answer's head that tells something, without line ends of HTTP.
+    head_of() { get -o /dev/null -D - "$@" | tr -d '\r' | grep -iE '^(HTTP|location|content-range)' | sed 's/^/    /'; }
+    printf '$ curl -i GATEWAY/ipfs/%s/docs\n' "$cid"
+    head_of "$http/ipfs/$cid/docs"
+    printf '$ curl GATEWAY/ipfs/%s/   # the page for a browser, as text\n' "$cid"
+    get -H 'Accept: text/html' "$http/ipfs/$cid/" | grep '^<tr><th' | sed 's/<[^>]*>/ /g; s/  */ /g; s/^/   /'
+    printf '$ curl -r 1000-1999 GATEWAY/ipfs/%s/big.bin\n' "$cid"
+    head_of -r 1000-1999 "$http/ipfs/$cid/big.bin"
+    get -r 1000-1999 "$http/ipfs/$cid/big.bin" >"$work/range"
+    tail -c +1001 "$work/folder/big.bin" | head -c 1000 | cmp - "$work/range"
+    printf '$ curl -i http://localhost:PORT/ipfs/%s/   # a host of its own for each site\n' "$cid"
+    head_of "http://localhost:${http##*:}/ipfs/$cid/"
+    export CAIRN_PATH="$work/verified"
+    "$cairn" init >/dev/null
+    printf '$ curl "GATEWAY/ipfs/%s?format=raw" | cairn block put --cid-codec=dag-pb\n' "$cid"
+    get "$http/ipfs/$cid?format=raw" | "$cairn" block put --cid-codec=dag-pb | tee "$work/hashed"
+    [ "$(cat "$work/hashed")" = "$cid" ]
+    printf '$ curl "GATEWAY/ipfs/%s?format=car" | cairn dag import\n' "$cid"
+    begin=$(now)
+    get "$http/ipfs/$cid?format=car" | "$cairn" dag import
+    end=$(now)
+    "$cairn" cat "$cid/big.bin" | cmp - "$work/folder/big.bin"
+    printf 'the same; %s, every block hashed, durable\n' "$(speed "$begin" "$end")"
+    stop_nodes
+else
+    echo "left out: curl is not installed"
+fi
+
 say "Two nodes on this machine: one fetches from the other"
 # Loopback only: no bootstrap peers, no multicast.
 node() {
