@@ -12,7 +12,7 @@ use bytes::Bytes;
 use cairn_store::{Multihash, fetch::Deadline};
 use futures::stream::BoxStream;
 use libp2p::{Multiaddr, PeerId};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// A peer and where it can be reached. `addrs` may be empty: then the addresses are to be found by
 /// [`Routing::find_peer`].
@@ -80,9 +80,11 @@ pub trait Routing: Send + Sync {
     async fn provide(&self, key: Multihash, deadline: Deadline) -> Result<(), RoutingError>;
 }
 
-/// Ends when a deadline passes; never when there is none.
+/// Ends when a deadline passes; never when there is none. One that has passed already ends it at once: a timer would
+/// sleep to the end of its millisecond, in which peers nearby may have answered.
 pub(crate) async fn deadline_of(deadline: Deadline) {
     match deadline {
+        Some(at) if at <= Instant::now() => {}
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
