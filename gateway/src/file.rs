@@ -101,7 +101,10 @@ async fn send(
     }
     // The first bytes are read before anything is sent: so a block that can't be had is a status and no broken answer.
     let wants_first = !request.head.is_head() || by_name.is_none() && from_start;
-    let first = if wants_first { reader.next().await?.unwrap_or_default() } else { Bytes::new() };
+    let first = match wants_first {
+        true => request.buffers.read(&share, reader.next()).await?.unwrap_or_default(),
+        false => Bytes::new(),
+    };
     let media_type = match by_name {
         Some(media_type) => Some(media_type),
         None if from_start => Some(media::of_bytes(&first, first.len() as u64 == size)),

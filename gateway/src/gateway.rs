@@ -2,7 +2,7 @@
 
 use crate::{
     backend::Backend,
-    body::Body,
+    body::{Bodies, Body},
     config::{Config, HostConfig},
     content::{self, Request},
     deny::Denylists,
@@ -47,6 +47,7 @@ pub struct Gateway {
     denied: Arc<Denylists>,
     limits: Option<Arc<Limits>>,
     buffers: Arc<Buffers>,
+    bodies: Bodies,
     walks: Walks,
     /// Of every response.
     headers: HeaderMap,
@@ -62,6 +63,7 @@ impl Gateway {
             denied: Denylists::open(config.denylists.clone()),
             limits: config.max_requests.map(Limits::new),
             buffers: Buffers::new(),
+            bodies: Bodies::default(),
             walks: Walks::default(),
             headers: headers(&config.headers),
             metrics: Metrics::default(),
@@ -81,9 +83,10 @@ impl Gateway {
         &self.denied
     }
 
-    /// What bodies share.
-    pub(crate) fn buffers(&self) -> &Arc<Buffers> {
-        &self.buffers
+    /// Takes back what slow clients hold. To be called every [`SWEEP`](crate::stream::SWEEP).
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.buffers.sweep(now);
+        self.bodies.sweep(now);
     }
 
     /// Whether all paths of a host belong to content: there the gateway's own paths are not served.
@@ -213,9 +216,13 @@ impl Gateway {
 
     /// Bounds the time that a body takes, and keeps the request's place until its end.
     fn watch(&self, response: Response<Body>, deadline: Option<Instant>, permit: Option<Permit>) -> Response<Body> {
-        response.map(
-            |body| if body.is_full() { body } else { body.watched(self.config.retrieval_timeout, deadline, permit) },
-        )
+        response.map(|body| {
+            if body.is_full() {
+                body
+            } else {
+                body.watched(self.config.retrieval_timeout, deadline, &self.bodies, permit)
+            }
+        })
     }
 
     /// Refuses paths that are on a denylist.

@@ -31,15 +31,23 @@ pub struct Head {
     pub client: IpAddr,
 }
 
+fn stated(parts: &Parts, name: HeaderName) -> Option<String> {
+    condition::text(&parts.headers, name).filter(|text| !text.is_empty())
+}
+
+/// The host that a request means, with its port: as a proxy before this gateway says, or as the request does.
+pub fn host(parts: &Parts) -> String {
+    // A request to a proxy names the host in its first line, which then counts (RFC 9112, section 3.2.2).
+    stated(parts, FORWARDED_HOST)
+        .or_else(|| parts.uri.authority().map(|authority| authority.as_str().to_owned()))
+        .or_else(|| stated(parts, HOST))
+        .unwrap_or_default()
+}
+
 impl Head {
     /// Reads a head. `None` if the path, decoded, is no UTF-8, which no path of content is.
     pub fn read(parts: &Parts, client: IpAddr) -> Option<Self> {
-        let text = |name| condition::text(&parts.headers, name).filter(|text| !text.is_empty());
-        // A request to a proxy names the host in its first line, which then counts (RFC 9112, section 3.2.2).
-        let host = text(FORWARDED_HOST)
-            .or_else(|| parts.uri.authority().map(|authority| authority.as_str().to_owned()))
-            .or_else(|| text(HOST))
-            .unwrap_or_default();
+        let host = host(parts);
         let raw_path = parts.uri.path();
         let raw_path = if raw_path.is_empty() { "/" } else { raw_path };
         let raw_query = parts.uri.query();
@@ -51,7 +59,7 @@ impl Head {
             query: raw_query.map(Query::parse).unwrap_or_default(),
             headers: parts.headers.clone(),
             host,
-            https: text(FORWARDED_PROTO)
+            https: stated(parts, FORWARDED_PROTO)
                 .map_or(parts.uri.scheme() == Some(&Scheme::HTTPS), |proto| proto.eq_ignore_ascii_case("https")),
             client,
         })
@@ -72,7 +80,7 @@ impl Head {
         condition::text(&self.headers, name)
     }
 
-    /// The path without empty segments, `.` and `..`, with the query; `None` if it has none of these.
+    /// The path without empty segments, `.`, `..` and backslashes, with the query; `None` if it has none of these.
     pub fn clean_path(&self) -> Option<String> {
         let mut clean: Vec<&str> = Vec::new();
         let mut changed = false;
@@ -95,7 +103,8 @@ impl Head {
             }
         }
         let query = self.raw_query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-        changed.then(|| format!("/{}{query}", clean.join("/")))
+        // Browsers take a backslash for a slash: two of them would name another host.
+        changed.then(|| format!("/{}{query}", clean.join("/").replace('\\', "%5C")))
     }
 
     /// The path with a slash at its end, and the query: where directories are.

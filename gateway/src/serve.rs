@@ -4,14 +4,15 @@
 //! |---|---|---|
 //! | connections | [`MAX_CONNECTIONS`] | the next one waits to be accepted |
 //! | connections of one address, but for loopback | [`MAX_OF_CLIENT`] | closed |
-//! | time to send a request's head | [`HEAD_TIMEOUT`] | closed |
+//! | time to send the first bytes, and a request's head | [`HEAD_TIMEOUT`] | closed |
 //! | head of a request | [`MAX_HEAD`], 100 lines | 431 |
 //! | time in which a client takes nothing that waits for it | [`STALL`] | closed |
+//! | time in which a client takes what it was handed | [`TAKEN`](crate::body::TAKEN) | broken off |
 //! | streams of an HTTP/2 connection | [`MAX_STREAMS`] | the client waits |
 
 use crate::{body::Body, gateway::Gateway, stream::SWEEP};
 use futures::future::BoxFuture;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -32,7 +33,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, UnixListener},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{Instant, Sleep},
 };
@@ -56,6 +57,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Tunnels in tunnels.
 const MAX_TUNNELS: usize = 2;
+/// What HTTP/2 begins with.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Answers requests for what is not content: the routing API.
 pub type Other = Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
@@ -80,20 +83,24 @@ pub enum Listener {
 impl Service {
     async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Body> {
         let path = request.uri().path();
-        let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let other = self.others.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()));
-        if let Some((_, other)) = other.filter(|_| !self.gateway.is_content_host(host)) {
-            return other(request).await;
+        let other = self.others.iter().find(|(prefix, _)| path.starts_with(prefix.as_str())).map(|(_, other)| other);
+        let Some(other) = other else {
+            let (parts, _) = request.into_parts();
+            return self.gateway.respond(&parts, client).await;
+        };
+        // The host that counts, whatever says it: a header, the first line, or HTTP/2.
+        let (parts, body) = request.into_parts();
+        if self.gateway.is_content_host(&crate::head::host(&parts)) {
+            return self.gateway.respond(&parts, client).await;
         }
-        let (parts, _) = request.into_parts();
-        self.gateway.respond(&parts, client).await
+        other(Request::from_parts(parts, body)).await
     }
 
     /// Answers the requests of a connection.
     fn connection(
         self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        client: IpAddr,
+        place: Arc<Place>,
         stop: CancellationToken,
         tunnels: usize,
     ) -> BoxFuture<'static, ()> {
@@ -110,12 +117,12 @@ impl Service {
                 .keep_alive_timeout(HEAD_TIMEOUT);
             let inner = stop.clone();
             let service = service_fn(move |request: Request<Incoming>| {
-                let (service, stop) = (self.clone(), inner.clone());
+                let (service, stop, place) = (self.clone(), inner.clone(), Arc::clone(&place));
                 async move {
                     if request.method() == Method::CONNECT {
-                        return Ok::<_, Infallible>(service.tunnel(request, client, stop, tunnels));
+                        return Ok::<_, Infallible>(service.tunnel(request, place, stop, tunnels));
                     }
-                    Ok(service.answer(request, client).await)
+                    Ok(service.answer(request, place.client()).await)
                 }
             });
             let stream = TokioIo::new(Impatient::new(stream));
@@ -129,22 +136,23 @@ impl Service {
         })
     }
 
-    /// A tunnel, whose other end is this gateway whatever host the client names: it is a proxy to nowhere else.
+    /// A tunnel, whose other end is this gateway whatever host the client names: it is a proxy to nowhere else. It keeps the
+    /// place of its connection. One connection of HTTP/2 could have many, and each of these many again: there are none.
     fn tunnel(
         self,
         request: Request<Incoming>,
-        client: IpAddr,
+        place: Arc<Place>,
         stop: CancellationToken,
         tunnels: usize,
     ) -> Response<Body> {
         let mut response = Response::new(Body::empty());
-        if tunnels >= MAX_TUNNELS {
+        if tunnels >= MAX_TUNNELS || request.version() == Version::HTTP_2 {
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             return response;
         }
         tokio::spawn(async move {
             if let Ok(upgraded) = hyper::upgrade::on(request).await {
-                self.connection(TokioIo::new(upgraded), client, stop, tunnels + 1).await;
+                self.connection(TokioIo::new(upgraded), place, stop, tunnels + 1).await;
             }
         });
         response
@@ -155,12 +163,12 @@ impl Service {
 pub async fn serve(listener: Listener, service: Service, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let clients = Clients::default();
-    let buffers = Arc::clone(service.gateway.buffers());
+    let gateway = Arc::clone(&service.gateway);
     let sweep = tokio::spawn(async move {
         let mut ticks = tokio::time::interval(SWEEP);
         loop {
             let now = ticks.tick().await;
-            buffers.sweep(now.into());
+            gateway.sweep(now.into());
         }
     });
     let mut connections = JoinSet::new();
@@ -186,9 +194,8 @@ pub async fn serve(listener: Listener, service: Service, stop: CancellationToken
         let gauge = service.gateway.metrics().connections.clone();
         connections.spawn(async move {
             gauge.inc();
-            service.connection(stream, client, stop, 0).await;
+            service.connection(stream, Arc::new(Place { counted, _permit: permit.ok() }), stop, 0).await;
             gauge.dec();
-            drop((counted, permit));
         });
     }
     let all_end = async { while connections.join_next().await.is_some() {} };
@@ -220,6 +227,18 @@ struct Counted {
     client: IpAddr,
 }
 
+/// The place of a connection and of the tunnel in it, given back when both are over.
+struct Place {
+    counted: Counted,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Place {
+    fn client(&self) -> IpAddr {
+        self.counted.client
+    }
+}
+
 impl Clients {
     /// `None` when an address has too many. Proxies on this machine speak for many.
     fn enter(&self, client: IpAddr) -> Option<Counted> {
@@ -246,16 +265,28 @@ impl Drop for Counted {
     }
 }
 
-/// A stream that fails when the other side takes nothing for [`STALL`].
+/// A stream that fails when the other side takes nothing for [`STALL`], or does not show within [`HEAD_TIMEOUT`] which version
+/// of HTTP it speaks: until then nothing else watches it.
 struct Impatient<S> {
     stream: S,
     /// Runs while writing waits.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Runs while what came is a beginning of [`PREFACE`]: what is missing of it.
+    opening: Option<(&'static [u8], Pin<Box<Sleep>>)>,
 }
 
 impl<S> Impatient<S> {
     fn new(stream: S) -> Self {
-        Self { stream, timer: None }
+        Self { stream, timer: None, opening: Some((PREFACE, Box::pin(tokio::time::sleep(HEAD_TIMEOUT)))) }
+    }
+
+    /// Notes what came.
+    fn opened(&mut self, came: &[u8]) {
+        let Some((missing, _)) = &mut self.opening else { return };
+        match missing.strip_prefix(came) {
+            Some(rest) if !came.is_empty() && !rest.is_empty() => *missing = rest,
+            _ => self.opening = None,
+        }
     }
 
     fn after<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -273,7 +304,16 @@ impl<S> Impatient<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            self.opened(&buf.filled()[before..]);
+        } else if let Some((_, timer)) = &mut self.opening
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client says nothing")));
+        }
+        read
     }
 }
 

@@ -11,6 +11,8 @@
 //! | share with some read-ahead | [`NEAR`] |
 //! | share for one block | [`ONE`] |
 //! | a piece without a share | [`PIECE`] |
+//!
+//! Of blocks that are read for such pieces, [`MAX_PIECES`] are held at once.
 
 use crate::body::Body;
 use bytes::Bytes;
@@ -22,13 +24,16 @@ use cairn_store::{
 use futures::stream;
 use parking_lot::Mutex;
 use std::{
+    future::Future,
     io,
+    pin::pin,
     sync::{
         Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
+use tokio::sync::Semaphore;
 
 /// Bytes that all bodies share.
 pub const BUDGET: usize = 32 << 20;
@@ -42,6 +47,10 @@ const NEAR_AHEAD: u64 = 512 << 10;
 const FAR_AFTER: u64 = 4 << 20;
 /// Bytes that are copied at once without a share; no body up to this length needs one.
 const PIECE: usize = 16 << 10;
+/// Blocks that are read at once for bodies without a share.
+const MAX_PIECES: usize = 16;
+/// How long one of them counts: what takes longer comes from the network, and must not keep others from what is here.
+const LOCAL: Duration = Duration::from_secs(1);
 /// How long a client may keep a body waiting before its share goes to others.
 const SLOW: Duration = Duration::from_millis(500);
 /// How often that is looked at.
@@ -51,6 +60,7 @@ pub const SWEEP: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Buffers {
     free: AtomicUsize,
+    pieces: Semaphore,
     bodies: Mutex<Vec<Weak<Shared>>>,
 }
 
@@ -141,7 +151,7 @@ impl Source {
 impl Buffers {
     /// A budget that nobody has a share of.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { free: AtomicUsize::new(BUDGET), bodies: Mutex::default() })
+        Arc::new(Self { free: AtomicUsize::new(BUDGET), pieces: Semaphore::new(MAX_PIECES), bodies: Mutex::default() })
     }
 
     /// A share for a body that is about to begin: as much as there is room for.
@@ -149,6 +159,23 @@ impl Buffers {
         let mut share = Share { bytes: 0, buffers: Arc::clone(self) };
         let _ = share.grow(NEAR) || share.grow(ONE);
         share
+    }
+
+    /// Reads a block; without a share only when few others do.
+    pub async fn read<T>(&self, share: &Share, read: impl Future<Output = T>) -> T {
+        if share.bytes > 0 { read.await } else { self.read_piece(read).await }
+    }
+
+    async fn read_piece<T>(&self, read: impl Future<Output = T>) -> T {
+        let permit = self.pieces.acquire().await;
+        let mut read = pin!(read);
+        match tokio::time::timeout(LOCAL, &mut read).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                drop(permit);
+                read.await
+            }
+        }
     }
 
     /// Takes the shares of bodies whose clients are slow. To be called every [`SWEEP`].
@@ -279,7 +306,7 @@ impl Source {
 
 impl Shared {
     async fn next(&self, first: Option<Bytes>) -> Result<Option<Bytes>, ReadError> {
-        let (source, share, ahead) = {
+        let (source, share, ahead, buffers) = {
             let mut state = self.state.lock();
             state.asked = Instant::now();
             // What was handed out before has been taken.
@@ -289,12 +316,14 @@ impl Shared {
             let share = &mut state.share;
             let _ = far && share.grow(FAR) || file && share.grow(NEAR) || share.grow(ONE);
             let (bytes, ahead) = (share.bytes, share.read_ahead());
-            (state.source.take(), bytes, ahead)
+            let buffers = Arc::clone(&share.buffers);
+            (state.source.take(), bytes, ahead, buffers)
         };
         let Some(mut source) = source else { return Ok(None) };
         let answer = match first {
             Some(first) => Ok(Some(first)),
-            None => source.next(share, ahead).await,
+            None if share > 0 => source.next(share, ahead).await,
+            None => buffers.read_piece(source.next(share, ahead)).await,
         };
         let mut state = self.state.lock();
         state.source = Some(source);

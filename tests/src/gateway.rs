@@ -10,8 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Longest time that a daemon may take to become ready, or to end.
+/// Longest time that a daemon may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest time that it may take to end, and its repository to be removed: a hundred thousand files, if it is Kubo's.
+const END: Duration = Duration::from_secs(240);
+/// File for what a daemon says of errors, in the node's working directory.
+const ERRORS: &str = "daemon-errors";
 /// Runs a command until standard input ends, then ends it and removes a directory. A test process may go in any way, and
 /// statics are never dropped: its end of the pipe closes all the same.
 const KEEPER: &str =
@@ -68,7 +72,9 @@ impl Gateway {
         let map: Vec<String> = map.iter().map(|(name, path)| format!("{name}:{path}")).collect();
         // Denylists of whoever runs the tests are no part of them.
         command.env("IPFS_NS_MAP", map.join(",")).env("XDG_CONFIG_HOME", node.work().join("xdg"));
-        let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell can be started");
+        let errors = std::fs::File::create(node.work().join(ERRORS)).expect("the directory is writable");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
+        let mut keeper = command.spawn().expect("a shell can be started");
         let open = keeper.stdin.take();
         let lines = BufReader::new(keeper.stdout.take().expect("a pipe")).lines();
         let (heard, line) = mpsc::sync_channel(64);
@@ -99,6 +105,11 @@ impl Gateway {
         children.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("the daemon runs")
     }
 
+    /// What the daemon wrote to standard error so far.
+    pub fn errors(&self) -> String {
+        std::fs::read_to_string(self.node.work().join(ERRORS)).unwrap_or_default()
+    }
+
     /// The node.
     pub fn node(&self) -> &Node {
         &self.node
@@ -107,8 +118,11 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", self.errors());
+        }
         drop(self.open.take());
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + END;
         while Instant::now() < until {
             match self.keeper.try_wait() {
                 Ok(None) => thread::sleep(Duration::from_millis(10)),

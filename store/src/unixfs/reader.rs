@@ -35,6 +35,8 @@ const BATCHES: usize = 2;
 const MAX_WAITING: usize = 64;
 /// Levels of a file. A balanced file of 2^64 bytes with two links a node has 64.
 pub const MAX_DEPTH: usize = 1024;
+/// Levels up to which they are gone down again rather than held: as many as a terabyte has.
+const FEW_LEVELS: usize = 4;
 /// Parts of all nodes between the root and the position, about 50 MiB of them. Writers make nodes of at most
 /// some thousand parts.
 pub const MAX_PARTS: usize = 1 << 18;
@@ -156,12 +158,15 @@ impl FileReader {
         self.max_window = bytes.min(MAX_WINDOW);
     }
 
-    /// Gives up what was read ahead, and the rest of the present block. Reading goes on where it was, and asks for that
-    /// block again.
+    /// Gives up what was read ahead, the rest of the present block, and of a file with few levels the nodes on the way to
+    /// it. Reading goes on where it was, and asks for these blocks again.
     pub fn release(&mut self) {
         self.rest = Bytes::new();
         self.window = MIN_WINDOW;
         let position = self.position;
+        if self.frames.len() <= FEW_LEVELS {
+            self.frames.truncate(1);
+        }
         let Some((top, above)) = self.frames.split_last_mut() else { return };
         for frame in above {
             // The part that leads below was taken off the front already.
