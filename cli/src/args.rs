@@ -26,7 +26,7 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Directory of the repository [default: $CAIRN_PATH, else ~/.cairn]
+    /// Directory of the repository [default: $CAIRN_PATH, else $IPFS_PATH unless it is Kubo's, else ~/.cairn]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub repo_dir: Option<PathBuf>,
     /// Path of the configuration file [default: config in the repository]

@@ -32,6 +32,9 @@ use std::{
 };
 use tokio::task::JoinHandle;
 
+/// A file that every repository of Kubo has, and none of ours.
+const KUBO_MARK: &str = "datastore_spec";
+
 /// Set by the first Ctrl-C, or when `--timeout` is over. The second Ctrl-C ends the process at once.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<AtomicBool>);
@@ -205,7 +208,8 @@ impl Ctx {
         self.global.timeout.filter(|_| self.timed_out.load(Ordering::Relaxed)).map(timeout_message)
     }
 
-    /// Directory of the repository: `--repo-dir`, `$CAIRN_PATH`, `~/.cairn`.
+    /// Directory of the repository: `--repo-dir`, `$CAIRN_PATH`, `$IPFS_PATH`, `~/.cairn`. Scripts written for Kubo say
+    /// where by `IPFS_PATH`; a repository of Kubo itself can't be used, and is as if it were not named.
     ///
     /// # Errors
     /// When none of them is known.
@@ -216,9 +220,14 @@ impl Ctx {
         if let Some(dir) = std::env::var_os("CAIRN_PATH").filter(|d| !d.is_empty()) {
             return Ok(PathBuf::from(dir));
         }
+        if let Some(dir) = std::env::var_os("IPFS_PATH").filter(|d| !d.is_empty()).map(PathBuf::from)
+            && !dir.join(KUBO_MARK).exists()
+        {
+            return Ok(dir);
+        }
         let home = std::env::var_os("HOME")
             .filter(|h| !h.is_empty())
-            .context("neither CAIRN_PATH nor HOME is set: say --repo-dir DIR")?;
+            .context("none of CAIRN_PATH, IPFS_PATH and HOME is set: say --repo-dir DIR")?;
         Ok(PathBuf::from(home).join(".cairn"))
     }
 

@@ -130,6 +130,24 @@ fn a_repository_of_kubo_is_left_untouched() {
 }
 
 #[test]
+fn scripts_for_kubo_name_the_repository_their_way_and_its_own_is_passed_by() {
+    let node = Node::new();
+    let (dir, home) = (node.work().join("named"), node.work().join("home"));
+    let init = || {
+        let mut command = node.program().command(&dir);
+        command.env_remove("CAIRN_PATH").env("IPFS_PATH", &dir).env("HOME", &home).args(["init", "--profile=test"]);
+        process::run(&mut command, None).expect("the program can be started").text()
+    };
+    let said = init();
+    assert!(said.trim_end().ends_with(dir.to_str().expect("UTF-8")), "{said}");
+    fs::remove_dir_all(&dir).expect("removes");
+    fs::create_dir_all(&dir).expect("makes");
+    fs::write(dir.join("datastore_spec"), "{}").expect("writes");
+    let said = init();
+    assert!(said.trim_end().ends_with(home.join(".cairn").to_str().expect("UTF-8")), "{said}");
+}
+
+#[test]
 fn keys_are_read_and_set_as_in_kubo() {
     let node = Node::new();
     for (args, why) in [

@@ -19,7 +19,7 @@ const MAX_CONFIG: u64 = 16 << 20;
 /// Options of `cairn init`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The repository is made in ~/.cairn, or in the directory that CAIRN_PATH or --repo-dir names. Other commands make
+The repository is made in ~/.cairn, or in the directory that --repo-dir, CAIRN_PATH or IPFS_PATH names. Other commands make
 it too when there is none. `cairn config profile --help` lists the profiles.
 
 Examples:

@@ -242,7 +242,7 @@ fn ranges_of_files_without_end_are_read_where_they_are() {
     assert!(at("bytes=288230376151711744-").starts_with("HTTP/1.1 416"));
     // What makes no sense is refused or ignored.
     for range in
-        ["bytes=9-0", "bytes=18446744073709551616-", "bytes=--1", "x", &format!("bytes={}", "0-1,".repeat(5000))]
+        ["bytes=9-0", "bytes=18446744073709551616-", "bytes=--1", "x", &format!("bytes={}", "0-1,".repeat(3000))]
     {
         let answer = at(range);
         let status = answer.get(..12).unwrap_or_default();
