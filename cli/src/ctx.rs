@@ -191,6 +191,14 @@ impl Ctx {
         }
     }
 
+    /// Announces all that is below these roots, as [`Daemon::announce_below`].
+    pub fn announce_below(&self, roots: &[Cid]) -> Option<JoinHandle<()>> {
+        match &self.host {
+            Host::Daemon(daemon) => daemon.announce_below(roots),
+            Host::Command { .. } => None,
+        }
+    }
+
     /// The running node.
     ///
     /// # Errors

@@ -7,9 +7,11 @@ use cairn_net::{ipns::Names, node::Node};
 use cairn_store::{
     Cid,
     blockstore::KvBlocks,
+    dag::walk::{self, Trouble},
     fetch::{Fetch, Offline},
     repo::Repo,
 };
+use futures::StreamExt as _;
 use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant, SystemTime},
@@ -25,6 +27,9 @@ pub const MAX_REQUESTS: usize = 192;
 const AT_ONCE: usize = 8;
 /// How long that may take for one of them.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Blocks below a new root that are given to the schedule together.
+const BELOW_BATCH: usize = 256;
 
 /// A daemon's state, shared by all requests.
 pub struct Daemon {
@@ -115,6 +120,26 @@ impl Daemon {
             let rest = keys.into_iter().filter(|key| !announced.contains(key)).collect();
             if let Err(error) = sweep.remember(announced).await.and(sweep.add(rest).await) {
                 tracing::warn!(error, "new roots are announced with the next round of the schedule");
+            }
+        }))
+    }
+
+    /// Gives all blocks below these roots that are here to the schedule as new ones, in the background: regions of the
+    /// keyspace are walked for many of them at once.
+    pub fn announce_below(&self, roots: &[Cid]) -> Option<JoinHandle<()>> {
+        let sweep = self.node.get()?.sweep()?.clone();
+        let here: Arc<dyn Fetch> = self.fetch(Order::Sequential, true);
+        let roots = roots.to_vec();
+        Some(self.runtime.spawn(async move {
+            let options = walk::Options { trouble: Trouble::Skip, ..walk::Options::default() };
+            for root in roots {
+                let mut batches = walk::walk(Arc::clone(&here), root, options).ready_chunks(BELOW_BATCH);
+                while let Some(batch) = batches.next().await {
+                    let keys = batch.into_iter().filter_map(|block| Some(*block.ok()?.cid().hash())).collect();
+                    if let Err(error) = sweep.add(keys).await {
+                        tracing::warn!(error, %root, "blocks below it are announced with the next round of the schedule");
+                    }
+                }
             }
         }))
     }

@@ -71,7 +71,16 @@ impl Online {
     /// # Panics
     /// When it does not become ready.
     pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts the daemon with these options.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn start_with(&mut self, options: &[&str]) {
         let mut command = self.node.command(["daemon"]);
+        command.args(options);
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program can be started");
         let (ready, is_ready) = mpsc::sync_channel(1);
@@ -96,6 +105,14 @@ impl Online {
                 }
             }
         });
+    }
+
+    /// The daemon's process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the daemon runs").id()
     }
 
     /// Resident memory of the daemon in bytes.

@@ -355,3 +355,36 @@ fn a_line_of_the_log_names_request_session_and_block() {
     two.ok(["pubsub", "ls"]);
     assert_eq!(two.log().len(), said, "nothing is said any more");
 }
+
+#[test]
+fn options_of_the_daemon_stand_in_for_settings() {
+    let mut node = Online::with(&[("Pubsub.Enabled", "false")]);
+    assert!(!node.run(["pubsub", "ls"]).status.success());
+    node.stop();
+    node.start_with(&["--enable-pubsub-experiment", "--agent-version-suffix=house", "--manage-fdlimit=false"]);
+    assert_eq!(node.ok(["pubsub", "ls"]), "");
+    assert!(node.ok(["id", "-f=<aver>"]).ends_with("/house"));
+    let check: serde_json::Value = serde_json::from_str(&node.ok(["version", "check", "--enc=json"])).expect("JSON");
+    assert_eq!((check["PeersSampled"].as_u64(), check["UpdateAvailable"].as_bool()), (Some(1), Some(false)), "{check}");
+    let files = fs::read_to_string(format!("/proc/{}/limits", node.pid())).expect("it runs");
+    let limit = |text: &str| text.lines().find(|line| line.starts_with("Max open files")).map(str::to_owned);
+    assert_eq!(limit(&files), limit(&fs::read_to_string("/proc/self/limits").expect("this runs")));
+}
+
+#[test]
+fn a_whole_dag_is_announced_where_only_roots_would_be() {
+    let provider = Online::with(&[("Provide.Strategy", "\"roots\"")]);
+    let (server, asker) = (Online::new(), Online::new());
+    provider.connect(&server);
+    asker.connect(&server);
+    eventually("the server is in the tables", || {
+        [&provider, &asker].iter().all(|node| node.ok(["stats", "dht", "lan"]).contains(&server.peer()))
+    });
+    let content = bytes(77, FILE);
+    let root =
+        provider.add(&["--cid-version=1", "--fast-provide-dag", "--fast-provide-wait"], &provider.file("f", &content));
+    let leaf = provider.ok(["refs", &root]).lines().next_back().expect("it has leaves").to_owned();
+    eventually("a leaf is found", || {
+        asker.ok(["routing", "findprovs", "--timeout=10s", "-n", "1", &leaf]).contains(&provider.peer())
+    });
+}

@@ -27,8 +27,12 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Print the peers
-    #[command(after_help = "Example:\n  cairn bootstrap list")]
-    List,
+    #[command(after_help = "Examples:\n  cairn bootstrap list\n  cairn bootstrap list --expand-auto")]
+    List {
+        /// Put what 'auto' stands for in its place
+        #[arg(long)]
+        expand_auto: bool,
+    },
     /// Add peers
     #[command(after_help = "\
 Examples:
@@ -82,8 +86,13 @@ struct Output {
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     // Makes a repository if there is none, as every command does.
     let listed = list(&*ctx.config()?)?;
-    match args.command.unwrap_or(Command::List) {
-        Command::List => print(ctx, "", listed),
+    match args.command.unwrap_or(Command::List { expand_auto: false }) {
+        Command::List { expand_auto: false } => print(ctx, "", listed),
+        Command::List { expand_auto: true } => {
+            let mut config = ctx.config()?.as_ref().clone();
+            cairn_net::node::config::expand(&mut config)?;
+            print(ctx, "", list(&config)?)
+        }
         Command::Add { peers } => {
             let peers = source::arguments(ctx, peers)?;
             print(ctx, "added ", ctx.change_config(|config| add(config, &peers))?)

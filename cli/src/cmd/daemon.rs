@@ -15,7 +15,7 @@ use crate::{
 };
 use anyhow::{Context as _, bail};
 use cairn_store::repo::{Repo, VERSION};
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{io::Write as _, path::PathBuf, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 /// How long to wait at most for what does not end when the daemon does; with what the listeners wait, about the
@@ -48,6 +48,9 @@ pub struct Args {
     /// Profiles for the configuration of a new repository
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     init_profile: Vec<String>,
+    /// Begin a new repository with this configuration
+    #[arg(long, value_name = "FILE")]
+    init_config: Option<PathBuf>,
     /// Collect garbage every Datastore.GCPeriod, when the repository is larger than Datastore.StorageGCWatermark allows
     #[arg(long)]
     enable_gc: bool,
@@ -57,6 +60,18 @@ pub struct Args {
     /// Where content is looked for, in place of Routing.Type: auto, autoclient, dht, dhtclient, dhtserver, delegated, none
     #[arg(long, value_name = "TYPE")]
     routing: Option<String>,
+    /// PubSub, in place of Pubsub.Enabled
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    enable_pubsub_experiment: Option<bool>,
+    /// Names over PubSub, in place of Ipns.UsePubsub
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    enable_namesys_pubsub: Option<bool>,
+    /// What the node calls itself is followed by this, unless Version.AgentSuffix is set
+    #[arg(long, value_name = "TEXT")]
+    agent_version_suffix: Option<String>,
+    /// Raise the limit on open files: always so; with =false it stays as it is
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    manage_fdlimit: Option<bool>,
     /// Mount the network as a folder: not in this release
     #[arg(long)]
     mount: bool,
@@ -113,8 +128,8 @@ fn versions() -> String {
 
 fn open(ctx: &Ctx, args: &Args) -> anyhow::Result<Repo> {
     let location = ctx.location()?;
-    if !location.exists()? && !args.init_profile.is_empty() {
-        init::make(&location, &args.init_profile)?;
+    if !location.exists()? && (args.init_config.is_some() || !args.init_profile.is_empty()) {
+        init::make(ctx, &location, args.init_config.as_deref(), &args.init_profile)?;
     }
     if args.migrate == Some(false) && location.exists()? {
         location.refuse_older()?;
@@ -137,7 +152,7 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
         say(ctx, "Swarm not listening, running in offline mode.\n")?;
         None
     } else {
-        Some(network::start(ctx, args.routing.as_deref(), daemon).await?)
+        Some(network::start(ctx, args, daemon).await?)
     };
     if !open_to_all {
         say(ctx, "RPC API access is limited by the rules defined in API.Authorizations\n")?;

@@ -9,6 +9,9 @@ pub struct Args {
     /// Announce roots at once, and not only when their turn in the schedule comes [default: Import.FastProvideRoot, else true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     fast_provide_root: Option<bool>,
+    /// Announce all blocks below them too, where Provide.Strategy announces fewer [default: Import.FastProvideDAG, else false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    fast_provide_dag: Option<bool>,
     /// Wait until they are announced [default: Import.FastProvideWait, else false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     fast_provide_wait: Option<bool>,
@@ -18,6 +21,7 @@ pub struct Args {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FastProvide {
     root: bool,
+    dag: bool,
     wait: bool,
 }
 
@@ -32,11 +36,15 @@ impl Args {
             Some(root) => root,
             None => config.get_bool("Import.FastProvideRoot")?.unwrap_or(true),
         };
+        let dag = match self.fast_provide_dag {
+            Some(dag) => dag,
+            None => config.get_bool("Import.FastProvideDAG")?.unwrap_or(false),
+        };
         let wait = match self.fast_provide_wait {
             Some(wait) => wait,
             None => config.get_bool("Import.FastProvideWait")?.unwrap_or(false),
         };
-        Ok(FastProvide { root, wait })
+        Ok(FastProvide { root, dag, wait })
     }
 }
 
@@ -51,7 +59,16 @@ impl FastProvide {
     /// # Errors
     /// When the command is cancelled while it waits.
     pub fn announce(self, ctx: &Ctx, roots: Vec<Cid>) -> anyhow::Result<()> {
-        let Some(announced) = ctx.announce(roots, self.root).filter(|_| self.wait) else { return Ok(()) };
-        ctx.block_on(async { Ok(announced.await?) })
+        let below = if self.dag { ctx.announce_below(&roots) } else { None };
+        let announced = ctx.announce(roots, self.root);
+        if !self.wait {
+            return Ok(());
+        }
+        ctx.block_on(async {
+            for work in announced.into_iter().chain(below) {
+                work.await?;
+            }
+            Ok(())
+        })
     }
 }

@@ -63,15 +63,16 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let node = match args.peer.as_deref().filter(|peer| !identity.is(peer)) {
         Some(peer) => ctx.block_on(other(ctx, peer, args))?,
         None => {
-            let (addresses, protocols) = match ctx.node().ok().filter(|_| !ctx.global.offline) {
-                Some(node) => ctx.block_on(async { Ok(own(&node).await) })?,
+            let running = ctx.node().ok();
+            let (addresses, protocols) = match running.as_ref().filter(|_| !ctx.global.offline) {
+                Some(node) => ctx.block_on(async { Ok(own(node).await) })?,
                 None => (None, None),
             };
             Node {
                 id: name(&identity.peer_hash(), &args.peerid_base)?,
                 public_key: STANDARD.encode(identity.public_key()),
                 addresses,
-                agent: agent_version(&config)?,
+                agent: running.map_or_else(|| agent_version(&config), |node| Ok(node.agent().to_owned()))?,
                 protocols,
             }
         }

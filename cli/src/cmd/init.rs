@@ -10,7 +10,7 @@ use cairn_store::{
 use std::{
     fmt::Write as _,
     io::{Read as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// Largest configuration that is read from a pipe, in bytes.
@@ -66,13 +66,18 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     Ok(ctx.out.stdout().write_all(text.as_bytes())?)
 }
 
-/// Makes a repository with a new key and these profiles.
+/// Makes a repository with that configuration, or a new key, and these profiles.
 ///
 /// # Errors
-/// When a profile is unknown, or the disk refuses.
-pub fn make(location: &Location, profiles: &[String]) -> anyhow::Result<()> {
-    let identity = Identity::generate()?;
-    let config = Config::defaults(&identity.peer_id(), identity.private_key());
+/// When the configuration can't be read, a profile is unknown, or the disk refuses.
+pub fn make(ctx: &Ctx, location: &Location, config: Option<&Path>, profiles: &[String]) -> anyhow::Result<()> {
+    let config = match config {
+        Some(path) => given(ctx, path)?,
+        None => {
+            let identity = Identity::generate()?;
+            Config::defaults(&identity.peer_id(), identity.private_key())
+        }
+    };
     Repo::init(location.clone(), with_profiles(config, profiles)?)?;
     Ok(())
 }
@@ -93,7 +98,7 @@ fn generated(args: &Args) -> anyhow::Result<(Config, String)> {
 }
 
 /// The configuration in a file.
-fn given(ctx: &Ctx, path: &std::path::Path) -> anyhow::Result<Config> {
+fn given(ctx: &Ctx, path: &Path) -> anyhow::Result<Config> {
     let config = if path.as_os_str() == "-" {
         let mut text = Vec::new();
         ctx.input.stdin().take(MAX_CONFIG).read_to_end(&mut text).context("cannot read stdin")?;

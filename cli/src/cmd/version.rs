@@ -1,5 +1,7 @@
 //! `cairn version`.
 
+mod check;
+
 use crate::ctx::Ctx;
 use cairn_store::repo::VERSION;
 use serde::Serialize;
@@ -32,6 +34,13 @@ enum Sub {
     /// List the packages that this program is built from
     #[command(after_help = "Example:\n  cairn version deps")]
     Deps,
+    /// Compare the version with those of connected nodes of this program
+    #[command(after_help = "Example:\n  cairn version check --min-percent=10")]
+    Check {
+        /// Percentage of them that must have a newer version for an update to be called for
+        #[arg(short = 't', long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=100))]
+        min_percent: u8,
+    },
 }
 
 #[derive(Serialize)]
@@ -58,8 +67,10 @@ struct Dependency<'a> {
 /// # Errors
 /// When stdout can't be written.
 pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
-    if let Some(Sub::Deps) = args.sub {
-        return dependencies(ctx);
+    match args.sub {
+        Some(Sub::Deps) => return dependencies(ctx),
+        Some(Sub::Check { min_percent }) => return check::run(ctx, min_percent),
+        None => {}
     }
     ctx.out.emit_once(&info(), |info| text(info, args))
 }

@@ -26,6 +26,7 @@ const PLACES: &[(&[&str], Place)] = &[
     (&["config", "edit"], Place::Here),
     (&["repo", "migrate"], Place::Here),
     (&["commands"], Place::Alone),
+    (&["version", "check"], Place::Anywhere),
     (&["version"], Place::Alone),
     (&["cid"], Place::Alone),
     (&["multibase"], Place::Alone),

@@ -1,9 +1,11 @@
 //! What decides how a node behaves.
 
+mod auto;
 mod read;
 #[cfg(test)]
 mod tests;
 
+pub use auto::expand;
 pub use read::ConfigError;
 
 use super::{addr::Mask, announce::Announce, limits::Limits};
@@ -33,6 +35,8 @@ pub struct Config {
     pub swarm_key: Option<PreSharedKey>,
     /// What it shows to those who come by secure WebSocket.
     pub websocket_tls: Option<WebSocketTls>,
+    /// Whether the process's limit on open files is raised as far as it may be.
+    pub raise_open_files: bool,
     /// How many connections it takes.
     pub limits: Limits,
     /// How many connections it keeps.
@@ -71,6 +75,7 @@ impl Default for Config {
             transports: Transports::default(),
             swarm_key: None,
             websocket_tls: None,
+            raise_open_files: true,
             limits: Limits::default(),
             connections: ConnMgr::default(),
             peering: Vec::new(),

@@ -35,6 +35,11 @@ pub fn raise_open_files() -> Option<u64> {
             tracing::debug!(%error, "the limit on open files stays as it is");
         }
     }
+    open_files()
+}
+
+/// Files that the process may open. `None`: there is no limit.
+pub fn open_files() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 

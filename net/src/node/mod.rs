@@ -142,6 +142,7 @@ struct Inner {
     finished: watch::Receiver<bool>,
     blocks: Arc<KvBlocks>,
     services: Services,
+    agent: String,
     protocols: Vec<&'static str>,
     routing: RoutingKind,
     /// Whether it relays for others when they can reach it.
@@ -181,7 +182,8 @@ impl Node {
         blocks: Arc<KvBlocks>,
         kv: Arc<dyn Kv>,
     ) -> Result<Self, StartError> {
-        config.limits.total = config.limits.total.min(limits::connections_for(limits::raise_open_files()));
+        let files = if config.raise_open_files { limits::raise_open_files() } else { limits::open_files() };
+        config.limits.total = config.limits.total.min(limits::connections_for(files));
         let (filters, protection) = (Filters::new(config.filters.iter().copied()), Protection::default());
         let meters = Meters::new(config.bandwidth);
         let registry = Arc::new(Mutex::new(Registry::default()));
@@ -238,6 +240,7 @@ impl Node {
             blocks,
             services,
             protocols: services::protocols(&config),
+            agent: config.agent,
             routing: config.routing.kind,
             relays: config.nat.relay_service.is_some(),
             announces: config.announce.fixed().next().is_some(),
@@ -377,6 +380,11 @@ impl Node {
     /// Whether the node can be reached from outside, now and as it changes.
     pub fn reachability(&self) -> watch::Receiver<Reachability> {
         self.0.reachability.clone()
+    }
+
+    /// What the node calls itself.
+    pub fn agent(&self) -> &str {
+        &self.0.agent
     }
 
     /// Protocols that this node answers now.

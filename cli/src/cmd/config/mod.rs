@@ -49,13 +49,20 @@ pub struct Args {
     /// The value is JSON
     #[arg(long)]
     json: bool,
+    /// Put what 'auto' stands for in its place
+    #[arg(long)]
+    expand_auto: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Sub {
     /// Print the configuration without its secrets
-    #[command(after_help = "Example:\n  cairn config show")]
-    Show,
+    #[command(after_help = "Examples:\n  cairn config show\n  cairn config show --expand-auto")]
+    Show {
+        /// Put what 'auto' stands for in its place
+        #[arg(long)]
+        expand_auto: bool,
+    },
     /// Open the configuration in $EDITOR
     #[command(after_help = "Example:\n  EDITOR=nano cairn config edit")]
     Edit,
@@ -84,7 +91,7 @@ struct Field {
 pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
     let location = there(ctx)?;
     match (args.sub, args.key) {
-        (Some(Sub::Show), _) => show(ctx, &location),
+        (Some(Sub::Show { expand_auto }), _) => show(ctx, &read_from(&location, expand_auto || args.expand_auto)?),
         (Some(Sub::Edit), _) => edit::edit(&location),
         (Some(Sub::Replace { file }), _) => edit::replace(ctx, &file),
         (Some(Sub::Profile(args)), _) => profile::run(ctx, &location, args),
@@ -96,7 +103,10 @@ pub fn run(ctx: &Ctx, args: Args) -> anyhow::Result<()> {
                 bail!(NO_CREDENTIALS);
             }
             match args.value {
-                None => get(ctx, &location, key),
+                None => get(ctx, &read_from(&location, args.expand_auto)?, key),
+                Some(_) if args.expand_auto => {
+                    bail!("--expand-auto can only be used for reading config values, not for setting them")
+                }
                 Some(value) => set(ctx, &location, key, parse(&value, args.json, args.bool)?),
             }
         }
@@ -120,8 +130,16 @@ fn parse(value: &str, json: bool, bool: bool) -> anyhow::Result<Value> {
     Ok(if bool { Value::Bool(value == "true") } else { Value::from(value) })
 }
 
-fn get(ctx: &Ctx, location: &Location, key: String) -> anyhow::Result<()> {
-    let config = location.read_config()?;
+/// The configuration, with what `auto` stands for if that is wanted.
+fn read_from(location: &Location, expand_auto: bool) -> anyhow::Result<Config> {
+    let mut config = location.read_config()?;
+    if expand_auto {
+        cairn_net::node::config::expand(&mut config)?;
+    }
+    Ok(config)
+}
+
+fn get(ctx: &Ctx, config: &Config, key: String) -> anyhow::Result<()> {
     let mut value = match config.get(&key) {
         Ok(value) => value.clone(),
         Err(error) => bail!("failed to get config value: {:?}", error.to_string()),
@@ -146,8 +164,8 @@ fn set(ctx: &Ctx, location: &Location, key: String, mut value: Value) -> anyhow:
     ctx.out.emit_once(&Field { key, value }, |_| String::new())
 }
 
-fn show(ctx: &Ctx, location: &Location) -> anyhow::Result<()> {
-    let shown = public(&location.read_config()?);
+fn show(ctx: &Ctx, config: &Config) -> anyhow::Result<()> {
+    let shown = public(config);
     ctx.out.emit_once(&shown, |value| human(ctx, value))
 }
 

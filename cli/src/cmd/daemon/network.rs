@@ -1,6 +1,6 @@
 //! The daemon's node: started, told what to announce, and announced itself.
 
-use super::{provide, say};
+use super::{Args, provide, say};
 use crate::{ctx::Ctx, daemon::Daemon};
 use anyhow::Context as _;
 use cairn_net::{
@@ -8,7 +8,7 @@ use cairn_net::{
     keystore::{Keystore, PrivateKey},
     node::{Config, Node},
 };
-use cairn_store::repo::Identity;
+use cairn_store::{config::Config as Settings, repo::Identity};
 use libp2p::identity::Keypair;
 use serde_json::Value;
 use std::sync::Arc;
@@ -17,15 +17,13 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// When its configuration makes no node, or it can listen nowhere.
-pub async fn start(ctx: &Ctx, routing: Option<&str>, daemon: &Arc<Daemon>) -> anyhow::Result<Node> {
+pub async fn start(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<Node> {
     let repo = &daemon.repo;
-    let mut settings = repo.config().as_ref().clone();
-    if let Some(kind) = routing {
-        settings.set("Routing.Type", Value::from(kind)).context("--routing")?;
-    }
+    let settings = settings(repo.config().as_ref().clone(), args)?;
     let key = Identity::of(&settings)?.to_protobuf()?;
     let keys = Keypair::from_protobuf_encoding(&key).context("Identity.PrivKey")?;
-    let config = Config::from_repo(&settings, repo.path())?;
+    let mut config = Config::from_repo(&settings, repo.path())?;
+    config.raise_open_files = args.manage_fdlimit != Some(false);
     if config.swarm_key.is_some() {
         say(ctx, "Swarm is limited to private network of peers with the swarm key\n")?;
     }
@@ -52,4 +50,23 @@ pub async fn start(ctx: &Ctx, routing: Option<&str>, daemon: &Arc<Daemon>) -> an
         tokio::spawn(Arc::clone(follower).rebroadcast_forever());
     }
     Ok(node)
+}
+
+/// The configuration with what options say in place of it.
+fn settings(mut config: Settings, args: &Args) -> anyhow::Result<Settings> {
+    if let Some(kind) = &args.routing {
+        config.set("Routing.Type", Value::from(kind.as_str())).context("--routing")?;
+    }
+    if let Some(on) = args.enable_pubsub_experiment {
+        config.set("Pubsub.Enabled", Value::from(on))?;
+    }
+    if let Some(on) = args.enable_namesys_pubsub {
+        config.set("Ipns.UsePubsub", Value::from(on))?;
+    }
+    if let Some(suffix) = &args.agent_version_suffix
+        && config.get_str("Version.AgentSuffix")?.unwrap_or_default().is_empty()
+    {
+        config.set("Version.AgentSuffix", Value::from(suffix.as_str()))?;
+    }
+    Ok(config)
 }

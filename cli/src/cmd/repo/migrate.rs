@@ -15,6 +15,9 @@ pub struct Args {
     /// Version to bring the repository to
     #[arg(long, value_name = "VERSION", default_value_t = VERSION)]
     to: u32,
+    /// Go back to an older version, if there is a way
+    #[arg(long)]
+    allow_downgrade: bool,
 }
 
 /// Runs `cairn repo migrate`. Opening a repository brings it to the present version, so there is nothing left to
@@ -24,6 +27,9 @@ pub struct Args {
 /// When another version is wanted.
 pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     ctx.repo()?;
+    if args.to < VERSION && !args.allow_downgrade {
+        bail!("downgrade from version {VERSION} to {} requires --allow-downgrade flag", args.to);
+    }
     if args.to != VERSION {
         bail!("there is no migration from version {VERSION} to version {}", args.to);
     }

@@ -21,9 +21,9 @@ use serde_json::Value;
 use std::{collections::HashSet, path::Path, str::FromStr, time::Duration};
 
 /// Stands in lists for what the public network uses.
-const AUTO: &str = "auto";
+pub(super) const AUTO: &str = "auto";
 /// Where the public network begins, as Kubo falls back to.
-const PUBLIC_BOOTSTRAP: [&str; 7] = [
+pub(super) const PUBLIC_BOOTSTRAP: [&str; 7] = [
     "/dnsaddr/bootstrap.libp2p.io/p2p/QmNnooDu7bfjPFoTZYxMNLWUQJyrVwtbZg5gBMjTezGAJN",
     "/dnsaddr/bootstrap.libp2p.io/p2p/QmQCU2EcMqAqQPR2i9bChDtGNJchTbq5TbXJJ16u19uLTa",
     "/dnsaddr/bootstrap.libp2p.io/p2p/QmbLHAnMoJPWSCR5Zhtx6BHJX9KiKNN6tpvbUcqanj75Nb",
@@ -101,6 +101,7 @@ impl Config {
         let nat = nat::read(repo, &transports)?;
         let connections = conn_mgr(repo)?;
         Ok(Self {
+            raise_open_files: true,
             agent: agent(repo)?,
             listen,
             announce: announce(repo)?,
