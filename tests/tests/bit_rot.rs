@@ -164,7 +164,7 @@ fn what_is_corrupt_is_fetched_again_when_that_is_asked_for() {
     assert!(rot(&damaged.repo(), &all, &mut rng).iter().all(|copies| *copies > 0));
     damaged.start();
     damaged.connect(&whole);
-    let verify = damaged.run(["repo", "verify", "--heal", "--heal-timeout=3s"]);
+    let verify = damaged.run(["repo", "verify", "--heal", "--heal-timeout=10s"]);
     let report = verify.text() + &verify.errors();
     assert_eq!(verify.status.code(), Some(1), "{report}");
     assert!(report.contains("21 blocks corrupt, 21 removed, 20 healed, 1 failed to heal"), "{report}");
