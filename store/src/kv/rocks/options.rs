@@ -12,6 +12,9 @@ const SMALL_BUFFER: usize = 8 << 20;
 /// Cache of index, filter and data blocks of the tree, in bytes. Blob values are never cached here: the page
 /// cache of the system does that better.
 const BLOCK_CACHE: usize = 24 << 20;
+/// What is cached of a file goes when the file does, whatever that costs: else the cache fills with what is in no file any
+/// more, and a process that only writes and collects grows by all of it.
+const UNCACHE: &str = "uncache_aggressiveness=10000";
 /// Values of `Blocks` from this length on live in blob files. Smaller ones stay in the tree, where a scan of
 /// many tiny files reads them in order.
 const MIN_BLOB: u64 = 4 << 10;
@@ -26,6 +29,7 @@ const MAX_OPEN_FILES: i32 = 512;
 const MAX_WAL: u64 = 24 << 20;
 /// Dirty pages are handed to the disk in pieces of this many bytes, so that the final sync finds little to do.
 const SYNC_PIECE: u64 = 1 << 20;
+
 /// All tables, with one cache.
 pub(super) fn families() -> [ColumnFamilyDescriptor; Table::ALL.len()] {
     let cache = Cache::new_lru_cache(BLOCK_CACHE);
@@ -53,7 +57,8 @@ pub(super) fn database(recovery: DBRecoveryMode) -> Options {
 }
 
 fn family(table: Table, cache: &Cache) -> Options {
-    let mut options = Options::default();
+    // There is no function for it. Known to this RocksDB: see the test.
+    let mut options = Options::default().get_options_from_string(UNCACHE).unwrap_or_default();
     let mut tree = BlockBasedOptions::default();
     tree.set_block_cache(cache);
     tree.set_bloom_filter(BLOOM_BITS, false);
