@@ -21,7 +21,7 @@ use bytes::Bytes;
 use std::{collections::HashMap, thread};
 
 /// Bytes of leaves that are hashed at once.
-const BATCH_BYTES: u64 = 8 << 20;
+const BATCH_BYTES: u64 = 4 << 20;
 /// Bytes of leaves from which on another thread is worth starting, for each.
 const THREAD_BYTES: usize = 1 << 20;
 /// Threads that hash, at most.
