@@ -5,6 +5,7 @@
 
 mod attr;
 mod cell;
+pub mod dir;
 mod error;
 pub mod file;
 pub mod need;
