@@ -26,6 +26,7 @@ pub(crate) mod writer;
 pub use dir::{Dir, Entries, Entry};
 pub use entity::ReadError;
 pub use reader::FileReader;
+pub(crate) use writer::NodeWriter;
 pub use writer::{BuildError, Root};
 
 /// Whether a name is one plain component of a path. Others lead elsewhere, or nowhere: nothing may be written by them.
