@@ -21,7 +21,7 @@ pub mod node;
 pub mod profile;
 pub mod reader;
 pub mod tree;
-mod writer;
+pub(crate) mod writer;
 
 pub use dir::{Dir, Entries, Entry};
 pub use entity::ReadError;

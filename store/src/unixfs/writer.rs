@@ -104,7 +104,7 @@ impl NodeWriter {
 }
 
 /// Bytes that a link adds to a node.
-pub(super) fn link_len(cid: usize, name: usize, tsize: u64) -> usize {
+pub(crate) fn link_len(cid: usize, name: usize, tsize: u64) -> usize {
     let body = link_body_len(cid, name, tsize);
     1 + varint_len(body as u64) + body
 }
