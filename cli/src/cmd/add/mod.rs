@@ -220,7 +220,10 @@ fn options(ctx: &Ctx, args: &Args) -> anyhow::Result<import::Options> {
     let to_files = args.to_files.is_some();
     anyhow::ensure!(!(args.only_hash && to_files), "only-hash and to-files options are not compatible");
     anyhow::ensure!(args.pin || args.pin_name.is_none(), "pin-name option requires pin to be set");
-    anyhow::ensure!(!(args.wrap_with_directory && to_files), "wrap-with-directory and to-files options are not compatible");
+    anyhow::ensure!(
+        !(args.wrap_with_directory && to_files),
+        "wrap-with-directory and to-files options are not compatible"
+    );
     if let Some(name) = &args.pin_name {
         cairn_store::pin::check_name(name)?;
     }

@@ -42,10 +42,7 @@ impl ToFiles {
                 ensure!(found.attr().kind == Kind::Directory, "{OPTION}: MFS destination {to:?} is not a directory");
                 to.push_str(base(&name));
             } else {
-                ensure!(
-                    !self.taken,
-                    "{OPTION}: MFS destination is a file: only one entry can be copied to {to:?}"
-                );
+                ensure!(!self.taken, "{OPTION}: MFS destination is a file: only one entry can be copied to {to:?}");
                 self.taken = true;
             }
             let dir = parent(&to);

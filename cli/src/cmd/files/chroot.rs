@@ -58,10 +58,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     match blocks.get(&new)? {
         Some(block) => check(&block)?,
         None if new == *empty.cid() => blocks.put_many(&[empty], Durability::Synced)?,
-        None => bail!(
-            "new root {} does not exist locally; fetch it first with 'cairn block get'",
-            ctx.out.cid(&new)
-        ),
+        None => bail!("new root {} does not exist locally; fetch it first with 'cairn block get'", ctx.out.cid(&new)),
     }
     let old = stored_root(repo.kv().as_ref())?.map(|old| ctx.out.cid(&old));
     MetaCell::new(Arc::clone(blocks)).commit(&new)?;

@@ -57,9 +57,8 @@ pub fn run(ctx: &Ctx, args: &Args, flush: bool) -> anyhow::Result<()> {
     ctx.check_capacity()?;
     ctx.block_on(async {
         let tree = Tree::open(ctx).await?;
-        let from = find(ctx, &tree, &from)
-            .await
-            .map_err(|error| anyhow!("cp: cannot get node from path {text}: {error}"))?;
+        let from =
+            find(ctx, &tree, &from).await.map_err(|error| anyhow!("cp: cannot get node from path {text}: {error}"))?;
         if args.parents && parent(&to) != "/" {
             tree.mkdir(parent(&to), true, configured(ctx)?).await?;
         }

@@ -221,9 +221,7 @@ impl Tree {
     /// # Errors
     /// When it can't be written.
     pub async fn end(&self, ctx: &Ctx, flush: bool) -> anyhow::Result<()> {
-        if ctx.daemon().is_err() {
-            self.mfs.close().await.map_err(words)?;
-        } else if flush {
+        if flush || ctx.daemon().is_err() {
             self.mfs.sync().await.map_err(words)?;
         }
         Ok(())
