@@ -1,6 +1,6 @@
 //! Taking entries away, moving them, and changing what is said of them.
 
-use super::{Body, Dir, Fail, Inode, Step, Tree, in_dir};
+use super::{Body, Dir, Inode, Step, Tree, in_dir};
 use crate::{
     mfs::{Change, Ino, Kind, MfsError, ROOT_INO, RenameMode, dir::Link, error::shown},
     unixfs::{meta::FileMeta, node::Mtime},
@@ -229,7 +229,8 @@ impl Tree {
 
     /// Notes what has become of a file, whose content is locked by the caller.
     pub(in crate::mfs) fn file_changed(&mut self, ino: Ino, size: u64, meta: FileMeta, dirty_bytes: u64, dirty: bool) {
-        let Some(Inode { body: Body::File(file), size: old_size, meta: old_meta, .. }) = self.inodes.get_mut(&ino) else {
+        let Some(Inode { body: Body::File(file), size: old_size, meta: old_meta, .. }) = self.inodes.get_mut(&ino)
+        else {
             return;
         };
         self.dirty_bytes = self.dirty_bytes.saturating_sub(file.dirty_bytes).saturating_add(dirty_bytes);
@@ -237,15 +238,6 @@ impl Tree {
         (*old_size, *old_meta) = (size, meta);
         if dirty {
             self.touch(ino);
-        }
-    }
-}
-
-impl From<Fail> for MfsError {
-    fn from(fail: Fail) -> Self {
-        match fail {
-            Fail::Error(error) => error,
-            Fail::Need(needed) => Self::Invalid(format!("{needed:?} was not supplied")),
         }
     }
 }

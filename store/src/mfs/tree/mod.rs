@@ -21,7 +21,8 @@ mod seal;
 mod tests;
 mod trim;
 
-pub(super) use seal::{Plan, Sealed};
+pub(super) use change::Removal;
+pub(super) use names::Make;
 
 use super::{
     Attr, Ino, Kind, MfsError, Naming, ROOT_INO,
@@ -73,9 +74,9 @@ pub(super) enum Needed {
 
 pub(super) type Step<T> = Result<T, Fail>;
 
-impl<E: Into<MfsError>> From<E> for Fail {
-    fn from(error: E) -> Self {
-        Self::Error(error.into())
+impl From<MfsError> for Fail {
+    fn from(error: MfsError) -> Self {
+        Self::Error(error)
     }
 }
 
@@ -172,7 +173,17 @@ impl Tree {
         };
         let dirty = usize::from(inode.dirty);
         let inodes = HashMap::from([(ROOT_INO, inode)]);
-        Self { profile, inodes, last: ROOT_INO, clock: 0, dirty, dirty_bytes: 0, gained: 0, heavy_at: MAX_IDLE, orphans: BTreeMap::new() }
+        Self {
+            profile,
+            inodes,
+            last: ROOT_INO,
+            clock: 0,
+            dirty,
+            dirty_bytes: 0,
+            gained: 0,
+            heavy_at: MAX_IDLE,
+            orphans: BTreeMap::new(),
+        }
     }
 
     /// Inodes in memory.

@@ -82,7 +82,7 @@ impl Tree {
     }
 
     /// Refuses a new entry of that name in a directory.
-    pub(super) fn check_new(&mut self, parent: Ino, name: &[u8]) -> Step<()> {
+    pub(in crate::mfs) fn check_new(&mut self, parent: Ino, name: &[u8]) -> Step<()> {
         check_name(name)?;
         if self.has(parent, name)? {
             return Err(MfsError::Exists(shown(name)).into());
@@ -160,7 +160,12 @@ impl Tree {
     }
 
     /// At most `max` entries behind the cursor; none at the end. Names that no path leads to are left out.
-    pub(in crate::mfs) fn list(&mut self, ino: Ino, cursor: &Cursor, max: usize) -> Step<(Vec<Listed>, Option<Cursor>)> {
+    pub(in crate::mfs) fn list(
+        &mut self,
+        ino: Ino,
+        cursor: &Cursor,
+        max: usize,
+    ) -> Step<(Vec<Listed>, Option<Cursor>)> {
         let entries = self.directory(ino)?.list(cursor, max).map_err(in_dir(ino))?;
         let end = entries.last().map(|(name, _)| cursor_at(name));
         let children = &self.dir(ino)?.children;

@@ -1,14 +1,14 @@
 //! Sealing directories: what is to be done is copied out under the namespace's lock, done without it, and brought back.
 //! Nothing may be changed between; reading may go on.
 
-use super::{Body, Content, Dir, Inode, Step, Tree, in_dir};
+use super::{Body, Content, Dir, Fail, Inode, Needed, Step, Tree, in_dir};
 use crate::{
     Block, StoreError,
     blockstore::{Blockstore as _, KvBlocks},
     fetch::FetchError,
     mfs::{
         Ino, MfsError,
-        dir::{DirError, Directory, Link, Want},
+        dir::{DirError, Directory, Link, WANTED, Want},
     },
     unixfs::{Root, leaf, meta::FileMeta, profile::Profile},
 };
@@ -94,10 +94,24 @@ impl Tree {
     pub(in crate::mfs) fn prepare_links(&self, below: Ino) -> Step<()> {
         for ino in self.dirty_below(below) {
             let Some(Inode { body: Body::Dir(dir), .. }) = self.inodes.get(&ino) else { continue };
+            let mut missing: Vec<Want> = Vec::new();
             for child in &dir.unsealed {
-                if let Some((_, name)) = self.inodes.get(child).and_then(|inode| inode.parent.as_ref()) {
-                    self.directory(ino)?.get(name).map_err(in_dir(ino))?;
+                let Some((_, name)) = self.inodes.get(child).and_then(|inode| inode.parent.as_ref()) else { continue };
+                match self.directory(ino)?.get(name) {
+                    Err(DirError::Missing(wanted)) => missing.extend(wanted),
+                    other => {
+                        other.map_err(in_dir(ino))?;
+                    }
                 }
+                if missing.len() >= WANTED {
+                    break;
+                }
+            }
+            if !missing.is_empty() {
+                // Many entries may be in one shard.
+                missing.sort_unstable_by_key(|want| want.cid);
+                missing.dedup();
+                return Err(Fail::Need(Needed::Shards { ino, wanted: missing }));
             }
         }
         Ok(())
@@ -106,7 +120,8 @@ impl Tree {
     /// Looks into the shards that say whether directories are still to be sharded, but for those in `skip`.
     pub(in crate::mfs) fn prepare_forms(&mut self, below: Ino, skip: &BTreeSet<Ino>) -> Step<()> {
         for ino in self.dirty_below(below) {
-            if let Some(Inode { body: Body::Dir(Dir { directory: Some(directory), .. }), .. }) = self.inodes.get_mut(&ino)
+            if let Some(Inode { body: Body::Dir(Dir { directory: Some(directory), .. }), .. }) =
+                self.inodes.get_mut(&ino)
                 && !skip.contains(&ino)
             {
                 directory.reckon().map_err(in_dir(ino))?;

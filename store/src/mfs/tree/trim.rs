@@ -30,7 +30,7 @@ impl Tree {
     }
 
     /// Whether an inode can be reached from the root.
-    fn is_linked(&self, ino: Ino) -> bool {
+    pub(in crate::mfs) fn is_linked(&self, ino: Ino) -> bool {
         let mut at = ino;
         // Directories can't be moved below themselves, so this ends.
         while let Some((above, _)) = self.inodes.get(&at).and_then(|inode| inode.parent.as_ref()) {
@@ -60,6 +60,14 @@ impl Tree {
         }
     }
 
+    /// Drops what was unlinked, and was in use for a moment longer than somebody had its number.
+    pub(in crate::mfs) fn drop_orphans(&mut self) {
+        let orphans: Vec<Ino> = self.orphans.keys().copied().collect();
+        for ino in orphans {
+            self.drop_unused(ino);
+        }
+    }
+
     /// Removes an inode from memory.
     fn discard(&mut self, ino: Ino) {
         let Some(inode) = self.inodes.remove(&ino) else { return };
@@ -83,7 +91,8 @@ impl Tree {
 
     /// Lets go of what nobody uses and of what can be read again, of that which was used longest ago first.
     pub(in crate::mfs) fn trim(&mut self) {
-        let mut idle: Vec<(u64, Ino)> = self.inodes.iter().filter(|(_, i)| i.unused()).map(|(n, i)| (i.used, *n)).collect();
+        let mut idle: Vec<(u64, Ino)> =
+            self.inodes.iter().filter(|(_, i)| i.unused()).map(|(n, i)| (i.used, *n)).collect();
         if idle.len() > MAX_IDLE {
             idle.sort_unstable();
             idle.truncate(idle.len() - MAX_IDLE / 2);
@@ -102,7 +111,8 @@ impl Tree {
         let mut at = Some(ino);
         while let Some(ino) = at.take() {
             let Some(inode) = self.inodes.get(&ino) else { return };
-            if ino != ROOT_INO && !inode.dirty && inode.unused() && !self.in_unsealed(ino) {
+            let saved = !inode.dirty && !self.in_unsealed(ino);
+            if ino != ROOT_INO && inode.unused() && (saved || !self.is_linked(ino)) {
                 at = inode.parent.as_ref().map(|(above, _)| *above);
                 self.discard(ino);
             }
