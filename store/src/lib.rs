@@ -9,6 +9,7 @@
 //! | blocks by multihash | [`blockstore`], [`session`], `unflushed`, `sync` |
 //! | a block from anywhere | [`fetch`] |
 //! | what blocks say | [`dag`], [`unixfs`] |
+//! | UnixFS that can be changed | [`mfs`] |
 //! | paths | [`path`], [`names`], [`resolve`], [`refs`] |
 //! | bulk ways in and out | [`chunker`], [`import`], [`car`] |
 //! | what is kept, what is collected, what is checked | [`pin`], [`gc`], [`check`] |
@@ -33,6 +34,7 @@ pub mod gc;
 pub mod hash;
 pub mod import;
 pub mod kv;
+pub mod mfs;
 pub mod multicodec;
 pub mod names;
 pub mod path;

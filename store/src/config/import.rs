@@ -1,13 +1,15 @@
 //! `Import.*`: what decides the CIDs of what is added.
 
 use super::{Config, ConfigError};
+use crate::chunker::ChunkerSpec;
 use crate::{
     hash::HashFn,
     unixfs::{
         hamt,
-        profile::{HamtEstimate, Layout},
+        profile::{HamtEstimate, Layout, Profile},
     },
 };
+use ::cid::Version;
 
 /// `Import.*`, checked. `None` stands for a key that is `null` or absent: the default of the command applies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,6 +44,36 @@ pub struct ImportConfig {
     pub fast_provide_dag: Option<bool>,
     /// `FastProvideWait`.
     pub fast_provide_wait: Option<bool>,
+}
+
+impl ImportConfig {
+    /// What decides CIDs where a command says nothing else: these keys over Kubo's defaults.
+    ///
+    /// # Errors
+    /// When keys contradict each other.
+    pub fn profile(&self) -> Result<Profile, ConfigError> {
+        let base = Profile::unixfs_v0_2015();
+        let refuse = |key: &str, why: String| ConfigError::Value { key: format!("Import.{key}"), why };
+        let hash = self.hash.unwrap_or(base.hash);
+        // CIDv0 can only name SHA-256.
+        let version = self.cid_version.unwrap_or(u8::from(hash != HashFn::SHA2_256));
+        let chunker = self.chunker.as_deref().map(ChunkerSpec::parse).transpose();
+        let profile = Profile {
+            cid_version: if version == 0 { Version::V0 } else { Version::V1 },
+            raw_leaves: self.raw_leaves.unwrap_or(version == 1),
+            hash,
+            chunker: chunker.map_err(|e| refuse("UnixFSChunker", e.to_string()))?.unwrap_or(base.chunker),
+            layout: self.layout.unwrap_or(base.layout),
+            max_file_links: self.file_max_links.unwrap_or(base.max_file_links),
+            max_dir_links: self.directory_max_links.unwrap_or(base.max_dir_links),
+            max_hamt_fanout: self.hamt_fanout.unwrap_or(base.max_hamt_fanout),
+            hamt_threshold: self.hamt_threshold.unwrap_or(base.hamt_threshold),
+            hamt_estimate: self.hamt_estimation.unwrap_or(base.hamt_estimate),
+            inline: None,
+        };
+        profile.validate().map_err(|e| refuse("*", e.to_string()))?;
+        Ok(profile)
+    }
 }
 
 impl Config {

@@ -13,6 +13,7 @@
 mod error;
 mod identity;
 mod lock;
+mod mfs;
 mod version;
 
 pub use error::RepoError;
@@ -24,6 +25,7 @@ use crate::{
     blockstore::KvBlocks,
     config::{Config, ConfigError},
     kv::{Kv, RocksKv},
+    mfs::Mfs,
     pin::Pins,
 };
 use lock::Lock;
@@ -36,6 +38,7 @@ use std::{
     sync::Arc,
     time::Instant,
 };
+use tokio::sync::OnceCell;
 
 /// Name of the configuration file.
 const CONFIG: &str = "config";
@@ -185,6 +188,7 @@ pub struct Repo {
     kv: Arc<dyn Kv>,
     blocks: Arc<KvBlocks>,
     pins: Pins,
+    mfs: OnceCell<Mfs>,
     new: bool,
     /// Dropped last.
     _lock: Lock,
@@ -263,7 +267,16 @@ impl Repo {
         let blocks = Arc::new(blocks);
         let pins = Pins::new(Arc::clone(&blocks));
         tracing::debug!(dir = %location.dir.display(), took = ?start.elapsed(), "opened the repository");
-        Ok(Self { location, config: Mutex::new(Arc::new(config)), kv, blocks, pins, new, _lock: lock })
+        Ok(Self {
+            location,
+            config: Mutex::new(Arc::new(config)),
+            kv,
+            blocks,
+            pins,
+            mfs: OnceCell::new(),
+            new,
+            _lock: lock,
+        })
     }
 
     /// Its directory.

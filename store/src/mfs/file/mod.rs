@@ -1,0 +1,1 @@
+//! A file whose content can be changed.

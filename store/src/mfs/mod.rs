@@ -1,0 +1,17 @@
+//! MFS: UnixFS that can be changed.
+//!
+//! The structures are plain data: operations on them are synchronous and never fetch. A part that was not looked into is
+//! a CID; an operation that has to look into it answers with the [`Need`] for its block and is repeated with the block.
+
+mod attr;
+mod cell;
+mod error;
+pub mod file;
+pub mod need;
+mod tree;
+
+pub use attr::{Attr, Change, Cursor, Ino, Kind, Listed, MAX_NAME, Naming, New, ROOT_INO, RenameMode, Stats};
+pub use cell::{MetaCell, RootCell, stored_root};
+pub use error::MfsError;
+pub use need::{Blocks, Need, Supplied};
+pub use tree::{Held, Mfs, Options};
