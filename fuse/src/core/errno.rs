@@ -5,11 +5,7 @@
 //! room for it.
 
 use cairn_store::{
-    StoreError,
-    fetch::FetchError,
-    names::NameError,
-    resolve::ResolveError,
-    unixfs::{BuildError, ReadError},
+    StoreError, fetch::FetchError, mfs::MfsError, names::NameError, resolve::ResolveError, unixfs::ReadError,
 };
 use std::fmt;
 
@@ -32,8 +28,36 @@ macro_rules! errnos {
 }
 
 errnos!(
-    EACCES, EAGAIN, EBADF, EBUSY, EEXIST, EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMLINK, ENAMETOOLONG, ENFILE, ENODATA,
-    ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTEMPTY, ENXIO, EOPNOTSUPP, EPERM, ERANGE, EROFS, ESTALE, ETIMEDOUT, EXDEV,
+    EACCES,
+    EAGAIN,
+    EBADF,
+    EBUSY,
+    EEXIST,
+    EFBIG,
+    EINTR,
+    EINVAL,
+    EIO,
+    EISDIR,
+    ELOOP,
+    EMLINK,
+    ENAMETOOLONG,
+    ENFILE,
+    ENODATA,
+    ENOENT,
+    ENOMEM,
+    ENOSPC,
+    ENOSYS,
+    ENOTDIR,
+    ENOTEMPTY,
+    ENOTTY,
+    ENXIO,
+    EOPNOTSUPP,
+    EPERM,
+    ERANGE,
+    EROFS,
+    ESTALE,
+    ETIMEDOUT,
+    EXDEV,
 );
 
 impl Errno {
@@ -150,9 +174,31 @@ impl From<ResolveError> for Errno {
     }
 }
 
-impl From<BuildError> for Errno {
-    fn from(error: BuildError) -> Self {
-        told(&error, Self::EIO)
+impl From<&MfsError> for Errno {
+    fn from(error: &MfsError) -> Self {
+        match error {
+            MfsError::NotFound(_) => Self::ENOENT,
+            MfsError::Exists(_) => Self::EEXIST,
+            MfsError::NotDir(_) => Self::ENOTDIR,
+            MfsError::IsDir(_) => Self::EISDIR,
+            MfsError::IsSymlink(_) => Self::ELOOP,
+            MfsError::NotSymlink(_) | MfsError::Invalid(_) | MfsError::Loop(_) => Self::EINVAL,
+            MfsError::NotEmpty(_) => Self::ENOTEMPTY,
+            MfsError::TooLong(_) => Self::ENAMETOOLONG,
+            MfsError::TooLarge(_) => Self::EFBIG,
+            MfsError::Root => Self::EBUSY,
+            MfsError::Stale(_) => Self::ESTALE,
+            MfsError::Fetch(error) => error.into(),
+            MfsError::Malformed(error) => error.as_ref().into(),
+            MfsError::Store(error) => error.into(),
+            MfsError::NotUnixfs(_) | MfsError::Build(_) | MfsError::Closed(_) => Self::EIO,
+        }
+    }
+}
+
+impl From<MfsError> for Errno {
+    fn from(error: MfsError) -> Self {
+        told(&error, (&error).into())
     }
 }
 

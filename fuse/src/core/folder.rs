@@ -141,8 +141,9 @@ impl OpenFolder {
 
     /// What is known of the entries of a page without asking anybody.
     async fn seen(&self, trees: &ReadOnly, page: &[(u64, unixfs::Entry)], plus: bool) -> Vec<Option<Seen>> {
-        let of_parent =
-            |entry: &unixfs::Entry| (entry.cid.codec() == codec::RAW && entry.tsize > 0).then(|| Seen::raw(entry.tsize));
+        let of_parent = |entry: &unixfs::Entry| {
+            (entry.cid.codec() == codec::RAW && entry.tsize > 0).then(|| Seen::raw(entry.tsize))
+        };
         let mut seen: Vec<Option<Seen>> = page.iter().map(|(_, entry)| of_parent(entry)).collect();
         if !plus {
             return seen;

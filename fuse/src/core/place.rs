@@ -32,8 +32,9 @@ pub(super) enum Place {
 pub const ROOT: Ino = 1;
 /// The tree of `files`.
 pub(super) const FILES: u8 = 0;
-/// Writable trees that can be told apart.
-pub(super) const MAX_TREES: usize = 250;
+/// The first and the last of the trees of names of this node. One more is refused with `ENFILE`.
+pub(super) const FIRST_PUBLISHED: u8 = 1;
+pub(super) const MAX_TREE: u8 = 250;
 
 const IPFS: Ino = 2;
 const IPNS: Ino = 3;
@@ -98,7 +99,7 @@ mod tests {
                 Place::Node(MASK),
                 Place::Tree(0, TREE_ROOT),
                 Place::Tree(0, 77),
-                Place::Tree(MAX_TREES as u8, TREE_ROOT),
+                Place::Tree(MAX_TREE, TREE_ROOT),
             ];
             let numbers: std::collections::HashSet<Ino> = places.iter().map(|&place| layout.ino(place)).collect();
             assert_eq!(numbers.len(), places.len(), "{layout:?}");

@@ -13,8 +13,11 @@ use super::{
 use bytes::Bytes;
 use cairn_store::{
     Block, Cid,
+    block::Prefix,
     cid::{self, codec},
+    dag::pb::PbNode,
     fetch::Fetch,
+    hash::HashFn,
     unixfs,
 };
 use std::{
@@ -206,12 +209,8 @@ impl ReadOnly {
 pub(super) fn inline_symlink(target: &str) -> Option<Cid> {
     let mut data = unixfs::node::Data::new(unixfs::node::Kind::Symlink);
     data.data = Some(Bytes::copy_from_slice(target.as_bytes()));
-    let node = cairn_store::dag::pb::PbNode { links: Vec::new(), data: Some(data.encode().into()) };
-    let prefix = cairn_store::block::Prefix {
-        version: ::cid::Version::V1,
-        codec: codec::DAG_PB,
-        hash: cairn_store::hash::HashFn::IDENTITY,
-    };
+    let node = PbNode { links: Vec::new(), data: Some(data.encode().into()) };
+    let prefix = Prefix { hash: HashFn::IDENTITY, ..Prefix::v1(codec::DAG_PB) };
     Block::seal(prefix, node.encode()).ok().map(|block| *block.cid())
 }
 

@@ -4,6 +4,7 @@
 //! dag-pb node whose links all have names, or a dag-cbor or dag-json map of nothing but links.
 
 use super::attr::{Kind, Time};
+use bytes::Bytes;
 use cairn_store::{
     Block,
     cid::codec,
@@ -15,7 +16,6 @@ use cairn_store::{
         node::Data,
     },
 };
-use bytes::Bytes;
 use std::{collections::HashSet, sync::Arc, vec};
 
 /// What is told of a node without its block at hand.

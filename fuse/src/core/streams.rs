@@ -4,6 +4,9 @@
 //! one reader with its read-ahead, and several places that are read at once have one each. Reads that the kernel sends
 //! ahead of each other queue at their reader. A jump fetches the blocks that it reads and none ahead, until somebody reads
 //! on behind it.
+//!
+//! A read fails when the mount's patience is over since it came in, and since the last block came in for the file: slow
+//! is not dead, and what queues behind a dead read dies with it.
 
 use super::errno::Errno;
 use bytes::Bytes;
@@ -18,7 +21,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Readers of a handle. One more place than these, and the reader that was used least recently goes there.
@@ -29,6 +32,9 @@ const MAX_GAP: u64 = 1 << 20;
 const AHEAD_BYTES: usize = 64 << 20;
 /// The least that a reader reads ahead in a window.
 const MIN_AHEAD: u64 = 256 << 10;
+/// For so long a place that could not be read is not tried again: the kernel asks a second time for pages that it could
+/// not get ahead of time, and nobody shall wait twice.
+const SECOND_TRY: Duration = Duration::from_millis(500);
 
 /// How many readers there are.
 #[derive(Default)]
@@ -56,6 +62,10 @@ pub(super) struct OpenFile {
 struct Streams {
     all: Vec<Stream>,
     clock: u64,
+    /// When the last block came in.
+    progress: Option<Instant>,
+    /// The bytes that could not be had in time last, and when that was found out.
+    dead: Option<(std::ops::Range<u64>, Instant)>,
 }
 
 struct Stream {
@@ -82,6 +92,7 @@ pub(super) struct Ticket {
     offset: u64,
     len: usize,
     ahead: bool,
+    came: Instant,
 }
 
 impl OpenFile {
@@ -113,7 +124,7 @@ impl OpenFile {
         };
         let stream = &mut streams.all[at];
         (stream.end, stream.used) = (end, clock);
-        Ticket { reader: Arc::clone(&stream.reader), offset, len, ahead }
+        Ticket { reader: Arc::clone(&stream.reader), offset, len, ahead, came: Instant::now() }
     }
 
     fn reader(&self) -> Arc<tokio::sync::Mutex<Reader>> {
@@ -122,18 +133,43 @@ impl OpenFile {
         Arc::new(tokio::sync::Mutex::new(Reader { reader, load: Arc::clone(&self.load) }))
     }
 
-    /// Length in bytes.
-    pub(super) fn size(&self) -> u64 {
-        self.node.size
-    }
-
     /// Reads: as many bytes as were asked for, less only at the end of the file. Pieces are those of the blocks.
     ///
     /// # Errors
     /// When a block can't be had: after the mount's patience without another one coming.
     pub(super) async fn read(&self, ticket: Ticket) -> Result<Vec<Bytes>, Errno> {
+        let range = ticket.offset..ticket.offset.saturating_add(ticket.len as u64);
+        if self.is_dead(&range) {
+            return Err(Errno::ETIMEDOUT);
+        }
+        let reading = self.read_in_turn(&ticket);
+        tokio::pin!(reading);
+        loop {
+            let end = self.streams.lock().progress.map_or(ticket.came, |at| at.max(ticket.came)) + self.patience;
+            match tokio::time::timeout_at(end.into(), &mut reading).await {
+                Ok(pieces) => return pieces,
+                Err(_) if self.streams.lock().progress.is_some_and(|at| at + self.patience > end) => {}
+                Err(_) => {
+                    tracing::debug!(cid = %self.cid, ?range, "no block came in time");
+                    self.streams.lock().dead = Some((range, Instant::now()));
+                    return Err(Errno::ETIMEDOUT);
+                }
+            }
+        }
+    }
+
+    fn is_dead(&self, range: &std::ops::Range<u64>) -> bool {
+        let streams = self.streams.lock();
+        streams.dead.as_ref().is_some_and(|(dead, at)| {
+            let alive = streams.progress.is_some_and(|progress| progress > *at);
+            !alive && at.elapsed() < SECOND_TRY && range.start < dead.end && dead.start < range.end
+        })
+    }
+
+    async fn read_in_turn(&self, ticket: &Ticket) -> Result<Vec<Bytes>, Errno> {
         let mut turn = ticket.reader.lock().await;
-        let window = if ticket.ahead { turn.load.window().max(MIN_AHEAD) } else { 0 };
+        let jump = if ticket.len as u64 > MIN_AHEAD { ticket.len as u64 / 2 } else { 0 };
+        let window = if ticket.ahead { turn.load.window().max(MIN_AHEAD) } else { jump };
         let reader = &mut turn.reader;
         reader.set_read_ahead(window);
         let gap = ticket.offset.checked_sub(reader.position());
@@ -158,12 +194,8 @@ impl OpenFile {
     }
 
     async fn next(&self, reader: &mut FileReader, max: usize) -> Result<Option<Bytes>, Errno> {
-        match tokio::time::timeout(self.patience, reader.next_at_most(max)).await {
-            Ok(next) => Ok(next?),
-            Err(_) => {
-                tracing::debug!(cid = %self.cid, position = reader.position(), "no block came in time");
-                Err(Errno::ETIMEDOUT)
-            }
-        }
+        let piece = reader.next_at_most(max).await?;
+        self.streams.lock().progress = Some(Instant::now());
+        Ok(piece)
     }
 }
