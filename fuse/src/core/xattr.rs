@@ -11,13 +11,19 @@ pub const XATTR_SIZE: &str = "user.ipfs.size";
 /// As Kubo calls the CID. It is answered, not listed.
 const KUBO_CID: &str = "ipfs.cid";
 
+/// Whose attributes there are none of. Programs that hear it of one file do not ask for each of the others.
+const UNSUPPORTED: [&[u8]; 3] = [b"security.", b"system.", b"trusted."];
+
 impl Filesystem {
     /// The value of an extended attribute.
     ///
     /// # Errors
-    /// `ENODATA` where there is none of that name.
+    /// `ENODATA` where there is none of that name, `EOPNOTSUPP` for access control lists, capabilities and labels.
     pub async fn getxattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>, Errno> {
         let is = |known: &str| known.as_bytes() == name;
+        if UNSUPPORTED.iter().any(|namespace| name.starts_with(namespace)) {
+            return Err(Errno::EOPNOTSUPP);
+        }
         if !(is(XATTR_CID) || is(XATTR_SIZE) || is(KUBO_CID)) {
             return Err(Errno::ENODATA);
         }
