@@ -95,6 +95,11 @@ impl Epochs {
         Some(Collector(Arc::clone(self)))
     }
 
+    /// Whether a collection is running.
+    pub fn collecting(&self) -> bool {
+        self.state.lock().collecting
+    }
+
     /// Begins a collection. IMPORTANT: call it before the pins are read; step 3 of the module's rule.
     pub fn advance(&self) -> Advance {
         let _nobody_stamps = self.sweep();

@@ -34,8 +34,8 @@ pub enum MfsError {
     #[error("{0} is too long")]
     TooLong(String),
     /// The file would be longer than a file can be.
-    #[error("the file would be too large: {0} bytes")]
-    TooLarge(u64),
+    #[error("a file may not be longer than {max} bytes", max = super::file::MAX_LEN)]
+    TooLarge,
     /// A directory can't be moved into itself or below itself.
     #[error("cannot move {0} into itself")]
     Loop(String),

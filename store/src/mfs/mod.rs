@@ -5,13 +5,15 @@
 
 mod attr;
 mod cell;
+pub mod dir;
 mod error;
 pub mod file;
+mod front;
 pub mod need;
 mod tree;
 
 pub use attr::{Attr, Change, Cursor, Ino, Kind, Listed, MAX_NAME, Naming, New, ROOT_INO, RenameMode, Stats};
 pub use cell::{MetaCell, RootCell, stored_root};
 pub use error::MfsError;
+pub use front::{Held, Mfs, Options};
 pub use need::{Blocks, Need, Supplied};
-pub use tree::{Held, Mfs, Options};

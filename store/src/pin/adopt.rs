@@ -63,6 +63,17 @@ impl Watch {
     }
 }
 
+/// Stamps everything below a root, as far as it is here and can be read. For whoever holds a session and names the root
+/// durably before it ends.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) fn stamp_below(blocks: &KvBlocks, root: Cid) -> Result<(), PinError> {
+    let mut walk = Adoption::new(root, PinMode::Recursive);
+    walk.lenient = true;
+    walk.begin(blocks)
+}
+
 /// A walk. Its memory: a byte for each node that is no raw leaf, besides 18 MiB, and up to 40 MiB of nodes that wait, and the blocks
 /// that were fetched together.
 pub(super) struct Adoption {
@@ -70,6 +81,8 @@ pub(super) struct Adoption {
     recursive: bool,
     /// Whether nothing is fetched, so that the first missing node ends the walk.
     local: bool,
+    /// Whether what can't be read is passed over.
+    lenient: bool,
     /// Stamped nodes that are to be read.
     stack: Pile,
     /// Nodes that are not here.
@@ -85,6 +98,7 @@ impl Adoption {
             root,
             recursive: mode == PinMode::Recursive,
             local: false,
+            lenient: false,
             stack: Pile::new(),
             missing: Pile::new(),
             visited: Seen::new(),
@@ -153,6 +167,8 @@ impl Adoption {
             Err(NodeError::Missing(_)) => {
                 return Ok(self.missing.push(*cid)?);
             }
+            Err(NodeError::Store(error)) => return Err(error.into()),
+            Err(_) if self.lenient => return Ok(()),
             links => links?,
         };
         // Raw leaves are not remembered: stamping one twice costs less than the memory. Nor are identity CIDs: they

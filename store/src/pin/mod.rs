@@ -17,6 +17,7 @@ mod rows;
 mod verify;
 
 pub use adopt::Progress;
+pub(crate) use adopt::stamp_below;
 pub use query::{Found, Kind, Which};
 pub use verify::{BadNode, Status};
 

@@ -113,27 +113,9 @@ impl DirBuilder {
     }
 
     fn is_sharded(&self) -> Result<bool, BuildError> {
-        let (profile, entries) = (&self.profile, self.entries.len());
-        let too_many = profile.max_dir_links > 0 && entries > profile.max_dir_links;
-        if profile.hamt_threshold == 0 {
-            let error = BuildError::TooManyLinks { entries, max: profile.max_dir_links };
-            return if too_many { Err(error) } else { Ok(false) };
-        }
-        let size = match profile.hamt_estimate {
-            HamtEstimate::Disabled => 0,
-            HamtEstimate::Links => self.sum(|e| e.name_len as usize + e.cid_len as usize),
-            HamtEstimate::Block => {
-                let data = directory_data(self.meta).encode().len();
-                let data = 1 + crate::dag::pb::varint_len(data as u64) + data;
-                data as u64 + self.sum(|e| link_len(e.cid_len as usize, e.name_len as usize, e.tsize))
-            }
-        };
-        // A directory of exactly the threshold stays in one node.
-        Ok(too_many || (size > profile.hamt_threshold && entries > 0))
-    }
-
-    fn sum(&self, len: impl Fn(&Entry) -> usize) -> u64 {
-        self.entries.iter().map(|e| len(e) as u64).sum()
+        let profile = &self.profile;
+        let size = |e: &Entry| entry_size(profile, e.name_len as usize, e.cid_len as usize, e.tsize);
+        is_sharded(profile, self.meta, self.entries.len(), self.entries.iter().map(size).sum())
     }
 
     fn finish_sharded<X: From<BuildError>>(self, emit: impl FnMut(Block) -> Result<(), X>) -> Result<Root, X> {
@@ -152,6 +134,36 @@ impl DirBuilder {
     }
 }
 
+/// What an entry adds to the size of a directory that is compared with the threshold.
+pub(crate) fn entry_size(profile: &Profile, name: usize, cid: usize, tsize: u64) -> u64 {
+    match profile.hamt_estimate {
+        HamtEstimate::Disabled => 0,
+        HamtEstimate::Links => (name + cid) as u64,
+        HamtEstimate::Block => link_len(cid, name, tsize) as u64,
+    }
+}
+
+/// Whether a directory of so many entries, whose sizes are `size` together, is sharded.
+///
+/// # Errors
+/// When it has too many entries, and may not be sharded.
+pub(crate) fn is_sharded(profile: &Profile, meta: FileMeta, entries: usize, size: u64) -> Result<bool, BuildError> {
+    let too_many = profile.max_dir_links > 0 && entries > profile.max_dir_links;
+    if profile.hamt_threshold == 0 {
+        let error = BuildError::TooManyLinks { entries, max: profile.max_dir_links };
+        return if too_many { Err(error) } else { Ok(false) };
+    }
+    let head = if profile.hamt_estimate == HamtEstimate::Block { node_head(meta) } else { 0 };
+    // A directory of exactly the threshold stays in one node.
+    Ok(too_many || (head + size > profile.hamt_threshold && entries > 0))
+}
+
+/// Bytes of a directory's node besides its links.
+pub(crate) fn node_head(meta: FileMeta) -> u64 {
+    let data = directory_data(meta).encode().len();
+    (1 + crate::dag::pb::varint_len(data as u64) + data) as u64
+}
+
 impl Entry {
     fn name<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
         &arena[self.at..][..self.name_len as usize]
@@ -166,7 +178,7 @@ impl Entry {
     }
 }
 
-fn directory_data(meta: FileMeta) -> Data {
+pub(crate) fn directory_data(meta: FileMeta) -> Data {
     let mut data = Data::new(Kind::Directory);
     meta.apply(&mut data);
     data

@@ -60,12 +60,43 @@ pub(super) struct ShardEntry<'a> {
     pub(super) tsize: u64,
 }
 
-/// A shard being filled.
-#[derive(Default)]
-struct Open {
+/// A shard being written: its links by ascending index.
+pub(crate) struct ShardWriter {
     node: NodeWriter,
     /// Most significant byte first.
     bitfield: Vec<u8>,
+    fanout: usize,
+    prefix_len: usize,
+}
+
+impl ShardWriter {
+    pub(crate) fn new(fanout: usize) -> Self {
+        Self { node: NodeWriter::default(), bitfield: vec![0; fanout / 8], fanout, prefix_len: prefix_len(fanout) }
+    }
+
+    /// Appends a link: to an entry of that name, or to a shard if the name is empty.
+    pub(crate) fn link(&mut self, slot: usize, cid: &[u8], name: &[u8], tsize: u64) {
+        let prefix = format!("{slot:0width$X}", width = self.prefix_len);
+        self.node.link(cid, prefix.as_bytes(), name, tsize);
+        let byte = self.bitfield.len() - 1 - slot / 8;
+        self.bitfield[byte] |= 1 << (slot % 8);
+    }
+
+    /// Ends the shard; answers its block and the size of the tree below it.
+    pub(crate) fn seal(self, meta: FileMeta, profile: &Profile) -> Result<(Block, u64), BuildError> {
+        let mut data = Data::new(Kind::HamtShard);
+        let zeros = self.bitfield.iter().take_while(|&&byte| byte == 0).count();
+        data.data = Some(Bytes::from(self.bitfield).slice(zeros..));
+        data.hash_type = Some(HASH_MURMUR3_X64_64);
+        data.fanout = Some(self.fanout as u64);
+        meta.apply(&mut data);
+        self.node.seal(&data, profile)
+    }
+}
+
+/// A shard being filled.
+struct Open {
+    shard: ShardWriter,
     /// Its index in its parent.
     slot: usize,
 }
@@ -75,7 +106,6 @@ struct Open {
 pub(super) struct HamtBuilder<'a, E> {
     profile: &'a Profile,
     width: u32,
-    prefix_len: usize,
     root: Open,
     /// The shards from below the root to where the last entry went.
     path: Vec<Open>,
@@ -89,14 +119,7 @@ where
 {
     pub(super) fn new(profile: &'a Profile, emit: E) -> Self {
         let fanout = profile.max_hamt_fanout;
-        Self {
-            profile,
-            width: fanout.trailing_zeros(),
-            prefix_len: prefix_len(fanout),
-            root: Open::new(fanout, 0),
-            path: Vec::new(),
-            emit,
-        }
+        Self { profile, width: fanout.trailing_zeros(), root: Open::new(fanout, 0), path: Vec::new(), emit }
     }
 
     /// Levels at which two hashes have the same index, counted from the root.
@@ -135,11 +158,7 @@ where
 
     /// Links from the lowest open shard.
     fn link(&mut self, slot: usize, cid: &[u8], name: &[u8], tsize: u64) {
-        let prefix = format!("{slot:0width$X}", width = self.prefix_len);
-        let open = self.path.last_mut().unwrap_or(&mut self.root);
-        open.node.link(cid, prefix.as_bytes(), name, tsize);
-        let byte = open.bitfield.len() - 1 - slot / 8;
-        open.bitfield[byte] |= 1 << (slot % 8);
+        self.path.last_mut().unwrap_or(&mut self.root).shard.link(slot, cid, name, tsize);
     }
 
     /// Emits the lowest open shard below the root and links it from its parent.
@@ -153,13 +172,7 @@ where
     }
 
     fn seal(&mut self, open: Open, meta: FileMeta) -> Result<Root, X> {
-        let mut data = Data::new(Kind::HamtShard);
-        let zeros = open.bitfield.iter().take_while(|&&byte| byte == 0).count();
-        data.data = Some(Bytes::from(open.bitfield).slice(zeros..));
-        data.hash_type = Some(HASH_MURMUR3_X64_64);
-        data.fanout = Some(self.profile.max_hamt_fanout as u64);
-        meta.apply(&mut data);
-        let (block, tsize) = open.node.seal(&data, self.profile)?;
+        let (block, tsize) = open.shard.seal(meta, self.profile)?;
         let root = Root { cid: *block.cid(), tsize, file_size: 0 };
         (self.emit)(block)?;
         Ok(root)
@@ -170,14 +183,14 @@ where
         while !self.path.is_empty() {
             self.close()?;
         }
-        let root = std::mem::take(&mut self.root);
+        let root = std::mem::replace(&mut self.root, Open::new(self.profile.max_hamt_fanout, 0));
         self.seal(root, meta)
     }
 }
 
 impl Open {
     fn new(fanout: usize, slot: usize) -> Self {
-        Self { node: NodeWriter::default(), bitfield: vec![0; fanout / 8], slot }
+        Self { shard: ShardWriter::new(fanout), slot }
     }
 }
 

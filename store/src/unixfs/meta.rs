@@ -23,7 +23,7 @@ impl FileMeta {
         self.mode.is_none() && self.mtime.is_none()
     }
 
-    pub(super) fn apply(self, data: &mut Data) {
+    pub(crate) fn apply(self, data: &mut Data) {
         data.mode = self.mode.map(|mode| mode & MODE_MASK);
         data.mtime = self.mtime;
     }

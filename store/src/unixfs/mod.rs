@@ -21,11 +21,12 @@ pub mod node;
 pub mod profile;
 pub mod reader;
 pub mod tree;
-mod writer;
+pub(crate) mod writer;
 
 pub use dir::{Dir, Entries, Entry};
 pub use entity::ReadError;
 pub use reader::FileReader;
+pub(crate) use writer::NodeWriter;
 pub use writer::{BuildError, Root};
 
 /// Whether a name is one plain component of a path. Others lead elsewhere, or nowhere: nothing may be written by them.

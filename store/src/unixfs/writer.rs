@@ -64,14 +64,14 @@ pub struct Root {
 
 /// Links of a node, encoded as they come.
 #[derive(Debug, Clone, Default)]
-pub(super) struct NodeWriter {
+pub(crate) struct NodeWriter {
     bytes: Vec<u8>,
     tsize: u64,
 }
 
 impl NodeWriter {
     /// Appends a link named `prefix` and `name` together. Links must come in the order of their names.
-    pub(super) fn link(&mut self, cid: &[u8], prefix: &[u8], name: &[u8], tsize: u64) {
+    pub(crate) fn link(&mut self, cid: &[u8], prefix: &[u8], name: &[u8], tsize: u64) {
         let out = &mut self.bytes;
         out.push(0x12);
         push_varint(out, link_body_len(cid.len(), prefix.len() + name.len(), tsize) as u64);
@@ -88,7 +88,7 @@ impl NodeWriter {
     }
 
     /// Ends the node with its UnixFS message; answers its block and the size of the tree below it.
-    pub(super) fn seal(self, data: &Data, profile: &Profile) -> Result<(Block, u64), BuildError> {
+    pub(crate) fn seal(self, data: &Data, profile: &Profile) -> Result<(Block, u64), BuildError> {
         let Self { mut bytes, tsize } = self;
         let data = data.encode();
         bytes.reserve_exact(1 + varint_len(data.len() as u64) + data.len());
@@ -104,7 +104,7 @@ impl NodeWriter {
 }
 
 /// Bytes that a link adds to a node.
-pub(super) fn link_len(cid: usize, name: usize, tsize: u64) -> usize {
+pub(crate) fn link_len(cid: usize, name: usize, tsize: u64) -> usize {
     let body = link_body_len(cid, name, tsize);
     1 + varint_len(body as u64) + body
 }

@@ -1,0 +1,436 @@
+//! A directory that can be changed.
+//!
+//! A [`Directory`] mirrors the DAG of a UnixFS directory: all entries of a plain one, and of a sharded one the shards that
+//! were looked into. It holds names and links, and knows nothing of inodes: an entry whose node was never sealed has no
+//! link yet. A change costs the shards on the way to the entry, whatever the number of entries.
+//!
+//! Whether it is sharded is decided when it is sealed, by the profile and of what is in it then: after any sequence of
+//! changes it has the CID that `add` gives to the same entries. Two things are kept as they are found: the width of the
+//! shards of a sharded directory, and that it is sharded as long as nothing was taken out of it. Where the profile says
+//! that a directory is never sharded, one that would not fit into a block is sharded nevertheless.
+//!
+//! | What | Bound | At the bound |
+//! |---|---|---|
+//! | levels of shards | the bits of a name's hash | refused |
+//! | shards asked for at once | [`WANTED`] | the rest is asked for later |
+//! | entries in memory | none here: see [`Directory::weight`] | the caller calls [`Directory::shrink`] |
+
+mod plain;
+mod seal;
+mod shard;
+#[cfg(test)]
+mod tests;
+
+use super::MfsError;
+use crate::{
+    Block, Cid,
+    cid::codec,
+    hash::HashFn,
+    mfs::{Cursor, Naming},
+    unixfs::{
+        BuildError, ReadError,
+        directory::{entry_size, is_sharded, node_head},
+        entity::{self, Entity},
+        hamt,
+        meta::FileMeta,
+        profile::Profile,
+        writer::link_len,
+    },
+};
+use bytes::Bytes;
+use plain::Plain;
+use shard::Shard;
+use std::sync::Arc;
+
+/// Shards that an operation asks for at once.
+pub const WANTED: usize = 64;
+/// A CID in its binary form is not longer, as far as directories reckon with one that is not known yet.
+const MAX_CID: usize = 72;
+
+/// What an entry leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// Its root.
+    pub cid: Cid,
+    /// Bytes of all its blocks, as their authors say.
+    pub tsize: u64,
+}
+
+/// A shard that was not looked into, and where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Want {
+    /// Its block.
+    pub cid: Cid,
+    /// The first bits of the hashes of all names below it, as the lowest bits of a number.
+    path: u64,
+    /// Levels above it.
+    depth: u32,
+}
+
+/// Why an operation on a directory was not done.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DirError {
+    /// It has to be repeated after these were supplied ([`Directory::supply`]): at least one, at most [`WANTED`].
+    #[error("{} shards of a directory are needed", .0.len())]
+    Missing(Vec<Want>),
+    /// A block contradicts its format, or its parent.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A node can't be made.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+/// What is known of the entries: no more of anything than there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Tally {
+    entries: usize,
+    /// By the profile's estimate.
+    size: u64,
+    /// Bytes of the links in one node.
+    node: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Form {
+    Plain(Arc<Plain>),
+    Sharded { root: Arc<Shard>, fanout: usize },
+}
+
+/// An entry: its name, and its link unless it was never sealed.
+pub type Entry = (Bytes, Option<Link>);
+
+/// A directory that can be changed. Clones share what neither of them changes.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    profile: Profile,
+    meta: FileMeta,
+    form: Form,
+    /// Exact for a plain directory; of a sharded one what it has at least.
+    tally: Tally,
+    /// Whether a sharded directory may have become small: entries were taken out of it.
+    shrunk: bool,
+    /// Its root, unless there are changes.
+    root: Option<Link>,
+    /// Entries in memory, about.
+    weight: usize,
+}
+
+impl Directory {
+    /// A directory without entries.
+    pub fn empty(profile: &Profile, meta: FileMeta) -> Self {
+        Self {
+            profile: *profile,
+            meta: normal(meta),
+            form: Form::Plain(Arc::default()),
+            tally: Tally::default(),
+            shrunk: false,
+            root: None,
+            weight: 0,
+        }
+    }
+
+    /// A directory that is there, from its root. It goes on being named as it is; the rest is decided by the profile.
+    ///
+    /// # Errors
+    /// When the block is malformed or no directory.
+    pub fn from_block(profile: &Profile, block: &Block) -> Result<Self, DirError> {
+        let (meta, entity) = entity::decode(block)?;
+        Self::from_entity(profile, block, meta, entity)
+    }
+
+    /// The same with the root decoded.
+    ///
+    /// # Errors
+    /// When it is no directory.
+    pub fn from_entity(profile: &Profile, block: &Block, meta: FileMeta, entity: Entity) -> Result<Self, DirError> {
+        let profile = named_as(profile, block.cid());
+        let tsize = |links: &[crate::dag::pb::PbLink]| {
+            let below = links.iter().fold(0u64, |sum, link| sum.saturating_add(link.tsize.unwrap_or_default()));
+            below.saturating_add(block.data().len() as u64)
+        };
+        let (form, tsize) = match entity {
+            Entity::Directory(links) => {
+                (Form::Plain(Arc::new(Plain::read(&links, profile.max_hamt_fanout))), tsize(&links))
+            }
+            Entity::Shard(shard) => {
+                let (tsize, fanout) = (tsize(&shard.links), shard.fanout);
+                (Form::Sharded { root: Arc::new(Shard::read(block, shard, 0, 0)?), fanout }, tsize)
+            }
+            Entity::File(_) | Entity::Symlink(_) => return Err(ReadError::NotDirectory(Box::new(*block.cid())).into()),
+        };
+        let mut directory = Self {
+            profile,
+            meta,
+            form,
+            tally: Tally::default(),
+            shrunk: false,
+            root: Some(Link { cid: *block.cid(), tsize }),
+            weight: 0,
+        };
+        if let Form::Plain(plain) = &directory.form {
+            directory.tally =
+                plain.iter().map(|(name, link)| tally(&profile, name, link)).fold(Tally::default(), Tally::plus);
+        }
+        directory.weight = directory.in_memory();
+        Ok(directory)
+    }
+
+    /// Its root, unless there are changes.
+    pub fn root(&self) -> Option<Link> {
+        self.root
+    }
+
+    /// Permissions and modification time.
+    pub fn meta(&self) -> FileMeta {
+        self.meta
+    }
+
+    /// Sets permissions and modification time. Permissions of zero are no permissions.
+    pub fn set_meta(&mut self, meta: FileMeta) {
+        let meta = normal(meta);
+        if meta != self.meta {
+            // The node's length may count, and is less then.
+            self.shrunk |= node_head(meta) < node_head(self.meta);
+            (self.meta, self.root) = (meta, None);
+        }
+    }
+
+    /// How its nodes are named.
+    pub fn naming(&self) -> Naming {
+        Naming { version: self.profile.cid_version, hash: self.profile.hash }
+    }
+
+    /// Has the nodes that change named so; nothing changes by that alone.
+    pub fn rename_later(&mut self, naming: Naming) {
+        (self.profile.cid_version, self.profile.hash) = (naming.version, naming.hash);
+    }
+
+    /// Has its root, and the nodes that change, named so from now on.
+    pub fn set_naming(&mut self, naming: Naming) {
+        if naming != self.naming() {
+            self.rename_later(naming);
+            self.root = None;
+        }
+    }
+
+    /// Entries in memory, about: what [`Directory::shrink`] can make less of.
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Whether there are no entries. A sharded directory with shards has some.
+    pub fn is_empty(&self) -> bool {
+        match &self.form {
+            Form::Plain(plain) => plain.is_empty(),
+            Form::Sharded { root, .. } => root.is_empty(),
+        }
+    }
+
+    /// The entry of that name.
+    ///
+    /// # Errors
+    /// [`DirError::Missing`].
+    pub fn get(&self, name: &[u8]) -> Result<Option<Option<Link>>, DirError> {
+        match &self.form {
+            Form::Plain(plain) => Ok(plain.get(name)),
+            Form::Sharded { root, fanout } => root.get(name, *fanout),
+        }
+    }
+
+    /// Sets an entry; answers what it was before.
+    ///
+    /// # Errors
+    /// [`DirError::Missing`]; and when the hash of another name is that of this one, or the profile allows no more
+    /// entries.
+    pub fn insert(&mut self, name: &[u8], link: Option<Link>) -> Result<Option<Option<Link>>, DirError> {
+        let before = self.get(name)?;
+        if before == Some(link) && link.is_some() {
+            return Ok(before);
+        }
+        let new = tally(&self.profile, name, &link);
+        match &mut self.form {
+            Form::Plain(plain) => {
+                if before.is_none() {
+                    check_room(&self.profile, self.meta, self.tally, plain, name)?;
+                }
+                Arc::make_mut(plain).insert(name, link);
+            }
+            Form::Sharded { root, fanout } => Arc::make_mut(root).insert(name, link, *fanout)?,
+        }
+        let old = before.map(|link| tally(&self.profile, name, &link)).unwrap_or_default();
+        self.shrunk |= new.size < old.size;
+        self.tally = self.tally.minus(old).plus(new);
+        self.weight += usize::from(before.is_none());
+        self.root = None;
+        Ok(before)
+    }
+
+    /// Removes an entry; answers what it was.
+    ///
+    /// # Errors
+    /// [`DirError::Missing`].
+    pub fn remove(&mut self, name: &[u8]) -> Result<Option<Option<Link>>, DirError> {
+        let Some(before) = self.get(name)? else { return Ok(None) };
+        match &mut self.form {
+            Form::Plain(plain) => Arc::make_mut(plain).remove(name),
+            Form::Sharded { root, fanout } => Arc::make_mut(root).remove(name, *fanout)?,
+        }
+        self.tally = self.tally.minus(tally(&self.profile, name, &before));
+        self.weight = self.weight.saturating_sub(1);
+        (self.shrunk, self.root) = (true, None);
+        Ok(Some(before))
+    }
+
+    /// At most `max` entries behind the cursor, in the order of the hashes of their names; none at the end. Fewer, but at
+    /// least one, where a shard is in the way that was not looked into.
+    ///
+    /// # Errors
+    /// [`DirError::Missing`].
+    pub fn list(&self, after: &Cursor, max: usize) -> Result<Vec<Entry>, DirError> {
+        match &self.form {
+            Form::Plain(plain) => Ok(plain.list(after, max)),
+            Form::Sharded { root, fanout } => root.list(after, max, *fanout),
+        }
+    }
+
+    /// Takes a shard that was asked for. One that is no longer where it was is passed over.
+    ///
+    /// # Errors
+    /// When the block is no such shard.
+    pub fn supply(&mut self, want: &Want, block: &Block) -> Result<(), DirError> {
+        let Form::Sharded { root, fanout } = &mut self.form else { return Ok(()) };
+        self.weight += Arc::make_mut(root).supply(want, block, *fanout)?;
+        Ok(())
+    }
+
+    /// Looks into as many shards as it takes to say whether a directory that entries were taken out of is still to be
+    /// sharded. To be called before [`Directory::seal`], which leaves it sharded where that is not known.
+    ///
+    /// # Errors
+    /// [`DirError::Missing`].
+    pub fn reckon(&mut self) -> Result<(), DirError> {
+        let Form::Sharded { root, fanout } = &self.form else { return Ok(()) };
+        if !self.shrunk || self.sharded_by(self.tally) {
+            return Ok(());
+        }
+        let mut found = Tally::default();
+        // Somewhat more than is needed, so that the next removal is no reason to count again.
+        let enough = |found: Tally| self.sharded_by(Tally { size: found.size - found.size / 5, ..found });
+        let wanted = root.walk(*fanout, &mut |name, link| {
+            found = found.plus(tally(&self.profile, name, link));
+            !enough(found)
+        });
+        let proven = self.sharded_by(found);
+        self.tally = found;
+        if proven || wanted.is_empty() { Ok(()) } else { Err(DirError::Missing(wanted)) }
+    }
+
+    /// Forgets shards that have no changes.
+    pub fn shrink(&mut self) {
+        if let Form::Sharded { root, .. } = &mut self.form {
+            Arc::make_mut(root).shrink();
+            self.weight = self.in_memory();
+        }
+    }
+
+    /// Whether a directory of at least that much is sharded.
+    fn sharded_by(&self, tally: Tally) -> bool {
+        is_sharded(&self.profile, self.meta, tally.entries, tally.size).unwrap_or(true) || self.overflows(tally)
+    }
+
+    /// Whether it fits into no block.
+    fn overflows(&self, tally: Tally) -> bool {
+        tally.node + node_head(self.meta) > crate::block::MAX_BLOCK_SIZE as u64
+    }
+
+    fn in_memory(&self) -> usize {
+        match &self.form {
+            Form::Plain(plain) => plain.len(),
+            Form::Sharded { root, .. } => root.count(),
+        }
+    }
+}
+
+impl Tally {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            entries: self.entries.saturating_add(other.entries),
+            size: self.size.saturating_add(other.size),
+            node: self.node.saturating_add(other.node),
+        }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self {
+            entries: self.entries.saturating_sub(other.entries),
+            size: self.size.saturating_sub(other.size),
+            node: self.node.saturating_sub(other.node),
+        }
+    }
+}
+
+/// What one entry counts. Without a link: as little as it can be.
+fn tally(profile: &Profile, name: &[u8], link: &Option<Link>) -> Tally {
+    let (cid, tsize) = link.map_or((0, 0), |link| (link.cid.encoded_len(), link.tsize));
+    Tally {
+        entries: 1,
+        size: entry_size(profile, name.len(), cid, tsize),
+        node: link_len(cid, name.len(), tsize) as u64,
+    }
+}
+
+/// Refuses an entry with which a plain directory could not be sealed.
+fn check_room(profile: &Profile, meta: FileMeta, tally: Tally, plain: &Plain, name: &[u8]) -> Result<(), DirError> {
+    if profile.hamt_threshold == 0 {
+        is_sharded(profile, meta, tally.entries + 1, 0)?;
+    }
+    // Shards could not tell the two apart.
+    if let Some(other) = plain.collides(name, profile.max_hamt_fanout) {
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        return Err(BuildError::TooDeep(text(name), text(other)).into());
+    }
+    let node = tally.node + (tally.entries * MAX_CID + link_len(MAX_CID, name.len(), u64::MAX)) as u64;
+    if plain.has_collisions() && node > crate::block::MAX_BLOCK_SIZE as u64 {
+        return Err(BuildError::NodeTooLarge(usize::try_from(node).unwrap_or(usize::MAX)).into());
+    }
+    Ok(())
+}
+
+/// The profile, with names as that CID has. A CID that holds its bytes says nothing of others.
+pub(super) fn named_as(profile: &Profile, cid: &Cid) -> Profile {
+    let hash = HashFn::from_code(cid.hash().code()).filter(|hash| *hash != HashFn::IDENTITY);
+    match hash {
+        Some(hash) if cid.codec() == codec::DAG_PB => Profile { cid_version: cid.version(), hash, ..*profile },
+        _ => *profile,
+    }
+}
+
+/// A mode of zero counts as none, and bits that are not permissions are dropped.
+fn normal(meta: FileMeta) -> FileMeta {
+    FileMeta { mode: meta.mode.map(|mode| mode & 0o7777).filter(|&mode| mode != 0), ..meta }
+}
+
+impl From<DirError> for MfsError {
+    fn from(error: DirError) -> Self {
+        match error {
+            DirError::Missing(wanted) => Self::Closed(format!("{} shards were not asked for", wanted.len())),
+            DirError::Read(error) => error.into(),
+            DirError::Build(error) => error.into(),
+        }
+    }
+}
+
+/// Bits of a name's hash.
+const HASH_BITS: u32 = u64::BITS;
+
+/// The bits of a hash that a sharded directory of that width looks at.
+fn used_bits(hash: u64, fanout: usize) -> u64 {
+    let width = fanout.trailing_zeros();
+    hash >> (HASH_BITS % width)
+}
+
+/// Index of a hash at a level.
+fn slot(hash: u64, level: u32, fanout: usize) -> Option<u16> {
+    hamt::index(hash, level, fanout).and_then(|slot| u16::try_from(slot).ok())
+}

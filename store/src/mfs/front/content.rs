@@ -1,0 +1,306 @@
+//! What files hold: reading and writing.
+
+use super::{Mfs, blocking};
+use crate::{
+    Cid,
+    blockstore::Blockstore as _,
+    kv::Durability,
+    mfs::{
+        Change, Ino, MfsError,
+        file::{File, FileError, Segment},
+        need::Supplied,
+        tree::Content,
+    },
+    unixfs::{meta::FileMeta, node::Mtime},
+};
+use bytes::{Bytes, BytesMut};
+use std::{ops::Range, sync::Arc};
+
+/// Bytes that are read at once.
+pub(super) const MAX_READ: usize = 16 << 20;
+
+/// Where the bytes of a file are.
+enum Source {
+    /// In the file of that root and length.
+    Sealed(Cid, u64),
+    /// In memory, in part.
+    Content(Content),
+}
+
+impl Mfs {
+    /// At most `len` bytes from `offset` on; fewer only at the end of the file, or where `len` is above [`MAX_READ`].
+    ///
+    /// # Errors
+    /// When it is no file, or a block can't be had.
+    pub async fn read(&self, ino: Ino, offset: u64, len: usize) -> Result<Bytes, MfsError> {
+        let end = offset.saturating_add(len.min(MAX_READ) as u64);
+        let before = self.inner.tree.lock().inode(ino)?.link;
+        match self.read_once(ino, offset..end).await {
+            // What was sealed when it was looked up may have been replaced, committed and collected since.
+            Err(MfsError::Fetch(_)) if self.inner.tree.lock().inode(ino)?.link != before => {
+                self.read_once(ino, offset..end).await
+            }
+            read => read,
+        }
+    }
+
+    async fn read_once(&self, ino: Ino, range: Range<u64>) -> Result<Bytes, MfsError> {
+        let source = {
+            let mut tree = self.inner.tree.lock();
+            let content = tree.file(ino)?.content.clone();
+            let inode = tree.inode(ino)?;
+            match (content, inode.link) {
+                (Some(content), _) => Source::Content(content),
+                (None, Some(link)) => Source::Sealed(link.cid, inode.size),
+                (None, None) => return Err(MfsError::Stale(ino)),
+            }
+        };
+        let segments = match source {
+            Source::Sealed(cid, size) => {
+                let of = range.start..range.end.min(size);
+                if of.is_empty() { Vec::new() } else { vec![Segment::Sealed { cid, size, of }] }
+            }
+            Source::Content(content) => {
+                let file = content.lock().await;
+                let (mut at, end) = (range.start, range.end.min(file.len()));
+                let mut segments = Vec::new();
+                // Very many pieces come in several answers.
+                while at < end {
+                    let some = file.segments(at..end);
+                    at += some.iter().map(Segment::len).sum::<u64>().max(1);
+                    segments.extend(some);
+                }
+                segments
+            }
+        };
+        self.gather(segments).await
+    }
+
+    async fn gather(&self, segments: Vec<Segment>) -> Result<Bytes, MfsError> {
+        let single = segments.len() == 1;
+        let mut out = BytesMut::new();
+        for segment in segments {
+            let bytes = match segment {
+                Segment::Bytes(bytes) => bytes,
+                Segment::Zeros(len) => {
+                    // At most `MAX_READ` were asked for.
+                    out.resize(out.len() + usize::try_from(len).unwrap_or_default(), 0);
+                    continue;
+                }
+                Segment::Sealed { cid, of, .. } => {
+                    let streams = &self.inner.streams;
+                    streams.read(&self.fetch, &cid, of, self.inner.options.deadline).await?
+                }
+            };
+            if single {
+                return Ok(bytes);
+            }
+            out.extend_from_slice(&bytes);
+        }
+        Ok(out.freeze())
+    }
+
+    /// Writes bytes; a hole is made where they begin behind the end.
+    ///
+    /// # Errors
+    /// When it is no file, it would be too long, a block can't be had that is changed in part, or there is too much in
+    /// memory and the store takes nothing.
+    pub async fn write(&self, ino: Ino, offset: u64, data: Bytes) -> Result<(), MfsError> {
+        self.edit(ino, |file, have| file.write(offset, &data, have)).await?;
+        self.reclaim().await
+    }
+
+    /// Writes at the end, in one step; answers where that was.
+    ///
+    /// # Errors
+    /// As [`Mfs::write`].
+    pub async fn append(&self, ino: Ino, data: Bytes) -> Result<u64, MfsError> {
+        let at = self
+            .edit(ino, |file, have| {
+                let at = file.len();
+                file.write(at, &data, have).map(|()| at)
+            })
+            .await?;
+        self.reclaim().await?;
+        Ok(at)
+    }
+
+    /// Makes the bytes of a range zeros, as far as there are any; the length stays.
+    ///
+    /// # Errors
+    /// As [`Mfs::write`].
+    pub async fn punch(&self, ino: Ino, range: Range<u64>) -> Result<(), MfsError> {
+        self.edit(ino, |file, have| file.punch(range.clone(), have)).await
+    }
+
+    pub(super) async fn set_file(&self, ino: Ino, change: Change) -> Result<(), MfsError> {
+        let timed = change.mtime.is_none() && change.size.is_some();
+        self.edit_as(ino, timed, |file, have| {
+            if let Some(size) = change.size {
+                file.truncate(size, have)?;
+            }
+            let meta = file.meta();
+            let mode = change.mode.map_or(meta.mode, Some);
+            file.set_meta(FileMeta { mode, mtime: change.mtime.or(meta.mtime) });
+            Ok(())
+        })
+        .await
+    }
+
+    /// Copies a range of one file into another, or into the same one, by reference where it can; answers how many bytes:
+    /// fewer than asked for at the end of `from` alone.
+    ///
+    /// # Errors
+    /// As [`Mfs::write`].
+    pub async fn copy_range(&self, from: Ino, range: Range<u64>, to: Ino, at: u64) -> Result<u64, MfsError> {
+        let mut copied = 0;
+        while range.start + copied < range.end {
+            let rest = range.start + copied..range.end;
+            let some = if from == to {
+                self.edit(to, |file, have| {
+                    let mut same = file.clone();
+                    file.copy_range(at + copied, &mut same, rest.clone(), have)
+                })
+                .await?
+            } else {
+                self.copy_some(from, rest, to, at + copied).await?
+            };
+            self.reclaim().await?;
+            if some == 0 {
+                break;
+            }
+            copied += some;
+        }
+        Ok(copied)
+    }
+
+    async fn copy_some(&self, from: Ino, range: Range<u64>, to: Ino, at: u64) -> Result<u64, MfsError> {
+        let mut have = Supplied::new();
+        for _ in 0..super::MAX_ROUNDS {
+            let (source, target) = self.look(|tree| Ok((tree.content(from)?, tree.content(to)?))).await?;
+            let need = {
+                let _open = self.inner.gate.read().await;
+                self.inner.begin_change();
+                // IMPORTANT: by number, as everybody does who locks several.
+                let (mut source, mut target) = if from < to {
+                    let source = source.lock().await;
+                    (source, target.lock().await)
+                } else {
+                    let target = target.lock().await;
+                    (source.lock().await, target)
+                };
+                match target.copy_range(at, &mut source, range.clone(), &have) {
+                    Ok(copied) => {
+                        self.changed(to, &mut target, copied > 0);
+                        return Ok(copied);
+                    }
+                    Err(FileError::Need(need)) => need,
+                    Err(error) => return Err(error.into()),
+                }
+            };
+            have.put(self.fetch.fetch(&need.0, self.deadline()).await?);
+        }
+        Err(super::too_many_rounds())
+    }
+
+    /// Changes a file's content.
+    async fn edit<T>(
+        &self,
+        ino: Ino,
+        work: impl FnMut(&mut File, &Supplied) -> Result<T, FileError>,
+    ) -> Result<T, MfsError> {
+        self.edit_as(ino, true, work).await
+    }
+
+    /// The same; with `timed` the time of the change is noted.
+    async fn edit_as<T>(
+        &self,
+        ino: Ino,
+        timed: bool,
+        mut work: impl FnMut(&mut File, &Supplied) -> Result<T, FileError>,
+    ) -> Result<T, MfsError> {
+        let mut have = Supplied::new();
+        for _ in 0..super::MAX_ROUNDS {
+            let content = self.look(|tree| tree.content(ino)).await?;
+            let need = {
+                let _open = self.inner.gate.read().await;
+                self.inner.begin_change();
+                let mut file = content.lock().await;
+                match work(&mut file, &have) {
+                    Ok(value) => {
+                        self.changed(ino, &mut file, timed);
+                        return Ok(value);
+                    }
+                    Err(FileError::Need(need)) => need,
+                    Err(error) => return Err(error.into()),
+                }
+            };
+            have.put(self.fetch.fetch(&need.0, self.deadline()).await?);
+        }
+        Err(super::too_many_rounds())
+    }
+
+    /// Notes what has become of a file that the caller has locked.
+    fn changed(&self, ino: Ino, file: &mut File, timed: bool) {
+        let meta = file.meta();
+        let now: Option<Mtime> = self.now().or_else(|| meta.mtime.map(|_| (self.inner.options.now)()));
+        if timed && file.is_dirty() && now.is_some() {
+            file.set_meta(FileMeta { mtime: now, ..meta });
+        }
+        let (len, bytes, dirty) = (file.len(), file.dirty_bytes(), file.is_dirty());
+        self.inner.tree.lock().file_changed(ino, len, file.meta(), bytes, dirty);
+    }
+
+    /// Has leaves written as long as there are too many bytes in memory.
+    async fn reclaim(&self) -> Result<(), MfsError> {
+        let max = self.inner.options.dirty_max;
+        if self.inner.tree.lock().dirty_bytes() <= max {
+            return Ok(());
+        }
+        let _one = self.inner.reclaiming.lock().await;
+        let files = {
+            let tree = self.inner.tree.lock();
+            if tree.dirty_bytes() <= max {
+                return Ok(());
+            }
+            tree.fat_files()
+        };
+        for (_, ino, content) in files {
+            let (inner, mut file) = (Arc::clone(&self.inner), content.lock_owned().await);
+            blocking(move || {
+                let mut sink = |blocks: Vec<crate::Block>| inner.store(&blocks, Durability::Buffered);
+                let done = file.write_back(&mut sink);
+                let (len, bytes, dirty) = (file.len(), file.dirty_bytes(), file.is_dirty());
+                inner.tree.lock().file_changed(ino, len, file.meta(), bytes, dirty);
+                done.map_err(MfsError::from)
+            })
+            .await??;
+            if self.inner.tree.lock().dirty_bytes() <= max - max / 4 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl super::Inner {
+    /// Stores blocks. They can be read on return; durable they are after the next commit.
+    pub(super) fn store(&self, blocks: &[crate::Block], durability: Durability) -> Result<(), crate::StoreError> {
+        let bytes: u64 = blocks.iter().map(|block| block.data().len() as u64).sum();
+        self.stored.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        self.blocks.put_many(blocks, durability)
+    }
+}
+
+/// What is to be done with a file's answer that it needs a block, where there is nobody to ask.
+impl From<FileError> for MfsError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Need(need) => crate::fetch::FetchError::NotFound(Box::new(need.0)).into(),
+            FileError::Read(error) => error.into(),
+            FileError::Build(error) => error.into(),
+            FileError::Store(error) => error.into(),
+            FileError::TooLong => Self::TooLarge,
+        }
+    }
+}

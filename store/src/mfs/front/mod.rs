@@ -1,0 +1,343 @@
+//! The tree as others use it: asynchronous, from many tasks at once.
+//!
+//! Three locks, taken in this order, and never held while a block is fetched:
+//!
+//! 1. `gate`: whoever changes something holds it shared, for as long as the change itself takes. Sealing holds it alone,
+//!    so that what is sealed is the tree at one moment. Readers don't take it.
+//! 2. A file's content. Whoever takes several takes them by ascending number.
+//! 3. `tree`: the namespace. Nothing is hashed or read from the disk under it.
+//!
+//! | What | Bound | At the bound |
+//! |---|---|---|
+//! | bytes written and in memory | [`Options::dirty_max`] | the writer has leaves written before it goes on |
+//! | dirty inodes | [`MAX_DIRTY`] | whoever makes one commits first |
+//! | rounds of fetching for one operation | [`MAX_ROUNDS`] | it fails |
+//! | streams of reading | `streams::MAX_STREAMS` | the one that was used longest ago goes |
+
+mod commit;
+mod content;
+mod names;
+mod streams;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    Attr, Ino, MfsError, ROOT_INO, RootCell, Stats,
+    dir::Directory,
+    tree::{Fail, Needed, Step, Tree, naming_of},
+};
+use crate::{
+    Block, Cid, StoreError,
+    blockstore::{Blockstore as _, KvBlocks},
+    fetch::{Deadline, Fetch},
+    session::Session,
+    unixfs::{meta::FileMeta, node::Mtime, profile::Profile},
+};
+use commit::Commits;
+use futures::StreamExt as _;
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use streams::Streams;
+use tokio::sync::{Notify, RwLock};
+
+/// Times that an operation is repeated with more blocks.
+const MAX_ROUNDS: usize = 4096;
+/// Inodes with changes, about.
+const MAX_DIRTY: usize = 1 << 15;
+
+/// How a tree behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Decides the CIDs of what is written.
+    pub profile: Profile,
+    /// Bytes of written files that are kept in memory; a writer that passes it has leaves written first.
+    pub dirty_max: u64,
+    /// How long an operation waits for a block.
+    pub deadline: Duration,
+    /// How long a change waits for a commit that nobody asks for; `None`: until somebody does.
+    pub commit_after: Option<Duration>,
+    /// What time it is.
+    pub now: fn() -> Mtime,
+}
+
+impl Options {
+    /// The usual: 64 MiB, half a minute, a commit after three seconds.
+    pub fn new(profile: Profile) -> Self {
+        Self {
+            profile,
+            dirty_max: 64 << 20,
+            deadline: Duration::from_secs(30),
+            commit_after: Some(Duration::from_secs(3)),
+            now: system_time,
+        }
+    }
+}
+
+fn system_time() -> Mtime {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Mtime { seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), nanos: now.subsec_nanos() }
+}
+
+/// A mutable tree. Cheap to clone: clones are the same tree.
+#[derive(Clone)]
+pub struct Mfs {
+    inner: Arc<Inner>,
+    /// Where missing blocks come from.
+    fetch: Arc<dyn Fetch>,
+    /// Whether times are noted that nobody asked for.
+    stamps: bool,
+}
+
+struct Inner {
+    gate: RwLock<()>,
+    tree: Mutex<Tree>,
+    guard: Mutex<Guard>,
+    blocks: Arc<KvBlocks>,
+    cell: Arc<dyn RootCell>,
+    options: Options,
+    commits: Commits,
+    /// Held by whoever has leaves written because there are too many bytes in memory.
+    reclaiming: tokio::sync::Mutex<()>,
+    /// Bytes of blocks that were stored since the last commit.
+    stored: AtomicU64,
+    streams: Streams,
+    /// There is something to commit, or nobody has the tree any more.
+    changed: Arc<Notify>,
+}
+
+/// What keeps blocks that no committed root leads to.
+#[derive(Default)]
+struct Guard {
+    /// Open since the first change that is not committed; those before it belong to commits under way.
+    sessions: Vec<Session>,
+    /// What is taken into the tree by reference, until it is committed.
+    adopted: BTreeMap<u64, Adopted>,
+    /// Counts what was adopted.
+    last: u64,
+}
+
+/// What was taken into the tree by reference, or is about to be.
+struct Adopted {
+    cid: Cid,
+    /// Whether it has its entry.
+    linked: bool,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.changed.notify_one();
+    }
+}
+
+/// A reference to an inode, given up when this is dropped.
+pub struct Held {
+    mfs: Mfs,
+    attr: Attr,
+}
+
+impl Mfs {
+    /// Opens the tree that `cell` names, an empty one if it names none. Blocks are fetched from `fetch` as they are needed.
+    ///
+    /// # Errors
+    /// When the root can't be read or had, or is no directory.
+    pub async fn open(
+        blocks: Arc<KvBlocks>,
+        fetch: Arc<dyn Fetch>,
+        cell: Arc<dyn RootCell>,
+        options: Options,
+    ) -> Result<Self, MfsError> {
+        let reading = Arc::clone(&cell);
+        let root = blocking(move || reading.load()).await??;
+        let directory = match root {
+            None => Directory::empty(&options.profile, FileMeta::NONE),
+            Some(cid) => {
+                let block = fetch.fetch(&cid, deadline(options.deadline)).await?;
+                let mut directory = Directory::from_block(&options.profile, &block)?;
+                directory.rename_later(naming_of(&options.profile));
+                directory
+            }
+        };
+        let inner = Arc::new(Inner {
+            gate: RwLock::new(()),
+            tree: Mutex::new(Tree::new(options.profile, directory)),
+            guard: Mutex::default(),
+            blocks,
+            cell,
+            options,
+            commits: Commits::new(root),
+            reclaiming: tokio::sync::Mutex::new(()),
+            stored: AtomicU64::new(0),
+            streams: Streams::default(),
+            changed: Arc::default(),
+        });
+        if let Some(after) = options.commit_after {
+            commit::in_background(&inner, after);
+        }
+        Ok(Self { inner, fetch, stamps: false })
+    }
+
+    /// The same tree, as a file system is expected to behave: what is made or written gets the present time, and the
+    /// directory with it. Otherwise a file's time is kept up to date if it has one, and nothing else, as Kubo does.
+    #[must_use]
+    pub fn stamping(&self) -> Self {
+        Self { stamps: true, ..self.clone() }
+    }
+
+    /// The same tree, whose missing blocks come from there.
+    #[must_use]
+    pub fn through(&self, fetch: Arc<dyn Fetch>) -> Self {
+        Self { fetch, ..self.clone() }
+    }
+
+    /// What decides the CIDs of what is written.
+    pub fn profile(&self) -> &Profile {
+        &self.inner.options.profile
+    }
+
+    /// Numbers of the tree.
+    pub fn stats(&self) -> Stats {
+        let tree = self.inner.tree.lock();
+        Stats {
+            inodes: tree.len(),
+            dirty_bytes: tree.dirty_bytes(),
+            dirty_inodes: tree.dirty(),
+            commits: self.inner.commits.count(),
+        }
+    }
+
+    /// Roots that a collection has to keep besides those of the pins: that of the tree, what was taken into it since, and
+    /// what was unlinked and is in use. To be called after the collection has begun.
+    ///
+    /// # Errors
+    /// When the root can't be read.
+    pub fn keep(&self) -> Result<Vec<Cid>, StoreError> {
+        let inner = &self.inner;
+        let mut root = inner.cell.load()?;
+        loop {
+            let mut kept: Vec<Cid> = inner.guard.lock().adopted.values().map(|adopted| adopted.cid).collect();
+            kept.extend(inner.tree.lock().orphans());
+            // IMPORTANT: what a commit took out of the two lists is below its root, or needs no keeping: only if there
+            // was none in between do they belong together.
+            let again = inner.cell.load()?;
+            if again == root {
+                kept.extend(root);
+                kept.sort_unstable();
+                kept.dedup();
+                return Ok(kept);
+            }
+            root = again;
+        }
+    }
+
+    /// What time a change is stamped with.
+    fn now(&self) -> Option<Mtime> {
+        self.stamps.then(self.inner.options.now)
+    }
+
+    fn deadline(&self) -> Deadline {
+        deadline(self.inner.options.deadline)
+    }
+
+    /// Does something that changes nothing, with as many blocks as it needs.
+    async fn look<T>(&self, mut work: impl FnMut(&mut Tree) -> Step<T>) -> Result<T, MfsError> {
+        for _ in 0..MAX_ROUNDS {
+            let done = work(&mut self.inner.tree.lock());
+            match done {
+                Ok(value) => return Ok(value),
+                Err(Fail::Error(error)) => return Err(error),
+                Err(Fail::Need(needed)) => self.provide(&needed).await?,
+            }
+        }
+        Err(too_many_rounds())
+    }
+
+    /// Does something that changes the namespace.
+    async fn change<T>(&self, mut work: impl FnMut(&mut Tree) -> Step<T>) -> Result<T, MfsError> {
+        for _ in 0..MAX_ROUNDS {
+            let done = {
+                let _open = self.inner.gate.read().await;
+                self.inner.begin_change();
+                work(&mut self.inner.tree.lock())
+            };
+            match done {
+                Ok(value) => return Ok(value),
+                Err(Fail::Error(error)) => return Err(error),
+                Err(Fail::Need(needed)) => self.provide(&needed).await?,
+            }
+        }
+        Err(too_many_rounds())
+    }
+
+    /// Gets the blocks that an operation needs.
+    async fn provide(&self, needed: &Needed) -> Result<(), MfsError> {
+        let blocks = match needed {
+            Needed::Body { cid, .. } | Needed::Child { cid, .. } => {
+                vec![self.fetch.fetch(cid, self.deadline()).await?]
+            }
+            Needed::Shards { wanted, .. } => {
+                let cids: Vec<Cid> = wanted.iter().map(|want| want.cid).collect();
+                let mut coming = self.fetch.fetch_many(cids, self.deadline());
+                let mut blocks: Vec<Block> = Vec::with_capacity(wanted.len());
+                while let Some(block) = coming.next().await {
+                    blocks.push(block?);
+                }
+                blocks
+            }
+        };
+        let mut tree = self.inner.tree.lock();
+        tree.supply(needed, &blocks)?;
+        if tree.is_heavy() {
+            tree.trim();
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// To be called, with the gate held, before something is changed.
+    fn begin_change(&self) {
+        let mut guard = self.guard.lock();
+        if guard.sessions.is_empty() {
+            guard.sessions.push(self.blocks.session());
+            self.changed.notify_one();
+        }
+    }
+}
+
+fn too_many_rounds() -> MfsError {
+    MfsError::Invalid(format!("gave up after fetching blocks {MAX_ROUNDS} times: the directory changes all the time"))
+}
+
+fn deadline(after: Duration) -> Deadline {
+    Some(Instant::now() + after)
+}
+
+/// Does something that blocks or computes for long.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, MfsError> {
+    let work = crate::task::in_context(work);
+    tokio::task::spawn_blocking(work).await.map_err(|e| MfsError::Closed(format!("a thread died: {e}")))
+}
+
+impl Held {
+    /// What was said of it when it was taken.
+    pub fn attr(&self) -> Attr {
+        self.attr
+    }
+
+    /// Its number.
+    pub fn ino(&self) -> Ino {
+        self.attr.ino
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.attr.ino != ROOT_INO {
+            self.mfs.forget(self.attr.ino, 1);
+        }
+    }
+}
