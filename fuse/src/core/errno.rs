@@ -185,7 +185,7 @@ impl From<&MfsError> for Errno {
             MfsError::NotSymlink(_) | MfsError::Invalid(_) | MfsError::Loop(_) => Self::EINVAL,
             MfsError::NotEmpty(_) => Self::ENOTEMPTY,
             MfsError::TooLong(_) => Self::ENAMETOOLONG,
-            MfsError::TooLarge(_) => Self::EFBIG,
+            MfsError::TooLarge => Self::EFBIG,
             MfsError::Root => Self::EBUSY,
             MfsError::Stale(_) => Self::ESTALE,
             MfsError::Fetch(error) => error.into(),

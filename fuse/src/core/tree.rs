@@ -21,8 +21,8 @@ const OWN_TTL: Duration = Duration::from_secs(3600);
 /// Permissions of what has none stored: Kubo's.
 const FILE_PERM: u32 = 0o644;
 const FOLDER_PERM: u32 = 0o755;
-/// Set-user-id and set-group-id.
-const SETID: u32 = 0o6000;
+const SETUID: u32 = 0o4000;
+const SETGID: u32 = 0o2000;
 
 /// How a writable tree behaves.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +108,7 @@ impl Tree {
             stored: attr.size,
             mtime,
             ctime: mtime,
-            nlink: 1,
+            nlink: u32::from(self.mfs.is_linked(attr.ino)),
         }
     }
 
@@ -156,7 +156,7 @@ impl Tree {
     async fn without_setid(&self, number: u64) -> Result<Option<u32>, Errno> {
         let mode = self.mfs.attr(number).await?.meta.mode.unwrap_or_default();
         // Set-group-id without the right to execute once meant mandatory locks: it stays.
-        let kill = if mode & 0o010 == 0 { 0o4000 } else { SETID };
+        let kill = if mode & 0o010 == 0 { SETUID } else { SETUID | SETGID };
         Ok((mode & kill != 0).then_some(mode & !kill))
     }
 
@@ -182,7 +182,9 @@ impl Tree {
 
     pub(super) async fn mkdir(&self, parent: u64, name: &[u8], mode: u32) -> Result<Entry, Errno> {
         check_name(name)?;
-        let attr = self.mfs.mkdir(parent, name, self.new_entry(mode, FOLDER_PERM)).await?;
+        // What is made in a directory with set-group-id has it too.
+        let setgid = self.mfs.attr(parent).await?.meta.mode.unwrap_or_default() & SETGID;
+        let attr = self.mfs.mkdir(parent, name, self.new_entry(mode | setgid, FOLDER_PERM)).await?;
         Ok(self.entry(&attr))
     }
 

@@ -183,6 +183,8 @@ impl Filesystem {
         }
         let len = len.min(MAX_COPY);
         let end = from_offset.checked_add(len).ok_or(Errno::EINVAL)?;
+        // What a copy within one file adds to it is not there to be copied.
+        let end = end.min(tree.mfs.attr(from).await?.size).max(from_offset);
         let room = usize::try_from(len).map_err(|_| Errno::EFBIG)?;
         check_len(to_offset, room).map_err(|_| Errno::EFBIG)?;
         Ok(tree.mfs.copy_range(from, from_offset..end, number, to_offset).await?)

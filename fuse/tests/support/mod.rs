@@ -235,6 +235,11 @@ pub fn settings(layout: Layout, patience: Duration) -> Settings {
     }
 }
 
+/// How many cases a property is tested with: `PROPTEST_CASES`, else that many.
+pub fn cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 /// Whether mounts can be tested here. Says why not, and fails where they have to be.
 pub fn can_mount() -> bool {
     match std::fs::OpenOptions::new().read(true).write(true).open("/dev/fuse") {
