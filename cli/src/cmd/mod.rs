@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod dag;
 pub mod diag;
 pub mod fast_provide;
+pub mod files;
 pub mod gateway;
 pub mod get;
 pub mod id;
@@ -69,6 +70,8 @@ pub enum Command {
     Resolve(resolve::Args),
     /// List the links of an object
     Refs(refs::Args),
+    /// The mutable tree of files and folders
+    Files(files::Args),
     /// Keep objects from being collected
     Pin(pin::Args),
     /// Look after the repository
@@ -130,6 +133,7 @@ pub fn run(ctx: &Ctx, command: Command) -> anyhow::Result<()> {
         Command::Ls(args) => ls::run(ctx, args),
         Command::Resolve(args) => resolve::run(ctx, args),
         Command::Refs(args) => refs::run(ctx, args),
+        Command::Files(args) => files::run(ctx, args),
         Command::Pin(args) => pin::run(ctx, args),
         Command::Repo(args) => repo::run(ctx, args),
         Command::Block(args) => block::run(ctx, args),

@@ -68,7 +68,7 @@ pub fn parse(path: &str, query: &str) -> Result<Asked, Refusal> {
     }
     let mut arguments: Vec<String> = trailing.into_iter().collect();
     arguments.extend(asked.remove("arg").unwrap_or_default());
-    let (line, options) = options(&root, command, asked)?;
+    let (line, options) = options(&root, &names, asked)?;
     let name = names.join("/");
     names.insert(0, root.get_name().to_owned());
     names.extend(line);
@@ -123,11 +123,17 @@ fn find<'a>(root: &'a Command, path: &str) -> Result<(&'a Command, Vec<String>, 
 type Options = (Vec<String>, BTreeMap<String, String>);
 
 /// The options as they stand on a command line, and those that are known. Others are ignored, as in Kubo.
-fn options(root: &Command, command: &Command, asked: BTreeMap<String, Vec<String>>) -> Result<Options, Refusal> {
+fn options(root: &Command, names: &[String], asked: BTreeMap<String, Vec<String>>) -> Result<Options, Refusal> {
     let mut line = Vec::new();
     let mut known = BTreeMap::new();
-    let globals = root.get_arguments().filter(|a| a.is_global_set());
-    let defined: Vec<&Arg> = command.get_arguments().chain(globals).filter(|a| !a.is_positional()).collect();
+    let mut command = root;
+    // Options of a command may be given to those below it too.
+    let mut defined: Vec<&Arg> = Vec::new();
+    for name in names {
+        defined.extend(command.get_arguments().filter(|a| a.is_global_set()));
+        command = command.find_subcommand(name).unwrap_or(command);
+    }
+    defined.extend(command.get_arguments().filter(|a| !a.is_positional()));
     for (key, values) in asked {
         let Some(arg) = defined.iter().find(|arg| is_named(arg, &key)) else { continue };
         if is_file(arg) || CALLERS.contains(&arg.get_id().as_str()) {

@@ -24,6 +24,7 @@ const PLACES: &[(&[&str], Place)] = &[
     (&["commands", "completion"], Place::Here),
     (&["commands", "man"], Place::Here),
     (&["config", "edit"], Place::Here),
+    (&["files", "chroot"], Place::Here),
     (&["repo", "migrate"], Place::Here),
     (&["commands"], Place::Alone),
     (&["version"], Place::Alone),

@@ -34,15 +34,17 @@ pub fn path(matches: &ArgMatches) -> Vec<String> {
 pub fn of(root: &Command, matches: &ArgMatches, enc: &str) -> Asked {
     let mut asked = Asked { path: path(matches), query: format!("encoding={enc}"), files: None };
     let (mut command, mut matches) = (root, matches);
+    // Options of a command may be given to those below it too.
+    let mut above: Vec<&Arg> = Vec::new();
     while let Some((name, below)) = matches.subcommand() {
         matches = below;
+        above.extend(command.get_arguments().filter(|a| a.is_global_set() && !OURS.contains(&a.get_id().as_str())));
         match command.find_subcommand(name) {
             Some(found) => command = found,
             None => break,
         }
     }
-    let globals = root.get_arguments().filter(|a| a.is_global_set() && !OURS.contains(&a.get_id().as_str()));
-    for arg in command.get_arguments().chain(globals) {
+    for arg in command.get_arguments().chain(above) {
         let id = arg.get_id().as_str();
         let given = matches.value_source(id) == Some(ValueSource::CommandLine);
         if arg.is_positional() && is_file(arg) {
@@ -106,6 +108,9 @@ mod tests {
             &["cairn", "config", "--json", "A.B", "{\"a\": 1}"],
             &["cairn", "repo", "gc", "--stream-errors"],
             &["cairn", "refs", "local"],
+            &["cairn", "files", "--flush=false", "write", "-e", "/a", "-"],
+            &["cairn", "files", "write", "/a", "-o", "-1", "-f=false"],
+            &["cairn", "files", "stat", "--format", "<hash>", "/a b"],
         ] {
             let (_, here, there) = there_and_back(line);
             assert_eq!(here, there, "{line:?}");

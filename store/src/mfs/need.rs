@@ -7,7 +7,13 @@ use std::collections::VecDeque;
 /// into a [`Supplied`] and repeats the operation comes further every time, since what was looked into is kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("block {0} is needed")]
-pub struct Need(pub Cid);
+pub struct Need(pub Box<Cid>);
+
+impl From<Cid> for Need {
+    fn from(cid: Cid) -> Self {
+        Self(Box::new(cid))
+    }
+}
 
 /// Blocks at hand.
 pub trait Blocks {

@@ -2,6 +2,7 @@
 
 mod profile;
 mod progress;
+mod to_files;
 
 use crate::{
     args::octal_or_decimal,
@@ -23,6 +24,7 @@ use std::{
     io::{self, Read, Write as _},
     path::PathBuf,
 };
+use to_files::ToFiles;
 
 /// Add files and folders: print their CIDs
 #[derive(Debug, clap::Args)]
@@ -86,6 +88,10 @@ pub struct Args {
     /// Name of the pins
     #[arg(long, value_name = "NAME")]
     pin_name: Option<String>,
+    /// Make an entry of the tree (`cairn files`) of each root: at that path, or in that directory if it ends with a
+    /// slash
+    #[arg(long, value_name = "PATH")]
+    to_files: Option<String>,
     /// What decides the CID.
     #[command(flatten)]
     profile: profile::Flags,
@@ -152,6 +158,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
 
     let provide = if args.only_hash { None } else { Some(args.provide.of(ctx)?) };
     let (mut last_root, mut to_provide) = (None, Vec::new());
+    let mut entries = args.to_files.as_deref().map(|path| ToFiles::open(ctx, path)).transpose()?;
     let mut on_added = |added: Added| {
         if added.root {
             last_root = Some(added.cid);
@@ -165,7 +172,11 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
                 None => {}
             }
         }
-        bar.suspend(|| print(ctx, args, &added)).map_err(|e| ImportError::Output(e.to_string()))
+        bar.suspend(|| print(ctx, args, &added)).map_err(|e| ImportError::Output(e.to_string()))?;
+        match &mut entries {
+            Some(entries) if added.root => entries.add(ctx, &added).map_err(|e| ImportError::Sender(format!("{e:#}"))),
+            _ => Ok(()),
+        }
     };
     let mut on_progress = |progress: &Progress<'_>| {
         bar.set_position(progress.all);
@@ -186,6 +197,9 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
         other => other?,
     }
     committer.finish()?;
+    if let Some(entries) = entries {
+        entries.end(ctx)?;
+    }
     bar.finish_and_clear();
     if let Some(provide) = provide.filter(|provide| provide.waits()) {
         provide.announce(ctx, to_provide)?;
@@ -203,7 +217,13 @@ fn prepare_store(ctx: &Ctx) -> anyhow::Result<&Pins> {
 }
 
 fn options(ctx: &Ctx, args: &Args) -> anyhow::Result<import::Options> {
+    let to_files = args.to_files.is_some();
+    anyhow::ensure!(!(args.only_hash && to_files), "only-hash and to-files options are not compatible");
     anyhow::ensure!(args.pin || args.pin_name.is_none(), "pin-name option requires pin to be set");
+    anyhow::ensure!(
+        !(args.wrap_with_directory && to_files),
+        "wrap-with-directory and to-files options are not compatible"
+    );
     if let Some(name) = &args.pin_name {
         cairn_store::pin::check_name(name)?;
     }

@@ -133,7 +133,7 @@ fn link(ctx: &Ctx, listed: Listed) -> Link {
 }
 
 /// Permission bits of Unix as Go's `os.FileMode` has them.
-fn go_mode(mode: u32) -> u32 {
+pub fn go_mode(mode: u32) -> u32 {
     [(0o4000, 23), (0o2000, 22), (0o1000, 20)]
         .iter()
         .fold(mode & 0o777, |out, &(bit, shift)| if mode & bit == 0 { out } else { out | 1 << shift })

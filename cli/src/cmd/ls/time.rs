@@ -8,6 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
+/// Name of a month, 1 to 12, in three letters.
+pub fn month_name(month: i64) -> &'static str {
+    MONTHS[usize::try_from(month - 1).unwrap_or(0)]
+}
+
 /// As Go prints a time in JSON; without one, the year 1.
 pub fn rfc3339(mtime: Option<Mtime>) -> String {
     let Some(Mtime { seconds, nanos }) = mtime else { return "0001-01-01T00:00:00Z".into() };
@@ -27,7 +32,7 @@ pub fn short(mtime: Option<Mtime>, now: SystemTime) -> String {
     let (year, month, day) = date(now / DAY);
     let half_year_ago = days((year, month - 6, day)) * DAY + now % DAY;
     let (year, month, day) = date(seconds.div_euclid(DAY));
-    let name = MONTHS[usize::try_from(month - 1).unwrap_or(0)];
+    let name = month_name(month);
     if seconds > half_year_ago && seconds < now + DAY {
         let of_day = seconds.rem_euclid(DAY);
         return format!("{name} {day:02} {:02}:{:02}", of_day / 3600, of_day / 60 % 60);

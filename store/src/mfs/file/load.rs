@@ -170,7 +170,7 @@ impl File {
     pub(super) fn open(&mut self, spot: &Spot, blocks: &dyn Blocks) -> Result<(), FileError> {
         match *self.tree.child(spot.place) {
             Child::Sealed(link) => {
-                let block = blocks.block(&link.cid).ok_or(Need(link.cid))?;
+                let block = blocks.block(&link.cid).ok_or_else(|| Need::from(link.cid))?;
                 self.opened(spot, &block, link)?;
             }
             Child::Zeros(_) | Child::Leaf(_) | Child::Inner(_) => {

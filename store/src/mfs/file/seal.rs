@@ -18,10 +18,14 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::{collections::HashMap, thread};
 
 /// Bytes of leaves that are hashed at once.
 const BATCH_BYTES: u64 = 4 << 20;
+/// Bytes of leaves from which on another thread is worth starting, for each.
+const THREAD_BYTES: usize = 1 << 20;
+/// Threads that hash, at most.
+const MAX_THREADS: usize = 8;
 /// Leaves that are hashed at once.
 const BATCH_LEAVES: usize = 1024;
 /// Blocks of nodes that are handed over at once.
@@ -80,6 +84,30 @@ impl File {
         }
         Ok(())
     }
+}
+
+/// The blocks of leaves, hashed on as many threads as their length is worth.
+fn hashed(profile: &Profile, leaves: &[Bytes]) -> Result<Vec<Block>, BuildError> {
+    let work = |leaves: &[Bytes]| {
+        let encoded = leaves.iter().map(|data| leaf::encode(profile, data.clone())).collect();
+        profile.seal_leaves(encoded).map_err(BuildError::from)
+    };
+    let bytes: usize = leaves.iter().map(Bytes::len).sum();
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = (bytes / THREAD_BYTES).clamp(1, cores.min(MAX_THREADS)).min(leaves.len());
+    if threads < 2 {
+        return work(leaves);
+    }
+    thread::scope(|scope| {
+        let parts = leaves.chunks(leaves.len().div_ceil(threads));
+        let running: Vec<_> = parts.map(|part| (part, scope.spawn(|| work(part)))).collect();
+        let mut blocks = Vec::with_capacity(leaves.len());
+        for (part, thread) in running {
+            // A thread that ended early leaves its part to this one.
+            blocks.extend(thread.join().unwrap_or_else(|_| work(part))?);
+        }
+        Ok(blocks)
+    })
 }
 
 struct Sealer<'a, 'b> {
@@ -179,11 +207,11 @@ impl<'a, 'b> Sealer<'a, 'b> {
         for raw in [true, false] {
             let profile = Profile { raw_leaves: raw, ..self.profile };
             let some = batch.iter().filter(|(_, _, form)| (*form == Form::Raw) == raw);
-            let encoded: Vec<Bytes> = some.clone().map(|(_, data, _)| leaf::encode(&profile, data.clone())).collect();
-            if encoded.is_empty() {
+            let data: Vec<Bytes> = some.clone().map(|(_, data, _)| data.clone()).collect();
+            if data.is_empty() {
                 continue;
             }
-            let blocks = profile.seal_leaves(encoded).map_err(BuildError::from)?;
+            let blocks = hashed(&profile, &data)?;
             let links: Vec<Link> =
                 blocks.iter().map(|b| Link { cid: *b.cid(), tsize: b.data().len() as u64 }).collect();
             (self.sink)(blocks)?;

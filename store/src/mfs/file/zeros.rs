@@ -35,18 +35,13 @@ impl ZeroTrees {
         if self.made.len() >= MAX_SHAPES {
             self.made.clear();
         }
-        // At each height one full tree, which all but the last are, and the last.
-        let mut full = None;
+        // All trees of a height are full but the last.
         let mut last = self.leaf(self.last_at(0, size), out)?;
         for height in 1..=height {
-            let below = (self.shape.capacity(height - 1), self.last_at(height - 1, size));
-            let size = self.last_at(height, size);
-            let many = (size - below.1) / below.0.max(1);
-            if many > 0 && full.is_none() {
-                full = Some(self.full(height - 1, out)?);
-            }
-            last = self.node(height, (full.unwrap_or(last), below.0, many), (last, below.1), out)?;
-            full = None;
+            let (each_size, last_size) = (self.shape.capacity(height - 1), self.last_at(height - 1, size));
+            let many = (self.last_at(height, size) - last_size) / each_size;
+            let each = if many > 0 { self.full(height - 1, out)? } else { last };
+            last = self.node(height, (each, each_size, many), (last, last_size), out)?;
         }
         Ok(last)
     }

@@ -41,7 +41,7 @@ impl Store {
         for _ in 0..10_000 {
             match operation(&at_hand) {
                 Err(FileError::Need(Need(cid))) => {
-                    self.asked.borrow_mut().push(cid);
+                    self.asked.borrow_mut().push(*cid);
                     at_hand = One(Some(self.get(&cid)));
                 }
                 other => return other,

@@ -1,0 +1,119 @@
+//! `cairn files write`.
+
+use super::{
+    NamingFlags,
+    tree::{self, Tree, parent, split, words},
+};
+use crate::{cmd::add::READING_STDIN, ctx::Ctx, exit::Usage};
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use cairn_store::mfs::{Change, Held, Naming, New};
+use std::{io::Read, path::PathBuf};
+
+/// Bytes that are written at once.
+const PIECE: usize = 1 << 20;
+
+/// Options of `cairn files write`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The rest of the file stays as it is; beyond its end, zeros are put between. A file that is there keeps its CID version,
+its hash function and the kind of its leaves. What is written has the CID that `cairn add` gives to the same content.
+
+Examples:
+  cairn files write --create --parents /notes/today < note.txt
+  cairn files write --truncate /notes/today note.txt
+  cairn files write -o 1000 /notes/today patch")]
+pub struct Args {
+    /// The file
+    path: String,
+    /// What to write; `-` or none: stdin
+    #[arg(value_name = "DATA", default_value = "-", hide_default_value = true)]
+    data: PathBuf,
+    /// Byte at which to begin
+    #[arg(short, long, value_name = "BYTES", allow_negative_numbers = true, default_value_t = 0)]
+    offset: i64,
+    /// Make the file if there is none
+    #[arg(short = 'e', long)]
+    create: bool,
+    /// Make the directories around it
+    #[arg(short, long)]
+    parents: bool,
+    /// Take away all that is in it first
+    #[arg(short, long)]
+    truncate: bool,
+    /// Number of bytes at most
+    #[arg(short = 'n', long, value_name = "BYTES", allow_negative_numbers = true)]
+    count: Option<i64>,
+    /// Leaves of a new file are raw blocks [default: Import.UnixFSRawLeaves, else as the CID version]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    raw_leaves: Option<bool>,
+    #[command(flatten)]
+    naming: NamingFlags,
+}
+
+/// Runs `cairn files write`.
+///
+/// # Errors
+/// When there is no file and none is to be made, or something can't be read or written. What was written before stays.
+pub fn run(ctx: &Ctx, args: Args, flush: bool) -> anyhow::Result<()> {
+    let path = tree::check(&args.path)?;
+    let naming = args.naming.or_configured(ctx)?;
+    let Ok(offset) = u64::try_from(args.offset) else { bail!("cannot have negative write offset") };
+    let Ok(count) = args.count.map(u64::try_from).transpose() else { bail!("cannot have negative byte count") };
+    if ctx.input.upload().is_some_and(Option::is_none) {
+        return Err(Usage("file argument 'data' is required".into()).into());
+    }
+    ctx.check_capacity()?;
+    let raw_leaves = match args.raw_leaves {
+        Some(raw) => Some(raw),
+        None => ctx.config()?.import()?.raw_leaves,
+    };
+    let new = New { naming, raw_leaves, ..New::default() };
+    if args.data.as_os_str() == "-" && ctx.input.is_absent() && ctx.out.err_tty {
+        ctx.out.note(READING_STDIN);
+    }
+    let data = ctx.input.files(vec![args.data.clone()])?.next();
+    let data = data.unwrap_or_else(|| Err(Usage("file argument 'data' is required".into()).into()))?;
+    let tree = ctx.block_on(Tree::open(ctx))?;
+    let file = ctx.block_on(open(&tree, &args, &path, new, naming))?;
+    let reader = data.reader.take(count.unwrap_or(u64::MAX));
+    let written = copy(ctx, &tree, &file, offset, reader).with_context(|| format!("writing {} to {path}", data.name));
+    ctx.block_on(tree.end(ctx, flush))?;
+    written
+}
+
+/// The file, made if need be, and emptied if that is asked for.
+async fn open(tree: &Tree, args: &Args, path: &str, new: New, naming: Option<Naming>) -> anyhow::Result<Held> {
+    if args.parents && parent(path) != "/" {
+        tree.mkdir(parent(path), true, naming).await?;
+    }
+    let file = match tree.file(path).await {
+        Err(error) if args.create && tree::is_missing(&error) => {
+            let (dir, name) = split(path);
+            let dir = tree.find(dir).await?;
+            tree.mfs.hold(tree.mfs.create(dir.ino(), name.as_bytes(), new, false).await.map_err(words)?)
+        }
+        other => other?,
+    };
+    if args.truncate {
+        tree.mfs.set_attr(file.ino(), Change { size: Some(0), ..Change::default() }).await.map_err(words)?;
+    }
+    Ok(file)
+}
+
+fn copy(ctx: &Ctx, tree: &Tree, file: &Held, offset: u64, mut reader: impl Read) -> anyhow::Result<()> {
+    let mut at = offset;
+    loop {
+        ctx.cancel.check()?;
+        let mut piece = Vec::with_capacity(PIECE);
+        reader.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
+        let len = piece.len();
+        if len > 0 {
+            ctx.block_on(async { tree.mfs.write(file.ino(), at, Bytes::from(piece)).await.map_err(words) })?;
+            at += len as u64;
+        }
+        if len < PIECE {
+            return Ok(());
+        }
+    }
+}
