@@ -92,6 +92,9 @@ pub trait OwnNames: Send + Sync {
     /// All of them.
     fn list(&self) -> Vec<OwnName>;
 
+    /// The one that a text stands for: what its key is called, or the name in any of its forms.
+    fn find(&self, text: &str) -> Option<OwnName>;
+
     /// The tree that is published under that name whenever it changes.
     ///
     /// # Errors

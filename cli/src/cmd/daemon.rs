@@ -2,20 +2,23 @@
 
 mod collect;
 pub mod files;
-mod network;
+pub mod network;
 mod provide;
 mod systemd;
 
 use crate::{
-    cmd::init,
+    cmd::{
+        init,
+        mount::{self, Places},
+    },
     ctx::Ctx,
     daemon::{Daemon, MAX_REQUESTS},
     exit::Interrupted,
     rpc::{address::Address, server::Listener},
 };
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use cairn_store::repo::{Repo, VERSION};
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{io::Write as _, path::PathBuf, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 /// How long to wait at most for what does not end when the daemon does; with what the listeners wait, about the
@@ -57,9 +60,18 @@ pub struct Args {
     /// Where content is looked for, in place of Routing.Type: auto, autoclient, dht, dhtclient, dhtserver, delegated, none
     #[arg(long, value_name = "TYPE")]
     routing: Option<String>,
-    /// Mount the network as a folder: not in this release
+    /// Mount the network on the directories of Mounts.IPFS, Mounts.IPNS and Mounts.MFS
     #[arg(long)]
     mount: bool,
+    /// With --mount: where /ipfs is mounted
+    #[arg(long, value_name = "DIR", requires = "mount")]
+    mount_ipfs: Option<PathBuf>,
+    /// With --mount: where /ipns is mounted
+    #[arg(long, value_name = "DIR", requires = "mount")]
+    mount_ipns: Option<PathBuf>,
+    /// With --mount: where the tree of `cairn files` is mounted
+    #[arg(long, value_name = "DIR", requires = "mount")]
+    mount_mfs: Option<PathBuf>,
 }
 
 /// Runs `cairn daemon`.
@@ -67,9 +79,6 @@ pub struct Args {
 /// # Errors
 /// When the repository can't be opened, or an address not be listened on.
 pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
-    if args.mount {
-        bail!("--mount: this release of cairn can't mount the network as a folder yet; start the daemon without it");
-    }
     say(ctx, "Initializing daemon...\n")?;
     say(ctx, &versions())?;
     let repo = Arc::new(open(ctx, args)?);
@@ -168,6 +177,9 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
     if args.enable_gc {
         servers.spawn(collect::regularly(Arc::clone(daemon)));
     }
+    if args.mount {
+        begin_mounts(ctx, args, daemon).await?;
+    }
     say(ctx, "Daemon is ready\n")?;
     systemd::notify("READY=1");
     wait(ctx, daemon).await;
@@ -179,12 +191,26 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
         let mut out = std::io::stdout();
         let _ = out.write_all(INTERRUPTED).and_then(|()| out.flush());
     }
+    let unmounted = daemon.mounts.end().await;
     if let Some(node) = node {
         node.shutdown().await;
     }
     while servers.join_next().await.is_some() {}
+    unmounted?;
     // It was asked to end, and did.
     ctx.cancel.withdraw();
+    Ok(())
+}
+
+async fn begin_mounts(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<()> {
+    let path = |given: &Option<PathBuf>| given.as_deref().map(crate::mount::real).transpose();
+    let places =
+        Places { all: None, ipfs: path(&args.mount_ipfs)?, ipns: path(&args.mount_ipns)?, mfs: path(&args.mount_mfs)? };
+    let mounted = mount::in_daemon(daemon, &places, mount::usual()).await.context("--mount")?;
+    let names = ["IPFS", "IPNS", "MFS"];
+    for (name, mounted) in names.iter().zip(mounted) {
+        say(ctx, &format!("{name} mounted at: {}\n", ctx.out.escape(&mounted.dir.to_string_lossy())))?;
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Requests that look.
 
 use super::{
-    Filesystem, OwnName,
+    Filesystem,
     attr::{Attr, Dirent, Entry, Found, Ino, Kind, Ttl, UNKNOWN_INO},
     errno::Errno,
     folder::{OpenFolder, Room},
@@ -72,7 +72,7 @@ impl Filesystem {
 
     async fn lookup_name(&self, name: &[u8]) -> Result<Found, Errno> {
         let Ok(name) = std::str::from_utf8(name) else { return Ok(Found::Nothing(Ttl::FOREVER.entry)) };
-        if let Some(own) = self.own_names().into_iter().find(|own| own.name == name || own.alias == name) {
+        if let Some(own) = self.own.as_ref().and_then(|own| own.find(name)) {
             if own.name != name {
                 return alias(&self.trees, name, &own.name, ALIAS_TTL);
             }
@@ -81,10 +81,6 @@ impl Filesystem {
             return Ok(Found::Entry(Entry { attr, ttl: Ttl { entry: ALIAS_TTL.entry, attr: tree.ttl().attr } }));
         }
         self.ipns.lookup(&self.trees, name).await
-    }
-
-    fn own_names(&self) -> Vec<OwnName> {
-        self.own.as_ref().map(|own| own.list()).unwrap_or_default()
     }
 
     /// Takes back references.
@@ -247,7 +243,7 @@ impl Filesystem {
     }
 
     fn name_lines(&self) -> Vec<Dirent> {
-        let names = self.own_names().into_iter().flat_map(|own| {
+        let names = self.own.as_ref().map(|own| own.list()).unwrap_or_default().into_iter().flat_map(|own| {
             let link = (own.alias, UNKNOWN_INO, Kind::Symlink);
             [(own.name, UNKNOWN_INO, Kind::Directory), link]
         });
