@@ -1,6 +1,6 @@
 //! What a daemon holds open for those who ask it.
 
-use crate::rpc::log::Log;
+use crate::{mount::Mounts, rpc::log::Log};
 use cairn_gateway::Gateway;
 use cairn_net::bitswap::Order;
 use cairn_net::{ipns::Names, node::Node};
@@ -45,6 +45,8 @@ pub struct Daemon {
     gateway: OnceLock<Arc<Gateway>>,
     /// Names as they are known without a node.
     names: Names,
+    /// What is mounted.
+    pub mounts: Mounts,
     /// Requests, running and ended.
     pub requests: Arc<Log>,
     /// Room for requests.
@@ -72,6 +74,7 @@ impl Daemon {
             node: OnceLock::new(),
             gateway: OnceLock::new(),
             names,
+            mounts: Mounts::default(),
             requests: Arc::default(),
             slots: Arc::new(Semaphore::new(MAX_REQUESTS)),
             announcing: Arc::new(Semaphore::new(AT_ONCE)),

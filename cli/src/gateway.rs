@@ -1,6 +1,6 @@
 //! The gateway in this program: what it reads from, where it listens, and what is served beside it.
 
-use crate::{cmd::daemon::files::Announced, ctx::Ctx, rpc::address::Address};
+use crate::{cmd::daemon::files::Announced, ctx::Ctx, reading::Reading, rpc::address::Address};
 use anyhow::Context as _;
 use axum::http::{HeaderValue, header::ACCESS_CONTROL_ALLOW_ORIGIN};
 use cairn_gateway::{
@@ -12,21 +12,11 @@ use cairn_net::{
     dht,
     node::Node,
 };
-use cairn_store::{
-    Block, Cid,
-    fetch::{Deadline, Fetch, FetchError, Offline},
-    names::Names,
-    repo::Repo,
-};
-use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use cairn_store::repo::Repo;
+use futures::TryStreamExt as _;
 use http_body_util::BodyDataStream;
 use hyper_util::service::TowerToHyperService;
-use std::{
-    io,
-    os::unix::fs::PermissionsExt as _,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{io, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, UnixListener},
     task::JoinSet,
@@ -45,70 +35,9 @@ const ROUTING: &str = "/routing/v1";
 /// # Errors
 /// When the configuration makes no sense.
 pub fn backend(repo: &Repo, node: Option<&Node>, offline: bool) -> anyhow::Result<Backend> {
-    let local: Arc<dyn Fetch> = Arc::new(Offline::new(Arc::clone(repo.blocks()) as _));
     let no_fetch = repo.config().get_bool("Gateway.NoFetch")?.unwrap_or(false);
-    let Some(node) = node.filter(|_| !no_fetch) else {
-        let names: Arc<dyn Names> = Arc::new(crate::names::of_repo(repo, offline)?);
-        return Ok(Backend::local(local, names));
-    };
-    let (here, node) = (Arc::clone(&local), node.clone());
-    let names: Arc<dyn Names> = Arc::new(node.names().clone());
-    let session = Arc::new(move || {
-        Arc::new(LocalFirst { local: Arc::clone(&here), node: node.clone(), session: OnceLock::new() })
-            as Arc<dyn Fetch>
-    });
+    let Reading { session, local, names } = Reading::new(repo, node.filter(|_| !no_fetch), offline)?;
     Ok(Backend { session, local, names })
-}
-
-/// The local store, and a session of the network once something is not there: most requests never need one.
-struct LocalFirst {
-    local: Arc<dyn Fetch>,
-    node: Node,
-    session: OnceLock<Arc<dyn Fetch>>,
-}
-
-impl LocalFirst {
-    fn session(&self) -> &Arc<dyn Fetch> {
-        self.session.get_or_init(|| self.node.session())
-    }
-}
-
-#[async_trait::async_trait]
-impl Fetch for LocalFirst {
-    async fn fetch(&self, cid: &Cid, deadline: Deadline) -> Result<Block, FetchError> {
-        match self.local.fetch(cid, deadline).await {
-            Err(FetchError::NotFound(_)) => self.session().fetch(cid, deadline).await,
-            answer => answer,
-        }
-    }
-
-    fn fetch_many(&self, cids: Vec<Cid>, deadline: Deadline) -> BoxStream<'_, Result<Block, FetchError>> {
-        if let Some(session) = self.session.get() {
-            return session.fetch_many(cids, deadline);
-        }
-        // In order, until one is missing: from there on the session is asked for all of them at once.
-        let here = self.local.fetch_many(cids.clone(), deadline);
-        futures::stream::unfold((here, cids, 0), move |(mut from, cids, taken)| async move {
-            match from.next().await? {
-                Err(FetchError::NotFound(_)) if taken < cids.len() => {
-                    let mut rest = self.session().fetch_many(cids[taken..].to_vec(), deadline);
-                    let answer = rest.next().await?;
-                    // All of these come from the session, which does not say that something is missing here.
-                    Some((answer, (rest, Vec::new(), 0)))
-                }
-                answer => Some((answer, (from, cids, taken + 1))),
-            }
-        })
-        .boxed()
-    }
-
-    async fn has_local(&self, cid: &Cid) -> Result<bool, FetchError> {
-        self.local.has_local(cid).await
-    }
-
-    async fn has_local_many(&self, cids: &[Cid]) -> Result<Vec<bool>, FetchError> {
-        self.local.has_local_many(cids).await
-    }
 }
 
 /// A gateway that is served.

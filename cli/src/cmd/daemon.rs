@@ -2,18 +2,21 @@
 
 mod collect;
 pub mod files;
-mod network;
+pub mod network;
 mod provide;
 mod systemd;
 
 use crate::{
-    cmd::init,
+    cmd::{
+        init,
+        mount::{self, Places},
+    },
     ctx::Ctx,
     daemon::{Daemon, MAX_REQUESTS},
     exit::Interrupted,
     rpc::{address::Address, server::Listener},
 };
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use cairn_store::repo::{Repo, VERSION};
 use std::{io::Write as _, path::PathBuf, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
@@ -30,7 +33,7 @@ const INTERRUPTED: &[u8] =
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Options of `cairn daemon`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(after_help = "\
 Commands of the same repository are carried out by its daemon while one runs. Programs ask it over HTTP, in the form
 of Kubo's RPC; --api ADDRESS listens there instead of at Addresses.API.
@@ -72,9 +75,18 @@ pub struct Args {
     /// Raise the limit on open files: always so; with =false it stays as it is
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     manage_fdlimit: Option<bool>,
-    /// Mount the network as a folder: not in this release
+    /// Mount the network on the directories of Mounts.IPFS, Mounts.IPNS and Mounts.MFS
     #[arg(long)]
     mount: bool,
+    /// With --mount: where /ipfs is mounted
+    #[arg(long, value_name = "DIR", requires = "mount")]
+    mount_ipfs: Option<PathBuf>,
+    /// With --mount: where /ipns is mounted
+    #[arg(long, value_name = "DIR", requires = "mount")]
+    mount_ipns: Option<PathBuf>,
+    /// With --mount: where the tree of `cairn files` is mounted
+    #[arg(long, value_name = "DIR", requires = "mount")]
+    mount_mfs: Option<PathBuf>,
 }
 
 /// Runs `cairn daemon`.
@@ -82,9 +94,6 @@ pub struct Args {
 /// # Errors
 /// When the repository can't be opened, or an address not be listened on.
 pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
-    if args.mount {
-        bail!("--mount: this release of cairn can't mount the network as a folder yet; start the daemon without it");
-    }
     say(ctx, "Initializing daemon...\n")?;
     say(ctx, &versions())?;
     let repo = Arc::new(open(ctx, args)?);
@@ -183,6 +192,9 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
     if args.enable_gc {
         servers.spawn(collect::regularly(Arc::clone(daemon)));
     }
+    if args.mount {
+        begin_mounts(ctx, args, daemon).await?;
+    }
     say(ctx, "Daemon is ready\n")?;
     systemd::notify("READY=1");
     wait(ctx, daemon).await;
@@ -194,14 +206,28 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
         let mut out = std::io::stdout();
         let _ = out.write_all(INTERRUPTED).and_then(|()| out.flush());
     }
+    let unmounted = daemon.mounts.end().await;
     if let Some(node) = node {
         node.shutdown().await;
     }
     while servers.join_next().await.is_some() {}
     // Changes that nobody asked to make durable.
     daemon.repo.sync_mfs().await.context("the last changes of the tree could not be kept")?;
+    unmounted?;
     // It was asked to end, and did.
     ctx.cancel.withdraw();
+    Ok(())
+}
+
+async fn begin_mounts(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<()> {
+    let path = |given: &Option<PathBuf>| given.as_deref().map(crate::mount::real).transpose();
+    let places =
+        Places { all: None, ipfs: path(&args.mount_ipfs)?, ipns: path(&args.mount_ipns)?, mfs: path(&args.mount_mfs)? };
+    let mounted = mount::in_daemon(daemon, &places, mount::usual()).await.context("--mount")?;
+    let names = ["IPFS", "IPNS", "MFS"];
+    for (name, mounted) in names.iter().zip(mounted) {
+        say(ctx, &format!("{name} mounted at: {}\n", ctx.out.escape(&mounted.dir.to_string_lossy())))?;
+    }
     Ok(())
 }
 

@@ -21,6 +21,7 @@ pub mod init;
 pub mod key;
 pub mod log;
 pub mod ls;
+pub mod mount;
 pub mod multibase;
 pub mod name;
 pub mod pin;
@@ -36,6 +37,7 @@ pub mod shutdown;
 pub mod source;
 pub mod stats;
 pub mod swarm;
+pub mod umount;
 pub mod version;
 
 use crate::ctx::Ctx;
@@ -72,6 +74,10 @@ pub enum Command {
     Refs(refs::Args),
     /// The mutable tree of files and folders
     Files(files::Args),
+    /// Mount the network as a folder
+    Mount(mount::Args),
+    /// Unmount it
+    Umount(umount::Args),
     /// Keep objects from being collected
     Pin(pin::Args),
     /// Look after the repository
@@ -134,6 +140,8 @@ pub fn run(ctx: &Ctx, command: Command) -> anyhow::Result<()> {
         Command::Resolve(args) => resolve::run(ctx, args),
         Command::Refs(args) => refs::run(ctx, args),
         Command::Files(args) => files::run(ctx, args),
+        Command::Mount(args) => mount::run(ctx, &args),
+        Command::Umount(args) => umount::run(ctx, &args),
         Command::Pin(args) => pin::run(ctx, args),
         Command::Repo(args) => repo::run(ctx, args),
         Command::Block(args) => block::run(ctx, args),

@@ -4,7 +4,7 @@ use super::{
     decode_percent,
     place::{self, Place},
 };
-use crate::args::Cli;
+use crate::{args::Cli, cmd::mount::HostPath};
 use clap::{
     Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _,
     builder::ValueParser,
@@ -42,6 +42,11 @@ pub struct Asked {
 /// Whether an option or argument names a file. Such names mean files of the caller, so none is taken from a request.
 pub fn is_file(arg: &Arg) -> bool {
     takes(arg, TypeId::of::<PathBuf>())
+}
+
+/// Whether an option or argument names a file where the command runs: a daemon is told the whole path.
+pub fn is_host_path(arg: &Arg) -> bool {
+    takes(arg, TypeId::of::<HostPath>())
 }
 
 fn takes(arg: &Arg, wanted: TypeId) -> bool {

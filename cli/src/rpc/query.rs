@@ -1,6 +1,9 @@
 //! From a command line to a request's path and query: the way back of `arguments`.
 
-use super::{arguments::is_file, encode_percent};
+use super::{
+    arguments::{is_file, is_host_path},
+    encode_percent,
+};
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
@@ -72,7 +75,12 @@ fn add(query: &mut String, arg: &Arg, matches: &ArgMatches) {
     };
     match arg.get_action() {
         ArgAction::SetTrue | ArgAction::SetFalse | ArgAction::Count => push(OsStr::new("true")),
-        _ => matches.get_raw(arg.get_id().as_str()).into_iter().flatten().for_each(push),
+        _ => {
+            let whole =
+                |path: &OsStr| std::path::absolute(path).map_or_else(|_| path.to_owned(), PathBuf::into_os_string);
+            let given = matches.get_raw(arg.get_id().as_str()).into_iter().flatten();
+            given.for_each(|value| if is_host_path(arg) { push(&whole(value)) } else { push(value) });
+        }
     }
 }
 
@@ -108,6 +116,8 @@ mod tests {
             &["cairn", "config", "--json", "A.B", "{\"a\": 1}"],
             &["cairn", "repo", "gc", "--stream-errors"],
             &["cairn", "refs", "local"],
+            &["cairn", "mount", "/a b", "--deadline=5s", "--read-only"],
+            &["cairn", "mount", "-f", "/x", "--allow-other"],
             &["cairn", "files", "--flush=false", "write", "-e", "/a", "-"],
             &["cairn", "files", "write", "/a", "-o", "-1", "-f=false"],
             &["cairn", "files", "stat", "--format", "<hash>", "/a b"],

@@ -9,6 +9,7 @@ pub mod dir;
 mod error;
 pub mod file;
 mod front;
+mod named;
 pub mod need;
 mod tree;
 
@@ -16,4 +17,5 @@ pub use attr::{Attr, Change, Cursor, Ino, Kind, Listed, MAX_NAME, Naming, New, R
 pub use cell::{MetaCell, RootCell, stored_root};
 pub use error::MfsError;
 pub use front::{Held, Mfs, Options};
+pub use named::{NamedCell, NamedRoot, named_roots};
 pub use need::{Blocks, Need, Supplied};

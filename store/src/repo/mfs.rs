@@ -44,9 +44,11 @@ impl Repo {
     /// # Errors
     /// When they can't be read.
     pub fn kept_roots(&self) -> Result<Vec<Cid>, StoreError> {
-        match self.mfs.get() {
-            Some(tree) => tree.keep(),
-            None => Ok(stored_root(self.kv.as_ref())?.into_iter().collect()),
-        }
+        let mut roots = match self.mfs.get() {
+            Some(tree) => tree.keep()?,
+            None => stored_root(self.kv.as_ref())?.into_iter().collect(),
+        };
+        roots.extend(self.kept_by_names()?);
+        Ok(roots)
     }
 }

@@ -14,6 +14,7 @@ mod error;
 mod identity;
 mod lock;
 mod mfs;
+mod trees;
 mod version;
 
 pub use error::RepoError;
@@ -189,6 +190,7 @@ pub struct Repo {
     blocks: Arc<KvBlocks>,
     pins: Pins,
     mfs: OnceCell<Mfs>,
+    trees: trees::Trees,
     new: bool,
     /// Dropped last.
     _lock: Lock,
@@ -274,6 +276,7 @@ impl Repo {
             blocks,
             pins,
             mfs: OnceCell::new(),
+            trees: trees::Trees::default(),
             new,
             _lock: lock,
         })

@@ -1,0 +1,186 @@
+//! Listings of the read-only trees.
+//!
+//! A listing goes through the directory as the kernel asks for lines, and holds no more than the way to the present one.
+//! The cursor is the number of the line: a directory that never changes has the same lines in the same order for ever. Of
+//! children it says what the directory says, and what blocks that are here say; none is fetched.
+
+use super::{
+    attr::{Dirent, Kind, Ttl, UNKNOWN_INO, is_name},
+    errno::Errno,
+    inodes::Node,
+    place::Place,
+    readonly::{ReadOnly, parent_of},
+    seen::{Lines, Seen},
+};
+use bytes::Bytes;
+use cairn_store::{cid::codec, unixfs};
+use futures::StreamExt as _;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Mutex;
+
+/// Bytes of children's blocks that are read for one page of a listing, as their parent declares them.
+const LOOK_BYTES: u64 = 8 << 20;
+/// Larger children are not looked at.
+const MAX_LOOK: u64 = 512 << 10;
+/// How long the local store may take for a page; what it did not say by then stays unknown.
+const LOOK_TIME: Duration = Duration::from_secs(1);
+/// Lines before the first entry: `.` and `..`.
+const DOTS: u64 = 2;
+
+/// How much of a listing is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Bytes for all lines.
+    pub bytes: usize,
+    /// Bytes for each line besides its name, which is filled up to a multiple of 8.
+    pub line: usize,
+    /// Whether what a look-up would find is wanted too.
+    pub plus: bool,
+}
+
+impl Room {
+    /// Bytes that a line takes.
+    pub fn cost(&self, name: &[u8]) -> usize {
+        (self.line + name.len()).next_multiple_of(8)
+    }
+}
+
+/// A directory, open for listing.
+pub(super) struct OpenFolder {
+    pub(super) number: u64,
+    pub(super) node: Arc<Node>,
+    cursor: Mutex<Cursor>,
+}
+
+#[derive(Default)]
+struct Cursor {
+    /// Number of the next line of `lines`, or of the one that is held.
+    next: u64,
+    lines: Option<Lines>,
+    held: Option<unixfs::Entry>,
+}
+
+impl OpenFolder {
+    pub(super) fn new(number: u64, node: Arc<Node>) -> Arc<Self> {
+        Arc::new(Self { number, node, cursor: Mutex::default() })
+    }
+
+    /// Lines from that one on.
+    ///
+    /// # Errors
+    /// When a part of the directory itself can't be had and there is nothing before it.
+    pub(super) async fn list(&self, trees: &ReadOnly, offset: u64, room: Room) -> Result<Vec<Dirent>, Errno> {
+        let mut dirents = Vec::new();
+        let mut left = room.bytes;
+        for (line, name) in [(0, &b"."[..]), (1, b"..")] {
+            if offset <= line && room.cost(name) <= left {
+                left -= room.cost(name);
+                let own = trees.layout.ino(Place::Node(self.number));
+                let ino = if line == 0 { own } else { parent_of(&self.node) };
+                let name = Bytes::from_static(name);
+                dirents.push(Dirent { ino, next: line + 1, kind: Some(Kind::Directory), name, entry: None });
+            }
+        }
+        let mut cursor = self.cursor.lock().await;
+        let page = match self.page(&mut cursor, trees, offset.max(DOTS), room, left).await {
+            Err(error) if dirents.is_empty() => return Err(error),
+            page => page.unwrap_or_default(),
+        };
+        drop(cursor);
+        let seen = self.seen(trees, &page, room.plus).await;
+        for ((next, entry), seen) in page.into_iter().zip(seen) {
+            dirents.push(self.line(trees, next, entry, seen, room.plus));
+        }
+        Ok(dirents)
+    }
+
+    /// Entries from that line on, and the number of the line behind each.
+    async fn page(
+        &self,
+        cursor: &mut Cursor,
+        trees: &ReadOnly,
+        offset: u64,
+        room: Room,
+        mut left: usize,
+    ) -> Result<Vec<(u64, unixfs::Entry)>, Errno> {
+        let mut page = Vec::new();
+        // What is given up half-way, by a signal for example, can't be gone on with: it is taken out until it is done.
+        let (mut lines, mut held, mut at) = match (cursor.lines.take(), cursor.held.take()) {
+            (Some(lines), held) if cursor.next <= offset => (lines, held, cursor.next),
+            _ => (trees.open_folder(&self.node).await?.lines(), None, DOTS),
+        };
+        loop {
+            let next = match held.take() {
+                Some(entry) => Ok(Some(entry)),
+                None => match tokio::time::timeout(trees.patience, lines.next()).await {
+                    Ok(next) => next.map_err(Errno::from),
+                    Err(_) => Err(Errno::ETIMEDOUT),
+                },
+            };
+            let entry = match next {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                // The next call meets it again, and begins from the front for that.
+                Err(_) if !page.is_empty() => return Ok(page),
+                Err(error) => return Err(error),
+            };
+            let (skipped, cost) = (at < offset || !is_name(&entry.name), room.cost(&entry.name));
+            if !skipped && cost > left {
+                held = Some(entry);
+                break;
+            }
+            at += 1;
+            if !skipped {
+                left -= cost;
+                page.push((at, entry));
+            }
+        }
+        *cursor = Cursor { next: at, lines: Some(lines), held };
+        Ok(page)
+    }
+
+    /// What is known of the entries of a page without asking anybody.
+    async fn seen(&self, trees: &ReadOnly, page: &[(u64, unixfs::Entry)], plus: bool) -> Vec<Option<Seen>> {
+        let of_parent = |entry: &unixfs::Entry| {
+            (entry.cid.codec() == codec::RAW && entry.tsize > 0).then(|| Seen::raw(entry.tsize))
+        };
+        let mut seen: Vec<Option<Seen>> = page.iter().map(|(_, entry)| of_parent(entry)).collect();
+        if !plus {
+            return seen;
+        }
+        let mut budget = LOOK_BYTES;
+        let wanted: Vec<usize> = (0..page.len())
+            .filter(|&at| seen[at].is_none())
+            .filter(|&at| {
+                let bytes = page[at].1.tsize.max(1);
+                // A large one is a tree: its root is small.
+                let bytes = if bytes > MAX_LOOK { MAX_LOOK / 32 } else { bytes };
+                let fits = bytes <= budget;
+                budget = budget.saturating_sub(bytes);
+                fits
+            })
+            .collect();
+        let cids = wanted.iter().map(|&at| page[at].1.cid).collect();
+        let mut blocks = trees.sources.local.fetch_many(cids, None);
+        let look = async {
+            for at in wanted {
+                // One that is missing, or malformed, is not known: the others are.
+                let Some(answer) = blocks.next().await else { break };
+                seen[at] = answer.ok().and_then(|block| trees.see_block(&self.node.source, &block));
+            }
+        };
+        let _ = tokio::time::timeout(LOOK_TIME, look).await;
+        seen
+    }
+
+    fn line(&self, trees: &ReadOnly, next: u64, entry: unixfs::Entry, seen: Option<Seen>, plus: bool) -> Dirent {
+        let name = entry.name;
+        let kind = seen.map(|seen| seen.kind);
+        let Some(seen) = seen.filter(|_| plus) else {
+            return Dirent { ino: UNKNOWN_INO, next, kind, name, entry: None };
+        };
+        let place = (trees.layout.ino(Place::Node(self.number)), name.clone());
+        let entry = trees.refer(Node::new(entry.cid, Arc::clone(&self.node.source), place, seen), Ttl::FOREVER);
+        Dirent { ino: entry.attr.ino, next, kind, name, entry: Some(entry) }
+    }
+}

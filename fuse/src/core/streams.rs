@@ -1,0 +1,201 @@
+//! Reads of an open file: many at once, each at its place.
+//!
+//! A handle has some readers. A read goes to the one that is about to be there, so that a file read from front to end has
+//! one reader with its read-ahead, and several places that are read at once have one each. Reads that the kernel sends
+//! ahead of each other queue at their reader. A jump fetches the blocks that it reads and none ahead, until somebody reads
+//! on behind it.
+//!
+//! A read fails when the mount's patience is over since it came in, and since the last block came in for the file: slow
+//! is not dead, and what queues behind a dead read dies with it.
+
+use super::errno::Errno;
+use bytes::Bytes;
+use cairn_store::{
+    Cid,
+    fetch::Fetch,
+    unixfs::{FileReader, entity::FileNode},
+};
+use parking_lot::Mutex;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Readers of a handle. One more place than these, and the reader that was used least recently goes there.
+const MAX_STREAMS: usize = 8;
+/// A read that begins at most so far behind the end of another one goes on with it: the kernel leaves out what it has.
+const MAX_GAP: u64 = 1 << 20;
+/// What all readers of a mount may read ahead together, in bytes; each has two windows.
+const AHEAD_BYTES: usize = 64 << 20;
+/// The least that a reader reads ahead in a window.
+const MIN_AHEAD: u64 = 256 << 10;
+/// For so long a place that could not be read is not tried again: the kernel asks a second time for pages that it could
+/// not get ahead of time, and nobody shall wait twice.
+const SECOND_TRY: Duration = Duration::from_millis(500);
+
+/// How many readers there are.
+#[derive(Default)]
+pub(super) struct Load(AtomicUsize);
+
+impl Load {
+    /// Bytes for one window of one reader.
+    fn window(&self) -> u64 {
+        let streams = self.0.load(Ordering::Relaxed).max(1);
+        (AHEAD_BYTES / 2 / streams) as u64
+    }
+}
+
+/// An open file.
+pub(super) struct OpenFile {
+    cid: Cid,
+    node: FileNode,
+    source: Arc<dyn Fetch>,
+    patience: Duration,
+    load: Arc<Load>,
+    streams: Mutex<Streams>,
+}
+
+#[derive(Default)]
+struct Streams {
+    all: Vec<Stream>,
+    clock: u64,
+    /// When the last block came in.
+    progress: Option<Instant>,
+    /// The bytes that could not be had in time last, and when that was found out.
+    dead: Option<(std::ops::Range<u64>, Instant)>,
+}
+
+struct Stream {
+    /// Where the reads that were given to it end.
+    end: u64,
+    used: u64,
+    reader: Arc<tokio::sync::Mutex<Reader>>,
+}
+
+struct Reader {
+    reader: FileReader,
+    load: Arc<Load>,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.load.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A read that has its reader.
+pub(super) struct Ticket {
+    reader: Arc<tokio::sync::Mutex<Reader>>,
+    offset: u64,
+    len: usize,
+    ahead: bool,
+    came: Instant,
+}
+
+impl OpenFile {
+    pub(super) fn new(
+        cid: Cid,
+        node: FileNode,
+        source: Arc<dyn Fetch>,
+        patience: Duration,
+        load: &Arc<Load>,
+    ) -> Arc<Self> {
+        Arc::new(Self { cid, node, source, patience, load: Arc::clone(load), streams: Mutex::default() })
+    }
+
+    /// Gives a read its reader. To be called in the order in which the kernel sends reads.
+    pub(super) fn admit(&self, offset: u64, len: usize) -> Ticket {
+        let mut streams = self.streams.lock();
+        streams.clock += 1;
+        let clock = streams.clock;
+        let end = offset.saturating_add(len as u64);
+        let behind = |stream: &Stream| offset.checked_sub(stream.end).filter(|&gap| gap <= MAX_GAP);
+        let near = (0..streams.all.len()).filter_map(|at| Some((behind(&streams.all[at])?, at))).min();
+        let (at, ahead) = match near {
+            Some((_, at)) => (at, true),
+            None if streams.all.len() < MAX_STREAMS => {
+                streams.all.push(Stream { end: 0, used: 0, reader: self.reader() });
+                (streams.all.len() - 1, offset == 0)
+            }
+            None => ((0..MAX_STREAMS).min_by_key(|&at| streams.all[at].used).unwrap_or_default(), offset == 0),
+        };
+        let stream = &mut streams.all[at];
+        (stream.end, stream.used) = (end, clock);
+        Ticket { reader: Arc::clone(&stream.reader), offset, len, ahead, came: Instant::now() }
+    }
+
+    fn reader(&self) -> Arc<tokio::sync::Mutex<Reader>> {
+        self.load.0.fetch_add(1, Ordering::Relaxed);
+        let reader = FileReader::from_node(Arc::clone(&self.source), &self.cid, self.node.clone(), None);
+        Arc::new(tokio::sync::Mutex::new(Reader { reader, load: Arc::clone(&self.load) }))
+    }
+
+    /// Reads: as many bytes as were asked for, less only at the end of the file. Pieces are those of the blocks.
+    ///
+    /// # Errors
+    /// When a block can't be had: after the mount's patience without another one coming.
+    pub(super) async fn read(&self, ticket: Ticket) -> Result<Vec<Bytes>, Errno> {
+        let range = ticket.offset..ticket.offset.saturating_add(ticket.len as u64);
+        if self.is_dead(&range) {
+            return Err(Errno::ETIMEDOUT);
+        }
+        let reading = self.read_in_turn(&ticket);
+        tokio::pin!(reading);
+        loop {
+            let end = self.streams.lock().progress.map_or(ticket.came, |at| at.max(ticket.came)) + self.patience;
+            match tokio::time::timeout_at(end.into(), &mut reading).await {
+                Ok(pieces) => return pieces,
+                Err(_) if self.streams.lock().progress.is_some_and(|at| at + self.patience > end) => {}
+                Err(_) => {
+                    tracing::debug!(cid = %self.cid, ?range, "no block came in time");
+                    self.streams.lock().dead = Some((range, Instant::now()));
+                    return Err(Errno::ETIMEDOUT);
+                }
+            }
+        }
+    }
+
+    fn is_dead(&self, range: &std::ops::Range<u64>) -> bool {
+        let streams = self.streams.lock();
+        streams.dead.as_ref().is_some_and(|(dead, at)| {
+            let alive = streams.progress.is_some_and(|progress| progress > *at);
+            !alive && at.elapsed() < SECOND_TRY && range.start < dead.end && dead.start < range.end
+        })
+    }
+
+    async fn read_in_turn(&self, ticket: &Ticket) -> Result<Vec<Bytes>, Errno> {
+        let mut turn = ticket.reader.lock().await;
+        let jump = if ticket.len as u64 > MIN_AHEAD { ticket.len as u64 / 2 } else { 0 };
+        let window = if ticket.ahead { turn.load.window().max(MIN_AHEAD) } else { jump };
+        let reader = &mut turn.reader;
+        reader.set_read_ahead(window);
+        let gap = ticket.offset.checked_sub(reader.position());
+        if gap.is_none_or(|gap| gap > 2 * MAX_GAP) {
+            reader.seek(ticket.offset);
+        }
+        while reader.position() < ticket.offset {
+            // The gap is small: what was read ahead is kept.
+            let gap = usize::try_from(ticket.offset - reader.position()).unwrap_or(usize::MAX);
+            if self.next(reader, gap).await?.is_none() {
+                return Ok(Vec::new());
+            }
+        }
+        let mut pieces = Vec::new();
+        let mut left = ticket.len;
+        while left > 0 {
+            let Some(piece) = self.next(reader, left).await? else { break };
+            left -= piece.len();
+            pieces.push(piece);
+        }
+        Ok(pieces)
+    }
+
+    async fn next(&self, reader: &mut FileReader, max: usize) -> Result<Option<Bytes>, Errno> {
+        let piece = reader.next_at_most(max).await?;
+        self.streams.lock().progress = Some(Instant::now());
+        Ok(piece)
+    }
+}

@@ -1,0 +1,5 @@
+//! The read-only trees: without a kernel, and mounted.
+
+mod mounted;
+#[path = "../support/mod.rs"]
+mod support;
