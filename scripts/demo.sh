@@ -11,7 +11,16 @@ stop_nodes() {
     wait
     nodes=
 }
-trap 'stop_nodes; rm -rf "$work"' EXIT
+mounts=
+unmount_all() {
+    for dir in $mounts; do
+        name=${dir##*/mount-}
+        CAIRN_PATH="$work/$name" "$cairn" umount "$dir" || true
+    done
+    mounts=
+}
+# Never through a mount: what is in it is not this script's to remove.
+trap 'unmount_all; stop_nodes; rm -rf --one-file-system "$work"' EXIT
 trap 'exit 130' INT TERM
 export CAIRN_PATH="$work/repository"
 megabytes=${DEMO_MEGABYTES:-256}
@@ -151,6 +160,39 @@ diff -r "$work/folder" "$work/fetched"
 printf 'fetched from the other node: the same; %s\n' "$(speed "$begin" "$end")"
 run swarm peers
 run bitswap stat
+
+say "The network as a local folder"
+cannot=
+[ -c /dev/fuse ] || cannot="this machine has no /dev/fuse"
+[ -n "$cannot" ] || [ "$(id -u)" -eq 0 ] || command -v fusermount3 >/dev/null 2>&1 ||
+    cannot="fusermount3 is not installed (package fuse3)"
+[ -n "$cannot" ] || { : <>/dev/fuse; } 2>/dev/null || cannot="/dev/fuse can't be opened here"
+if [ -n "$cannot" ]; then
+    echo "left out: $cannot"
+else
+    # The third node shows what it has not got; the other one is written to.
+    for name in other third; do
+        mkdir "$work/mount-$name"
+        mounts="$mounts $work/mount-$name"
+        printf '$ cairn mount mount-%s\n' "$name"
+        CAIRN_PATH="$work/$name" "$cairn" mount "$work/mount-$name"
+    done
+    printf '$ cp -r folder mount-other/files/kept\n'
+    begin=$(now)
+    cp -r "$work/folder" "$work/mount-other/files/kept"
+    sync -f "$work/mount-other/files/kept"
+    end=$(now)
+    printf 'written and synced: %s\n' "$(speed "$begin" "$end")"
+    kept=$(CAIRN_PATH="$work/other" "$cairn" files stat --hash /kept)
+    printf '$ ls -l mount-third/ipfs/%s\n' "$kept"
+    ls -l "$work/mount-third/ipfs/$kept" | tail -n +2
+    begin=$(now)
+    diff -r "$work/folder" "$work/mount-third/ipfs/$kept"
+    end=$(now)
+    printf 'read through the mount of the third node, block by block from the other: the same; %s\n' \
+        "$(speed "$begin" "$end")"
+    unmount_all
+fi
 stop_nodes
 export CAIRN_PATH="$work/other"
 
