@@ -183,6 +183,7 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
         node.shutdown().await;
     }
     while servers.join_next().await.is_some() {}
+    daemon.repo.sync_mfs().await.context("the last changes of MFS are not durable")?;
     // It was asked to end, and did.
     ctx.cancel.withdraw();
     Ok(())

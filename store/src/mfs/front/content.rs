@@ -315,7 +315,7 @@ impl super::Inner {
 impl From<FileError> for MfsError {
     fn from(error: FileError) -> Self {
         match error {
-            FileError::Need(need) => crate::fetch::FetchError::NotFound(Box::new(need.0)).into(),
+            FileError::Need(need) => crate::fetch::FetchError::NotFound(need.0).into(),
             FileError::Read(error) => error.into(),
             FileError::Build(error) => error.into(),
             FileError::Store(error) => error.into(),

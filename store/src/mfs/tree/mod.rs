@@ -58,7 +58,7 @@ pub(super) enum Fail {
     /// It is refused.
     Error(MfsError),
     /// It has to be repeated after these were supplied.
-    Need(Needed),
+    Need(Box<Needed>),
 }
 
 /// Blocks that an operation needs.
@@ -74,6 +74,12 @@ pub(super) enum Needed {
 
 pub(super) type Step<T> = Result<T, Fail>;
 
+impl From<Needed> for Fail {
+    fn from(needed: Needed) -> Self {
+        Self::Need(Box::new(needed))
+    }
+}
+
 impl From<MfsError> for Fail {
     fn from(error: MfsError) -> Self {
         Self::Error(error)
@@ -83,7 +89,7 @@ impl From<MfsError> for Fail {
 /// What a shard that is missing means for the directory of that inode.
 fn in_dir(ino: Ino) -> impl Fn(DirError) -> Fail {
     move |error| match error {
-        DirError::Missing(wanted) => Fail::Need(Needed::Shards { ino, wanted }),
+        DirError::Missing(wanted) => Fail::from(Needed::Shards { ino, wanted }),
         other => Fail::Error(other.into()),
     }
 }
@@ -95,7 +101,7 @@ pub(super) type Content = Arc<Mutex<File>>;
 #[derive(Debug, Default)]
 pub(super) struct Dir {
     /// Names and links; `None` if it is to be read from its root.
-    pub(super) directory: Option<Directory>,
+    pub(super) directory: Option<Box<Directory>>,
     /// What was known of its size when it was let go of.
     pub(super) known: Known,
     /// Entries that have inodes.
@@ -161,7 +167,7 @@ impl Tree {
     /// A tree with that root.
     pub(super) fn new(profile: Profile, root: Directory) -> Self {
         let (meta, link) = (root.meta(), root.root());
-        let dir = Dir { directory: Some(root), ..Dir::default() };
+        let dir = Dir { directory: Some(Box::new(root)), ..Dir::default() };
         let inode = Inode {
             body: Body::Dir(dir),
             parent: None,
@@ -254,12 +260,12 @@ impl Tree {
 
     fn directory_mut(&mut self, ino: Ino) -> Step<&mut Directory> {
         self.directory(ino)?;
-        self.dir_mut(ino)?.directory.as_mut().ok_or(Fail::Error(MfsError::Stale(ino)))
+        self.dir_mut(ino)?.directory.as_deref_mut().ok_or(Fail::Error(MfsError::Stale(ino)))
     }
 
     fn needs_body(&self, ino: Ino) -> Fail {
         match self.inodes.get(&ino).and_then(|inode| inode.link) {
-            Some(link) => Fail::Need(Needed::Body { ino, cid: link.cid }),
+            Some(link) => Fail::from(Needed::Body { ino, cid: link.cid }),
             None => Fail::Error(MfsError::Stale(ino)),
         }
     }
@@ -396,7 +402,7 @@ impl Tree {
                 if ino == ROOT_INO {
                     read.rename_later(naming_of(&profile));
                 }
-                *directory = Some(read);
+                *directory = Some(Box::new(read));
             }
             Body::File(FileBody { content: content @ None, profile, .. }) => {
                 *content = Some(Arc::new(Mutex::new(File::from_block(profile, block)?)));
@@ -449,7 +455,7 @@ fn read_inode(profile: &Profile, link: Link, block: &Block) -> Result<Inode, Mfs
             (Body::Symlink { target, profile: named }, size)
         }
         entity => {
-            let directory = Directory::from_entity(profile, block, meta, entity)?;
+            let directory = Box::new(Directory::from_entity(profile, block, meta, entity)?);
             (Body::Dir(Dir { directory: Some(directory), ..Dir::default() }), 0)
         }
     };
