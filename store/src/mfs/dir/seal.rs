@@ -1,10 +1,10 @@
 //! Making blocks of a directory.
 
 use super::{
-    Directory, Form, Link, Tally,
+    Directory, Form, Link,
     plain::Plain,
     shard::{Child, Shard},
-    tally,
+    size::{Tally, tally},
 };
 use crate::{
     Block, StoreError,

@@ -209,7 +209,7 @@ impl Tree {
             _ => 0,
         };
         let link = Link { cid: *block.cid(), tsize: bytes.saturating_add(below) };
-        super::read_inode(profile, link, block)?;
+        super::supply::read_inode(profile, link, block)?;
         Ok(link)
     }
 }
