@@ -7,6 +7,7 @@ use cairn_store::{
     blockstore::{Blockstore as _, Entry, KvBlocks, key},
     check::{fsck, fsck::Problem, verify},
     kv::{Batch, Durability, Table},
+    mfs::{MetaCell, RootCell as _},
     pin::{PinMode, Pins},
 };
 use std::{
@@ -133,4 +134,22 @@ fn fsck_reports_pins_that_it_cannot_repair() {
             || matches!(&found[..], [Problem::BadPin(_), Problem::PinnedMissing(c)] if c == root)
     );
     assert_eq!(problems(&blocks, &pins, true).len(), 2);
+}
+
+#[test]
+fn a_root_of_the_tree_that_is_no_root_is_found() {
+    let (blocks, pins, all) = fixture();
+    let found = || {
+        let mut found = Vec::new();
+        fsck::fsck(&blocks, &pins, false, &AtomicBool::new(false), &mut |problem| found.push(problem)).expect("checks");
+        found
+    };
+    let cell = MetaCell::new(Arc::clone(&blocks));
+    cell.commit(all[0].cid()).expect("commits");
+    assert!(found().is_empty());
+    let lost = leaf("not here");
+    cell.commit(lost.cid()).expect("commits");
+    assert!(matches!(found()[..], [Problem::TreeMissing(cid)] if cid == *lost.cid()));
+    write(&blocks, |b| b.put(Table::Meta, b"\x01mfs".to_vec(), b"no cid".to_vec()));
+    assert!(matches!(&found()[..], [problem @ Problem::BadTree(_)] if !problem.repairable()));
 }

@@ -6,6 +6,7 @@ use crate::{
     cid::codec,
     gc,
     kv::{Batch, Durability, Row, Table},
+    mfs::stored_root,
     pin::Pins,
 };
 use bytes::Bytes;
@@ -38,6 +39,10 @@ pub enum Problem {
     BadPin(String),
     /// The root of a pin is not here.
     PinnedMissing(Cid),
+    /// The root of the mutable tree can't be read.
+    BadTree(String),
+    /// The root of the mutable tree is not here.
+    TreeMissing(Cid),
     /// Marks of a collection that nobody will go on with.
     Leftover,
 }
@@ -45,7 +50,10 @@ pub enum Problem {
 impl Problem {
     /// Whether it can be put right without losing anything.
     pub fn repairable(&self) -> bool {
-        !matches!(self, Self::BadKey(..) | Self::BadPin(_) | Self::PinnedMissing(_))
+        !matches!(
+            self,
+            Self::BadKey(..) | Self::BadPin(_) | Self::PinnedMissing(_) | Self::BadTree(_) | Self::TreeMissing(_)
+        )
     }
 }
 
@@ -59,6 +67,10 @@ impl fmt::Display for Problem {
             Self::BadKey(table, key) => write!(f, "table {} has a key that is no multihash: {key:02x?}", table.name()),
             Self::BadPin(why) => f.write_str(why),
             Self::PinnedMissing(cid) => write!(f, "{cid} is pinned and not here"),
+            Self::BadTree(why) => f.write_str(why),
+            Self::TreeMissing(cid) => {
+                write!(f, "{cid} is the root of MFS and not here: fetch it, or set another with `cairn files chroot`")
+            }
             Self::Leftover => f.write_str("there are marks of a collection that will not go on"),
         }
     }
@@ -72,7 +84,8 @@ struct Fsck<'a> {
     emit: &'a mut dyn FnMut(Problem),
 }
 
-/// Compares the index with the blocks in both directions, reads the pins, and looks for leftover marks; every
+/// Compares the index with the blocks in both directions, reads the pins and the root of the mutable tree, and looks for
+/// leftover marks; every
 /// problem is told to `emit`. With `repair` those that can be put right are: index rows are made to agree with
 /// the blocks, blocks that are corrupt count as missing, leftover marks are dropped. Nothing else may write
 /// meanwhile. Setting `stop` ends the work; the answer is then `false`.
@@ -97,6 +110,12 @@ pub fn fsck(
             Err(StoreError::Corrupt(why)) => (run.emit)(Problem::BadPin(why)),
             Err(error) => return Err(error),
         }
+    }
+    match stored_root(blocks.kv().as_ref()) {
+        Ok(Some(root)) if !blocks.has(root.hash())? => (run.emit)(Problem::TreeMissing(root)),
+        Ok(_) => {}
+        Err(StoreError::Corrupt(why)) => (run.emit)(Problem::BadTree(why)),
+        Err(error) => return Err(error),
     }
     if gc::leftover(blocks.kv().as_ref())? {
         (run.emit)(Problem::Leftover);

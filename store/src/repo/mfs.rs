@@ -27,10 +27,10 @@ impl Repo {
         Ok(tree.through(fetch))
     }
 
-    /// Makes the tree durable as it is, if it was opened.
+    /// Makes everything that was done to the tree durable, if it was opened at all.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// When the store takes nothing, or a block that is needed can't be had.
     pub async fn sync_mfs(&self) -> Result<(), MfsError> {
         match self.mfs.get() {
             Some(tree) => tree.sync().await.map(drop),

@@ -74,7 +74,7 @@ impl Model {
         match entries.get(&name) {
             None => Err("not found"),
             Some(Seen::Dir(_)) => Err("a directory"),
-            Some(_) => Ok(drop(entries.remove(&name))),
+            Some(_) => entries.remove(&name).map(drop).ok_or("not found"),
         }
     }
 
@@ -82,7 +82,7 @@ impl Model {
         let (entries, name) = self.place(path)?;
         match entries.get(&name) {
             None => Err("not found"),
-            Some(Seen::Dir(below)) if below.is_empty() => Ok(drop(entries.remove(&name))),
+            Some(Seen::Dir(below)) if below.is_empty() => entries.remove(&name).map(drop).ok_or("not found"),
             Some(Seen::Dir(_)) => Err("not empty"),
             Some(_) => Err("not a directory"),
         }
@@ -180,7 +180,7 @@ fn added(seen: &Seen, profile: &Profile) -> Root {
         Seen::File(content) => {
             let ChunkerSpec::Size(size) = profile.chunker else { panic!("cut by size") };
             let mut layout = LayoutBuilder::new(profile);
-            for chunk in content.chunks(size as usize) {
+            for chunk in content.chunks(size) {
                 let encoded = leaf::encode(profile, Bytes::copy_from_slice(chunk));
                 let block = profile.seal_leaf(encoded).expect("seals");
                 layout.push(Leaf { block, file_size: chunk.len() as u64 }, &mut out).expect("a node");

@@ -7,9 +7,10 @@ use cairn_net::{
     node::Node,
 };
 use cairn_store::{
-    Multihash,
+    Multihash, StoreError,
     blockstore::Blockstore as _,
     config::Config,
+    mfs::{stored_below, stored_root},
     pin::{Found, PinError, Which},
     repo::Repo,
 };
@@ -126,14 +127,14 @@ impl KeySource for Contents {
             Strategy::Roots => {
                 Box::new(self.0.pins().iter().map(|pin| pin.map(|p| *p.cid.hash()).map_err(|e| e.to_string())))
             }
-            Strategy::Pinned | Strategy::PinnedMfs => self.pinned(),
-            // There is no MFS in this release, so nothing is in it.
-            Strategy::Mfs => Box::new(std::iter::empty()),
+            Strategy::Pinned => self.walk(true, false),
+            Strategy::PinnedMfs => self.walk(true, true),
+            Strategy::Mfs => self.walk(false, true),
         }
     }
 }
 
-/// Why a walk over the pins ended.
+/// Why a walk ended.
 enum Ended {
     /// Nobody reads on.
     Unread,
@@ -146,17 +147,34 @@ impl From<PinError> for Ended {
     }
 }
 
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl Contents {
-    /// Everything that is pinned, from a thread that walks ahead of the reader.
-    fn pinned(&self) -> Keys<'static> {
+    /// Everything that is pinned, or in the mutable tree, from a thread that walks ahead of the reader. What is both comes
+    /// twice.
+    fn walk(&self, pinned: bool, tree: bool) -> Keys<'static> {
         let repo = Arc::clone(&self.0);
         let (sender, receiver) = mpsc::sync_channel::<Result<Multihash, String>>(AHEAD);
         thread::spawn(move || {
-            let mut emit = |found: Found| sender.send(Ok(*found.cid.hash())).map_err(|_| Ended::Unread);
-            if let Err(Ended::Failed(error)) = repo.pins().list(Which::All, "", &AtomicBool::new(false), &mut emit) {
+            let emit = |hash: Multihash| sender.send(Ok(hash)).map_err(|_| Ended::Unread);
+            if let Err(Ended::Failed(error)) = walk(&repo, pinned, tree, &emit) {
                 let _ = sender.send(Err(error.to_string()));
             }
         });
         Box::new(receiver.into_iter())
+    }
+}
+
+fn walk(repo: &Repo, pinned: bool, tree: bool, emit: &dyn Fn(Multihash) -> Result<(), Ended>) -> Result<(), Ended> {
+    if pinned {
+        repo.pins().list(Which::All, "", &AtomicBool::new(false), &mut |found: Found| emit(*found.cid.hash()))?;
+    }
+    match stored_root(repo.kv().as_ref())? {
+        Some(root) if tree => stored_below(repo.blocks(), &root, &mut |hash| emit(hash)),
+        _ => Ok(()),
     }
 }

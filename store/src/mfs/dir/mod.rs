@@ -18,6 +18,7 @@
 mod plain;
 mod seal;
 mod shard;
+mod size;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +30,7 @@ use crate::{
     mfs::{Cursor, Naming},
     unixfs::{
         BuildError, ReadError,
-        directory::{entry_size, is_sharded, node_head},
+        directory::{is_sharded, node_head},
         entity::{self, Entity},
         hamt,
         meta::FileMeta,
@@ -40,6 +41,8 @@ use crate::{
 use bytes::Bytes;
 use plain::Plain;
 use shard::Shard;
+pub use size::Known;
+use size::{Tally, tally};
 use std::sync::Arc;
 
 /// Shards that an operation asks for at once.
@@ -48,10 +51,6 @@ pub const WANTED: usize = 64;
 const LARGE_THRESHOLD: u64 = 1 << 20;
 /// A CID in its binary form is hardly longer.
 const MAX_CID: usize = 72;
-/// Length of a CID, and a size, that an entry is reckoned with which was never sealed.
-const USUAL_CID: usize = 36;
-const USUAL_TSIZE: u64 = 1 << 28;
-
 /// What an entry leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
@@ -84,26 +83,6 @@ pub enum DirError {
     /// A node can't be made.
     #[error(transparent)]
     Build(#[from] BuildError),
-}
-
-/// What is known of the entries: no more of anything than there is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Tally {
-    entries: usize,
-    /// By the profile's estimate.
-    size: u64,
-    /// Bytes of the links in one node.
-    node: u64,
-}
-
-/// What is known of the size of a directory: worth keeping when the directory itself is let go of, until it changes.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Known {
-    /// All of a plain directory; of a sharded one what it has at least.
-    least: Tally,
-    /// What came and what went since it was known to be sharded: as long as it has not become smaller, it still is.
-    came: Tally,
-    went: Tally,
 }
 
 #[derive(Debug, Clone)]
@@ -383,42 +362,6 @@ impl Directory {
             Form::Plain(plain) => plain.len(),
             Form::Sharded { root, .. } => root.count(),
         }
-    }
-}
-
-impl Known {
-    fn change(&mut self, old: Tally, new: Tally) {
-        self.least = self.least.minus(old).plus(new);
-        self.came = self.came.plus(new);
-        self.went = self.went.plus(old);
-    }
-}
-
-impl Tally {
-    fn plus(self, other: Self) -> Self {
-        Self {
-            entries: self.entries.saturating_add(other.entries),
-            size: self.size.saturating_add(other.size),
-            node: self.node.saturating_add(other.node),
-        }
-    }
-
-    fn minus(self, other: Self) -> Self {
-        Self {
-            entries: self.entries.saturating_sub(other.entries),
-            size: self.size.saturating_sub(other.size),
-            node: self.node.saturating_sub(other.node),
-        }
-    }
-}
-
-/// What one entry counts. Without a link: as much as it will usually be, until it has one.
-fn tally(profile: &Profile, name: &[u8], link: &Option<Link>) -> Tally {
-    let (cid, tsize) = link.map_or((USUAL_CID, USUAL_TSIZE), |link| (link.cid.encoded_len(), link.tsize));
-    Tally {
-        entries: 1,
-        size: entry_size(profile, name.len(), cid, tsize),
-        node: link_len(cid, name.len(), tsize) as u64,
     }
 }
 

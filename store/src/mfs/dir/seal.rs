@@ -1,16 +1,15 @@
 //! Making blocks of a directory.
 
 use super::{
-    Directory, Form, Link, Tally,
+    Directory, Form, Link,
     plain::Plain,
     shard::{Child, Shard},
-    tally,
+    size::{Tally, tally},
 };
 use crate::{
     Block, StoreError,
     mfs::{MfsError, error::shown},
     unixfs::{
-        BuildError,
         directory::{directory_data, is_sharded},
         hamt::ShardWriter,
         meta::FileMeta,
@@ -141,7 +140,7 @@ fn seal_shard(
         };
         writer.link(usize::from(*slot), &link.cid.to_bytes(), name, link.tsize);
     }
-    let (block, tsize) = writer.seal(meta, profile).map_err(BuildError::from)?;
+    let (block, tsize) = writer.seal(meta, profile)?;
     let sealed = Link { cid: *block.cid(), tsize };
     emit(block)?;
     shard.sealed = Some(sealed);

@@ -207,7 +207,7 @@ impl Mfs {
             if let Err(error) = self.provide(&needed).await {
                 // A directory that can't be looked into stays sharded.
                 tracing::debug!("a directory that may have become small stays sharded: {error}");
-                match needed {
+                match *needed {
                     Needed::Shards { ino, .. } => skip.insert(ino),
                     _ => return Err(error),
                 };

@@ -18,8 +18,6 @@ mod commit;
 mod content;
 mod names;
 mod streams;
-#[cfg(test)]
-mod tests;
 
 use super::{
     Attr, Ino, MfsError, ROOT_INO, RootCell, Stats,

@@ -17,8 +17,7 @@
 mod change;
 mod names;
 mod seal;
-#[cfg(test)]
-mod tests;
+mod supply;
 mod trim;
 
 pub(super) use change::Removal;
@@ -31,14 +30,8 @@ use super::{
     file::File,
 };
 use crate::{
-    Block, Cid,
-    cid::codec,
-    unixfs::{
-        entity::{self, Entity},
-        meta::FileMeta,
-        node::Mtime,
-        profile::Profile,
-    },
+    Cid,
+    unixfs::{meta::FileMeta, node::Mtime, profile::Profile},
 };
 use bytes::Bytes;
 use std::{
@@ -58,7 +51,7 @@ pub(super) enum Fail {
     /// It is refused.
     Error(MfsError),
     /// It has to be repeated after these were supplied.
-    Need(Needed),
+    Need(Box<Needed>),
 }
 
 /// Blocks that an operation needs.
@@ -74,6 +67,12 @@ pub(super) enum Needed {
 
 pub(super) type Step<T> = Result<T, Fail>;
 
+impl From<Needed> for Fail {
+    fn from(needed: Needed) -> Self {
+        Self::Need(Box::new(needed))
+    }
+}
+
 impl From<MfsError> for Fail {
     fn from(error: MfsError) -> Self {
         Self::Error(error)
@@ -83,7 +82,7 @@ impl From<MfsError> for Fail {
 /// What a shard that is missing means for the directory of that inode.
 fn in_dir(ino: Ino) -> impl Fn(DirError) -> Fail {
     move |error| match error {
-        DirError::Missing(wanted) => Fail::Need(Needed::Shards { ino, wanted }),
+        DirError::Missing(wanted) => Fail::from(Needed::Shards { ino, wanted }),
         other => Fail::Error(other.into()),
     }
 }
@@ -95,7 +94,7 @@ pub(super) type Content = Arc<Mutex<File>>;
 #[derive(Debug, Default)]
 pub(super) struct Dir {
     /// Names and links; `None` if it is to be read from its root.
-    pub(super) directory: Option<Directory>,
+    pub(super) directory: Option<Box<Directory>>,
     /// What was known of its size when it was let go of.
     pub(super) known: Known,
     /// Entries that have inodes.
@@ -161,7 +160,7 @@ impl Tree {
     /// A tree with that root.
     pub(super) fn new(profile: Profile, root: Directory) -> Self {
         let (meta, link) = (root.meta(), root.root());
-        let dir = Dir { directory: Some(root), ..Dir::default() };
+        let dir = Dir { directory: Some(Box::new(root)), ..Dir::default() };
         let inode = Inode {
             body: Body::Dir(dir),
             parent: None,
@@ -254,12 +253,12 @@ impl Tree {
 
     fn directory_mut(&mut self, ino: Ino) -> Step<&mut Directory> {
         self.directory(ino)?;
-        self.dir_mut(ino)?.directory.as_mut().ok_or(Fail::Error(MfsError::Stale(ino)))
+        self.dir_mut(ino)?.directory.as_deref_mut().ok_or(Fail::Error(MfsError::Stale(ino)))
     }
 
     fn needs_body(&self, ino: Ino) -> Fail {
         match self.inodes.get(&ino).and_then(|inode| inode.link) {
-            Some(link) => Fail::Need(Needed::Body { ino, cid: link.cid }),
+            Some(link) => Fail::from(Needed::Body { ino, cid: link.cid }),
             None => Fail::Error(MfsError::Stale(ino)),
         }
     }
@@ -354,70 +353,6 @@ impl Tree {
             directory.set_meta(inode.meta);
         }
     }
-
-    /// Takes blocks that were needed. What is no longer needed is passed over.
-    ///
-    /// # Errors
-    /// When a block is not what it should be.
-    pub(super) fn supply(&mut self, needed: &Needed, blocks: &[Block]) -> Result<(), MfsError> {
-        // A link takes about that much in a block.
-        self.gained += blocks.iter().map(|block| block.data().len() / 64 + 1).sum::<usize>();
-        match needed {
-            Needed::Body { ino, cid } => {
-                let block = blocks.iter().find(|block| block.cid() == cid);
-                block.map_or(Ok(()), |block| self.supply_body(*ino, block))
-            }
-            Needed::Child { parent, name, cid } => {
-                let block = blocks.iter().find(|block| block.cid() == cid);
-                block.map_or(Ok(()), |block| self.supply_child(*parent, name, block))
-            }
-            Needed::Shards { ino, wanted } => {
-                let Ok(Dir { directory: Some(directory), .. }) = self.dir_mut(*ino) else { return Ok(()) };
-                for want in wanted {
-                    if let Some(block) = blocks.iter().find(|block| *block.cid() == want.cid) {
-                        directory.supply(want, block)?;
-                    }
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn supply_body(&mut self, ino: Ino, block: &Block) -> Result<(), MfsError> {
-        let profile = self.profile;
-        let Some(inode) = self.inodes.get_mut(&ino) else { return Ok(()) };
-        if inode.link.is_none_or(|link| link.cid != *block.cid()) {
-            return Ok(());
-        }
-        match &mut inode.body {
-            Body::Dir(Dir { directory: directory @ None, known, .. }) => {
-                let mut read = Directory::from_block(&profile, block)?;
-                read.recall(*known);
-                if ino == ROOT_INO {
-                    read.rename_later(naming_of(&profile));
-                }
-                *directory = Some(read);
-            }
-            Body::File(FileBody { content: content @ None, profile, .. }) => {
-                *content = Some(Arc::new(Mutex::new(File::from_block(profile, block)?)));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn supply_child(&mut self, parent: Ino, name: &Bytes, block: &Block) -> Result<(), MfsError> {
-        let Ok(Dir { directory: Some(directory), children, .. }) = self.dir(parent) else { return Ok(()) };
-        let link = match directory.get(name) {
-            Ok(Some(Some(link))) if link.cid == *block.cid() && !children.contains_key(name) => link,
-            _ => return Ok(()),
-        };
-        let mut inode = read_inode(&self.profile, link, block)?;
-        inode.parent = Some((parent, name.clone()));
-        let ino = self.add(inode);
-        self.dir_mut(parent)?.children.insert(name.clone(), ino);
-        Ok(())
-    }
 }
 
 impl Inode {
@@ -433,27 +368,6 @@ impl Inode {
 /// How a profile has nodes named.
 pub(super) fn naming_of(profile: &Profile) -> Naming {
     Naming { version: profile.cid_version, hash: profile.hash }
-}
-
-/// An inode of what is stored.
-fn read_inode(profile: &Profile, link: Link, block: &Block) -> Result<Inode, MfsError> {
-    if !matches!(link.cid.codec(), codec::RAW | codec::DAG_PB) {
-        return Err(MfsError::NotUnixfs(Box::new(link.cid)));
-    }
-    let (meta, entity) = entity::decode(block)?;
-    let named = super::dir::named_as(profile, &link.cid);
-    let (body, size) = match entity {
-        Entity::File(node) => (FileBody { content: None, profile: *profile, dirty_bytes: 0 }.into(), node.size),
-        Entity::Symlink(target) => {
-            let size = target.len() as u64;
-            (Body::Symlink { target, profile: named }, size)
-        }
-        entity => {
-            let directory = Directory::from_entity(profile, block, meta, entity)?;
-            (Body::Dir(Dir { directory: Some(directory), ..Dir::default() }), 0)
-        }
-    };
-    Ok(Inode { body, parent: None, refs: 0, opens: 0, link: Some(link), dirty: false, meta, size, used: 0 })
 }
 
 impl From<FileBody> for Body {

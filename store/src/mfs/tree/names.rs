@@ -38,7 +38,7 @@ impl Tree {
         }
         match self.directory(parent)?.get(name).map_err(in_dir(parent))? {
             Some(Some(link)) => {
-                Err(Fail::Need(Needed::Child { parent, name: Bytes::copy_from_slice(name), cid: link.cid }))
+                Err(Fail::from(Needed::Child { parent, name: Bytes::copy_from_slice(name), cid: link.cid }))
             }
             _ => Err(MfsError::NotFound(shown(name)).into()),
         }
@@ -108,7 +108,7 @@ impl Tree {
                 (Body::File(FileBody { content, profile, dirty_bytes: 0 }), 0)
             }
             Make::Directory => {
-                let directory = Some(Directory::empty(&profile, meta));
+                let directory = Some(Box::new(Directory::empty(&profile, meta)));
                 (Body::Dir(Dir { directory, ..Dir::default() }), 0)
             }
             Make::Symlink(target) => {
@@ -209,7 +209,7 @@ impl Tree {
             _ => 0,
         };
         let link = Link { cid: *block.cid(), tsize: bytes.saturating_add(below) };
-        super::read_inode(profile, link, block)?;
+        super::supply::read_inode(profile, link, block)?;
         Ok(link)
     }
 }

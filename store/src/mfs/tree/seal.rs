@@ -24,11 +24,11 @@ pub(in crate::mfs) struct Plan {
 
 enum Node {
     Symlink { target: Bytes, meta: FileMeta, profile: Profile },
-    Dir { directory: Directory, children: Vec<(Bytes, Ino)> },
+    Dir { directory: Box<Directory>, children: Vec<(Bytes, Ino)> },
 }
 
 /// What was sealed.
-pub(in crate::mfs) struct Sealed(Vec<(Ino, Option<Directory>, Link)>);
+pub(in crate::mfs) struct Sealed(Vec<(Ino, Option<Box<Directory>>, Link)>);
 
 impl Tree {
     /// Dirty inodes below one and itself, parents first.
@@ -111,7 +111,7 @@ impl Tree {
                 // Many entries may be in one shard.
                 missing.sort_unstable_by_key(|want| want.cid);
                 missing.dedup();
-                return Err(Fail::Need(Needed::Shards { ino, wanted: missing }));
+                return Err(Fail::from(Needed::Shards { ino, wanted: missing }));
             }
         }
         Ok(())

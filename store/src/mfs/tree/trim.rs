@@ -144,11 +144,11 @@ impl Tree {
             let Body::Dir(dir) = &mut inode.body else { continue };
             total -= weight;
             if inode.dirty {
-                dir.directory.iter_mut().for_each(crate::mfs::dir::Directory::shrink);
+                dir.directory.iter_mut().for_each(|directory| directory.shrink());
             } else if inode.link.is_some() {
                 dir.known = dir.directory.take().map(|directory| directory.known()).unwrap_or_default();
             }
-            total += dir.directory.as_ref().map_or(0, crate::mfs::dir::Directory::weight);
+            total += dir.directory.as_ref().map_or(0, |directory| directory.weight());
         }
         for inode in self.inodes.values_mut() {
             if let Body::File(file) = &mut inode.body
