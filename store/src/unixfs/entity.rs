@@ -7,12 +7,14 @@ use super::{
     node::{Data, Kind},
 };
 use crate::{
-    Block, Cid,
+    Block, Cid, StoreError,
     cid::codec,
     dag::pb::{PbLink, PbNode},
     fetch::FetchError,
+    task::in_context,
 };
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 /// Why a file or directory can't be read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -128,6 +130,34 @@ pub fn decode(block: &Block) -> Result<(FileMeta, Entity), ReadError> {
     }
 }
 
+/// Length in bytes from which on a block may take milliseconds to decode: more than writers make leaves and nodes of.
+const LARGE: usize = 512 << 10;
+/// Large blocks that are decoded at once, of all readers in the process; others wait.
+const MAX_DECODING: usize = 2;
+static DECODING: Semaphore = Semaphore::const_new(MAX_DECODING);
+
+/// Whether a block has so many links, possibly, that a runtime's thread should not decode it.
+pub(crate) fn is_large(block: &Block) -> bool {
+    block.data().len() > LARGE && block.cid().codec() != codec::RAW
+}
+
+/// The same as [`decode`], for a runtime's threads: large blocks are decoded elsewhere.
+///
+/// # Errors
+/// As [`decode`].
+pub async fn decode_aside(block: &Block) -> Result<(FileMeta, Entity), ReadError> {
+    if is_large(block) { aside(block, decode).await? } else { decode(block) }
+}
+
+/// Does something with a large block on a thread that may be kept busy.
+pub(crate) async fn aside<T: Send + 'static>(block: &Block, work: fn(&Block) -> T) -> Result<T, FetchError> {
+    let block = block.clone();
+    // It is never closed.
+    let _permit = DECODING.acquire().await;
+    let work = tokio::task::spawn_blocking(in_context(move || work(&block)));
+    work.await.map_err(|e| FetchError::Store(StoreError::Backend(format!("a thread that decodes blocks died: {e}"))))
+}
+
 /// Reads a dag-pb node as UnixFS.
 ///
 /// # Errors
@@ -166,6 +196,16 @@ impl FileNode {
             Entity::Symlink(_) => Err(ReadError::IsSymlink(Box::new(*block.cid()))),
             Entity::Directory(_) | Entity::Shard(_) => Err(ReadError::IsDirectory(Box::new(*block.cid()))),
         }
+    }
+}
+
+impl FileNode {
+    /// The same as [`FileNode::decode`], for a runtime's threads.
+    ///
+    /// # Errors
+    /// As [`FileNode::decode`].
+    pub async fn decode_aside(block: &Block) -> Result<Self, ReadError> {
+        if is_large(block) { aside(block, Self::decode).await? } else { Self::decode(block) }
     }
 }
 
