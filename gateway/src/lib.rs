@@ -43,6 +43,8 @@ mod reply;
 pub mod serve;
 mod stream;
 mod tar;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod website;
 

@@ -59,9 +59,10 @@ impl Problem {
         self
     }
 
-    /// Whether it means that nothing has that path, so that `_redirects` may say what to do.
+    /// Whether it means that nothing has that path, so that `_redirects` may say what to do; what there is, and is missing
+    /// here, is no reason for that.
     pub fn is_not_found(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND
+        self.status == StatusCode::NOT_FOUND && self.missing.is_none()
     }
 }
 
