@@ -292,7 +292,7 @@ impl Request<'_> {
     }
 
     async fn serve_unixfs(&self, content: &mut Content, block: Block) -> Result<Response<Body>, Problem> {
-        let (meta, entity) = entity::decode_aside(&block).await?;
+        let (block, meta, entity) = entity::decode_aside(&self.blocks(), block, self.deadline).await?;
         match entity {
             Entity::File(node) => {
                 let name = self.head.query.given("filename").map_or_else(|| file_name(&content.path), Cow::Borrowed);

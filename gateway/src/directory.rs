@@ -92,11 +92,11 @@ async fn serve_index(
         crate::content::check(request.denied, &path.clone().join(["index.html".to_owned()]))?;
     }
     let block = request.fetch.fetch(&index.cid, request.deadline).await?;
-    let Ok((meta, Entity::File(node))) = entity::decode_aside(&block).await else {
+    let decoded = entity::decode_aside(&request.blocks(), block, request.deadline).await;
+    let Ok((_, meta, Entity::File(node))) = decoded else {
         let message = "index.html could not be read: not a file";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, message));
     };
-    drop(block);
     let name = request.head.query.given("filename").unwrap_or("index.html").to_owned();
     let file = File { cid: index.cid, tag: *dir, node, meta, name, media_type: Some("text/html") };
     file::answer(request, content, file).await
@@ -298,10 +298,10 @@ async fn kinds(request: &Request<'_>, entries: &[Entry]) -> Vec<pages::Kind> {
     for at in asked {
         let Some(block) = blocks.next().await else { break };
         let Ok(block) = block else { continue };
-        kinds[at] = match entity::decode_aside(&block).await {
-            Ok((_, Entity::Directory(_) | Entity::Shard(_))) => pages::Kind::Directory,
-            Ok((_, Entity::File(_))) => pages::Kind::File,
-            Ok((_, Entity::Symlink(_))) => pages::Kind::Symlink,
+        kinds[at] = match entity::decode_aside(&request.backend.local, block, None).await {
+            Ok((.., Entity::Directory(_) | Entity::Shard(_))) => pages::Kind::Directory,
+            Ok((.., Entity::File(_))) => pages::Kind::File,
+            Ok((.., Entity::Symlink(_))) => pages::Kind::Symlink,
             Err(_) => pages::Kind::Unknown,
         };
     }

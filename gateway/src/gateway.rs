@@ -5,6 +5,7 @@ use crate::{
     body::{Bodies, Body},
     config::{Config, HostConfig},
     content::{self, Request},
+    cors,
     deny::Denylists,
     head::Head,
     host::{self, Hosts, Origin, Route, Target},
@@ -19,26 +20,17 @@ use crate::{
 };
 use cairn_store::path::Path;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-    header::{
-        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, RETRY_AFTER, VARY,
-    },
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, RETRY_AFTER, VARY},
     request::Parts,
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use std::{borrow::Cow, collections::BTreeSet, net::IpAddr, sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 /// Seconds after which a client that was turned away may try again.
 const TRY_AGAIN: u32 = 60;
 /// What may not stand in a query; escapes that are there stay.
 const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
-/// Headers of requests that pages of any origin may send, besides those of the configuration.
-const ALLOWED: [&str; 4] = ["Content-Type", "Range", "User-Agent", "X-Requested-With"];
-/// Headers of responses that such pages may read.
-const EXPOSED: [&str; 6] =
-    ["Content-Length", "Content-Range", "X-Chunked-Output", "X-Ipfs-Path", "X-Ipfs-Roots", "X-Stream-Output"];
-
 /// A gateway.
 pub struct Gateway {
     config: Config,
@@ -65,7 +57,7 @@ impl Gateway {
             buffers: Buffers::new(),
             bodies: Bodies::default(),
             walks: Walks::default(),
-            headers: headers(&config.headers),
+            headers: cors::headers(&config.headers),
             metrics: Metrics::default(),
             config,
             backend,
@@ -292,7 +284,7 @@ impl Gateway {
             }
             return response;
         }
-        let hints = hints(&problem);
+        let hints = problem.hints();
         let frame = place.map(|place| pages::Frame {
             path: place.path.trim_end_matches('/'),
             origin: content::page_origin(&place.origin),
@@ -361,29 +353,6 @@ fn late(fetch: &Watched) -> Problem {
     Problem { missing, ..Problem::new(StatusCode::GATEWAY_TIMEOUT, message) }
 }
 
-/// What to try.
-fn hints(problem: &Problem) -> Vec<Cow<'static, str>> {
-    let hints: &[&str] = match problem.status {
-        StatusCode::GATEWAY_TIMEOUT => &[
-            "Try again: a node that has the content may be away for the moment.",
-            "Ask whoever published it to keep a node with it online.",
-        ],
-        StatusCode::NOT_FOUND if problem.missing.is_some() => &[
-            "This gateway serves what its own node has. Fetch the content there first, for example with “cairn pin add”.",
-        ],
-        StatusCode::NOT_FOUND => {
-            &["Check the path: names in it are told apart by upper and lower case.", "Look into the folder above."]
-        }
-        StatusCode::BAD_REQUEST => &["Check the address: a CID must be copied whole."],
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            &["Try again in a minute.", "Run a node of your own."]
-        }
-        StatusCode::NOT_ACCEPTABLE | StatusCode::NOT_IMPLEMENTED => &["Fetch the block as it is, with “?format=raw”."],
-        _ => &[],
-    };
-    hints.iter().map(|&hint| Cow::Borrowed(hint)).collect()
-}
-
 /// `/ipfs` and `/ipns` alone: where `?uri=` leads, or to the same with a slash, as in Kubo.
 fn namespace_alone(head: &Head) -> Result<Option<Response<Body>>, Problem> {
     let bare = matches!(head.path.as_str(), "/ipfs" | "/ipns");
@@ -410,32 +379,4 @@ fn protocol_handler(query: &Query) -> Result<Option<Response<Body>>, Problem> {
     let path = crate::query::encode_path(percent_encoding::percent_decode_str(path).decode_utf8_lossy().as_bytes());
     let query = query.map(|query| format!("?{}", utf8_percent_encode(query, QUERY))).unwrap_or_default();
     Ok(Some(reply::redirect(StatusCode::MOVED_PERMANENTLY, &format!("/{scheme}/{path}{query}"))))
-}
-
-/// The headers of every response: CORS, so that pages of any origin may read what anybody may read, and the configured.
-fn headers(configured: &[(HeaderName, HeaderValue)]) -> HeaderMap {
-    let mut headers: HeaderMap = HeaderMap::new();
-    for (name, value) in configured {
-        headers.append(name.clone(), value.clone());
-    }
-    if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    }
-    if !headers.contains_key(ACCESS_CONTROL_ALLOW_METHODS) {
-        for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
-            headers.append(ACCESS_CONTROL_ALLOW_METHODS, reply::value(method.as_str()));
-        }
-    }
-    for (name, ours) in [(ACCESS_CONTROL_ALLOW_HEADERS, &ALLOWED[..]), (ACCESS_CONTROL_EXPOSE_HEADERS, &EXPOSED[..])] {
-        let configured: Vec<String> =
-            headers.get_all(&name).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
-        headers.remove(&name);
-        let known = |text: &str| ours.iter().any(|our| our.eq_ignore_ascii_case(text));
-        let all: BTreeSet<String> =
-            ours.iter().map(|&our| our.to_owned()).chain(configured.into_iter().filter(|text| !known(text))).collect();
-        for text in all {
-            headers.append(name.clone(), reply::value(&text));
-        }
-    }
-    headers
 }

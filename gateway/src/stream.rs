@@ -1,6 +1,6 @@
 //! The bytes of files, blocks and listings as bodies, in memory that many slow clients can't exhaust.
 //!
-//! Bodies share [`BUDGET`] bytes for what is read ahead, for what clients have not taken yet, and for the tables by which
+//! Bodies share [`BUDGET`](crate::share::BUDGET) bytes for what is read ahead, for what clients have not taken yet, and for the tables by which
 //! files and directories are found their way through. A body that has a share of it hands out blocks as they are, without a
 //! copy, and reads ahead. One that has none copies a small piece out of a block and lets go of the block, which it reads
 //! again for the next piece: slower, but it holds little. A body that its client keeps waiting loses its share to others
@@ -17,7 +17,13 @@
 //!
 //! Of blocks that are read for such pieces, [`MAX_PIECES`] are held at once.
 
-use crate::{body::Body, directory::Lister, gateway::too_many, problem::Problem};
+use crate::{
+    body::Body,
+    directory::Lister,
+    gateway::too_many,
+    problem::Problem,
+    share::{Budget, FAR, NEAR, ONE, SMALL, Share},
+};
 use bytes::Bytes;
 use cairn_store::{
     Cid,
@@ -30,26 +36,13 @@ use std::{
     future::Future,
     io,
     pin::pin,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 use tokio::sync::Semaphore;
 
-/// Bytes that all bodies share.
-pub const BUDGET: usize = 32 << 20;
-const FAR: usize = 10 << 20;
-const NEAR: usize = 2 << 20;
-const ONE: usize = 512 << 10;
-/// Bytes that are read ahead with each share: see [`FileReader::set_read_ahead`].
-const FAR_AHEAD: u64 = 4 << 20;
-const NEAR_AHEAD: u64 = 512 << 10;
 /// Bytes after which a client is known to be quick.
 const FAR_AFTER: u64 = 4 << 20;
-/// Bytes of tables that every body may hold: most files and directories have less.
-const SMALL: usize = 128 << 10;
 /// Bytes that are copied at once without a share; no body up to this length needs one.
 pub const PIECE: usize = 16 << 10;
 /// Blocks that are read at once for bodies without a share.
@@ -64,7 +57,7 @@ pub const SWEEP: Duration = Duration::from_millis(250);
 /// What bodies share.
 #[derive(Debug)]
 pub struct Buffers {
-    free: AtomicUsize,
+    budget: Arc<Budget>,
     pieces: Semaphore,
     bodies: Mutex<Vec<Weak<Shared>>>,
 }
@@ -72,6 +65,7 @@ pub struct Buffers {
 /// A body, as its stream and the sweep see it.
 #[derive(Debug)]
 struct Shared {
+    buffers: Arc<Buffers>,
     state: Mutex<State>,
 }
 
@@ -174,12 +168,12 @@ impl Source {
 impl Buffers {
     /// A budget that nobody has a share of.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { free: AtomicUsize::new(BUDGET), pieces: Semaphore::new(MAX_PIECES), bodies: Mutex::default() })
+        Arc::new(Self { budget: Arc::default(), pieces: Semaphore::new(MAX_PIECES), bodies: Mutex::default() })
     }
 
     /// A share for a body that is about to begin: as much as there is room for.
     pub fn share(self: &Arc<Self>) -> Share {
-        let mut share = Share::none(self);
+        let mut share = Share::none(&self.budget);
         let _ = share.grow(NEAR) || share.grow(ONE);
         share
     }
@@ -211,7 +205,7 @@ impl Buffers {
         if bytes.len() <= PIECE {
             return Ok(Body::full(bytes));
         }
-        let mut share = Share::none(self);
+        let mut share = Share::none(&self.budget);
         if share.cover(bytes.len() + SMALL) { Ok(Body::pieces(bytes).keeping(share)) } else { Err(too_many()) }
     }
 
@@ -282,7 +276,7 @@ impl Buffers {
         let end = start + bytes.len();
         let length = bytes.len() as u64;
         let reader = BlockReader { fetch, cid, deadline, as_is, position: end, end };
-        let mut share = Share::none(self);
+        let mut share = Share::none(&self.budget);
         share.grow(ONE);
         self.body(Source::Block(Box::new(reader)), share, bytes, Some(length))
     }
@@ -297,92 +291,15 @@ impl Buffers {
         if share.bytes == 0 {
             source.release();
         }
-        share.settle(&mut source);
+        settle(&mut share, &mut source);
         let state = State { source: Some(source), share, handed: 0, delivered: 0, asked: Instant::now() };
-        let shared = Arc::new(Shared { state: Mutex::new(state) });
+        let shared = Arc::new(Shared { buffers: Arc::clone(self), state: Mutex::new(state) });
         self.bodies.lock().push(Arc::downgrade(&shared));
         let bytes = stream::unfold((shared, first), |(shared, first)| async move {
             let answer = shared.next(first).await.transpose()?;
             Some((answer.map_err(io::Error::other), (shared, None)))
         });
         Body::stream(bytes, length)
-    }
-}
-
-/// A part of what bodies share. Dropping it gives it back.
-#[derive(Debug)]
-pub struct Share {
-    bytes: usize,
-    /// Besides these, for tables.
-    tables: usize,
-    /// Whether there was no room for the tables: the body holds as little of them as it can.
-    lean: bool,
-    buffers: Arc<Buffers>,
-}
-
-impl Share {
-    fn none(buffers: &Arc<Buffers>) -> Self {
-        Self { bytes: 0, tables: 0, lean: false, buffers: Arc::clone(buffers) }
-    }
-
-    /// Takes so many bytes of the budget, if there is room for that.
-    fn take(&self, more: usize) -> bool {
-        let take = |free: usize| free.checked_sub(more);
-        self.buffers.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
-    }
-
-    /// Counts so many bytes of tables in place of those before; if there is no room for more, those before count on.
-    fn cover(&mut self, held: usize) -> bool {
-        let wanted = held.saturating_sub(SMALL);
-        if wanted > self.tables && !self.take(wanted - self.tables) {
-            return false;
-        }
-        self.buffers.free.fetch_add(self.tables.saturating_sub(wanted), Ordering::AcqRel);
-        self.tables = wanted;
-        true
-    }
-
-    /// Counts what a body holds; what there is no room for it lets go of, for good.
-    fn settle(&mut self, source: &mut Source) {
-        if !self.cover(source.held()) {
-            self.lean = true;
-            source.release();
-            self.cover(source.held());
-        }
-    }
-
-    /// Makes it as large as wanted, if there is room for that; else it stays.
-    fn grow(&mut self, wanted: usize) -> bool {
-        let Some(more) = wanted.checked_sub(self.bytes).filter(|&more| more > 0) else { return true };
-        let taken = self.take(more);
-        if taken {
-            self.bytes = wanted;
-        }
-        taken
-    }
-
-    fn shrink(&mut self, left: usize) {
-        if let Some(less) = self.bytes.checked_sub(left) {
-            self.buffers.free.fetch_add(less, Ordering::AcqRel);
-            self.bytes = left;
-        }
-    }
-
-    /// Bytes that a reader may read ahead in each batch with it.
-    pub fn read_ahead(&self) -> u64 {
-        match self.bytes {
-            _ if self.lean => 0,
-            FAR.. => FAR_AHEAD,
-            NEAR.. => NEAR_AHEAD,
-            _ => 0,
-        }
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.shrink(0);
-        self.cover(0);
     }
 }
 
@@ -418,7 +335,7 @@ impl Source {
 
 impl Shared {
     async fn next(&self, first: Option<Bytes>) -> Result<Option<Bytes>, ReadError> {
-        let (source, share, ahead, buffers) = {
+        let (source, share, ahead) = {
             let mut state = self.state.lock();
             state.asked = Instant::now();
             // What was handed out before has been taken.
@@ -432,17 +349,16 @@ impl Shared {
             // A listing that may not hold its tables holds nothing.
             let bytes = if listing && share.lean { 0 } else { share.bytes };
             let ahead = share.read_ahead();
-            let buffers = Arc::clone(&share.buffers);
-            (state.source.take(), bytes, ahead, buffers)
+            (state.source.take(), bytes, ahead)
         };
         let Some(mut source) = source else { return Ok(None) };
         let answer = match first {
             Some(first) => Ok(Some(first)),
             None if share > 0 => source.next(share, ahead).await,
-            None => buffers.read_piece(source.next(share, ahead)).await,
+            None => self.buffers.read_piece(source.next(share, ahead)).await,
         };
         let mut state = self.state.lock();
-        state.share.settle(&mut source);
+        settle(&mut state.share, &mut source);
         state.source = Some(source);
         if let Ok(Some(bytes)) = &answer {
             state.handed = if share > 0 { bytes.len().clamp(1, share.max(1)) } else { 0 };
@@ -450,5 +366,14 @@ impl Shared {
         }
         state.asked = Instant::now();
         answer
+    }
+}
+
+/// Counts what a body holds; what there is no room for it lets go of, for good.
+fn settle(share: &mut Share, source: &mut Source) {
+    if !share.cover(source.held()) {
+        share.lean = true;
+        source.release();
+        share.cover(source.held());
     }
 }

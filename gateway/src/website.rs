@@ -139,10 +139,10 @@ async fn page(
     // What the rules name and the website lacks is its author's mistake.
     let resolved = resolved.map_err(|e| Problem::internal(format!("trouble processing _redirects: {e}")))?;
     let block = cairn_store::fetch::Fetch::fetch(request.fetch.as_ref(), &resolved.cid, request.deadline).await?;
-    let Ok((meta, Entity::File(node))) = entity::decode_aside(&block).await else {
+    let decoded = entity::decode_aside(&request.blocks(), block, request.deadline).await;
+    let Ok((_, meta, Entity::File(node))) = decoded else {
         return Err(Problem::internal(format!("could not convert node for {} page to file", status.as_u16())));
     };
-    drop(block);
     let size = node.size;
     let (mut reader, share) = request.buffers.open(request.blocks(), &resolved.cid, node, request.deadline);
     let first = request.buffers.read(&share, reader.next()).await?.unwrap_or_default();

@@ -113,7 +113,7 @@ pub async fn resolve(
         let block = fetch.fetch(&cid, deadline).await?;
         let found = match namespace {
             Namespace::Ipld => select(&block, rest)?,
-            Namespace::Ipfs | Namespace::Ipns => step(fetch, &block, rest, deadline).await?,
+            Namespace::Ipfs | Namespace::Ipns => step(fetch, block, rest, deadline).await?,
         };
         match found {
             Found::Link(next, used) => {
@@ -164,7 +164,7 @@ async fn follow_names(names: &dyn Names, path: &Path, deadline: Deadline) -> Res
 /// One step of a `/ipfs` path.
 async fn step(
     fetch: &Arc<dyn Fetch>,
-    block: &Block,
+    block: Block,
     rest: &[String],
     deadline: Deadline,
 ) -> Result<Found, ResolveError> {
@@ -173,11 +173,7 @@ async fn step(
     match cid.codec() {
         codec::RAW => Ok(found(None)),
         codec::DAG_PB => {
-            let node = if entity::is_large(block) {
-                entity::aside(block, read).await.map_err(ReadError::from)?
-            } else {
-                read(block)
-            };
+            let (block, node) = entity::aside(fetch, block, deadline, read).await.map_err(ReadError::from)?;
             let (meta, entity) = match node? {
                 Node::Unixfs(meta, entity) => (meta, entity),
                 Node::Links(links) => {
@@ -187,10 +183,11 @@ async fn step(
             if matches!(entity, Entity::File(_) | Entity::Symlink(_)) {
                 return Ok(found(None));
             }
-            let dir = Dir::from_entity(Arc::clone(fetch), block, meta, entity, deadline)?;
+            let dir = Dir::from_entity(Arc::clone(fetch), &block, meta, entity, deadline)?;
+            drop(block);
             Ok(found(dir.lookup(name).await?.map(|entry| entry.cid)))
         }
-        _ => select(block, rest),
+        _ => select(&block, rest),
     }
 }
 

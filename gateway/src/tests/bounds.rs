@@ -1,7 +1,7 @@
 //! What one client, or what it asks for, may make this gateway hold.
 
 use super::world::{World, get, head_of};
-use crate::{Config, Gateway, stream::BUDGET};
+use crate::{Config, Gateway, share::BUDGET};
 use cairn_store::{
     Cid,
     cid::codec,

@@ -57,7 +57,7 @@ impl Dir {
     /// When the root can't be had, is malformed or is no directory.
     pub async fn open(fetch: Arc<dyn Fetch>, cid: &Cid, deadline: Deadline) -> Result<Self, ReadError> {
         let block = fetch.fetch(cid, deadline).await?;
-        let (meta, entity) = entity::decode_aside(&block).await?;
+        let (block, meta, entity) = entity::decode_aside(&fetch, block, deadline).await?;
         Self::from_entity(fetch, &block, meta, entity, deadline)
     }
 
@@ -120,7 +120,7 @@ impl Dir {
             }
             cid = link.cid;
             let block = self.fetch.fetch(&cid, self.deadline).await?;
-            shard = child_shard(&block, fanout).await?;
+            shard = child_shard(&self.fetch, block, self.deadline, fanout).await?.1;
         }
         Err(too_deep(&cid))
     }
@@ -161,7 +161,7 @@ impl Dir {
             let (link, slot) = last.ok_or_else(nowhere)?;
             let place = level.sharded.as_ref().ok_or_else(nowhere)?.0.below(slot, &link.cid)?;
             let block = entries.fetch.fetch(&link.cid, entries.deadline).await?;
-            entries.enter(&block, place).await?;
+            entries.enter(block, place).await?;
         }
         Ok(entries)
     }
@@ -308,16 +308,16 @@ impl Entries {
                 }
                 None => self.fetch.fetch(&link.cid, self.deadline).await?,
             };
-            self.enter(&block, below).await?;
+            self.enter(block, below).await?;
         }
     }
 
     /// Goes down into a shard.
-    async fn enter(&mut self, block: &Block, place: Place) -> Result<(), ReadError> {
-        let shard = child_shard(block, place.fanout).await?;
+    async fn enter(&mut self, block: Block, place: Place) -> Result<(), ReadError> {
+        let (len, shard) = child_shard(&self.fetch, block, self.deadline, place.fanout).await?;
         let ahead = Ahead::new(Arc::clone(&self.fetch), self.deadline);
         let sharded = Some((place, shard.slots.into_iter()));
-        self.levels.push(Level::new(shard.links, block.data().len(), ahead, sharded));
+        self.levels.push(Level::new(shard.links, len, ahead, sharded));
         Ok(())
     }
 }
@@ -351,15 +351,21 @@ fn entry(link: &PbLink, prefix: usize) -> Entry {
     Entry { name, cid: link.cid, tsize: link.tsize.unwrap_or_default() }
 }
 
-/// A shard below the root: never empty, and as wide as the root.
-async fn child_shard(block: &Block, fanout: usize) -> Result<Shard, ReadError> {
-    match entity::decode_aside(block).await?.1 {
+/// A shard below the root, and the length of its block: never empty, and as wide as the root.
+async fn child_shard(
+    fetch: &Arc<dyn Fetch>,
+    block: Block,
+    deadline: Deadline,
+    fanout: usize,
+) -> Result<(usize, Shard), ReadError> {
+    let (block, _, entity) = entity::decode_aside(fetch, block, deadline).await?;
+    match entity {
         Entity::Shard(shard) if shard.fanout != fanout => {
             let reason = format!("a shard of width {} below one of width {fanout}", shard.fanout);
             Err(ReadError::malformed(block.cid(), reason))
         }
         Entity::Shard(shard) if shard.links.is_empty() => Err(ReadError::malformed(block.cid(), "an empty shard")),
-        Entity::Shard(shard) => Ok(shard),
+        Entity::Shard(shard) => Ok((block.data().len(), shard)),
         _ => Err(ReadError::malformed(block.cid(), "a shard was expected here")),
     }
 }

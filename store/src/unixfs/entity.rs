@@ -10,10 +10,11 @@ use crate::{
     Block, Cid, StoreError,
     cid::codec,
     dag::pb::{PbLink, PbNode},
-    fetch::FetchError,
+    fetch::{Deadline, Fetch, FetchError},
     task::in_context,
 };
 use bytes::Bytes;
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// Why a file or directory can't be read.
@@ -141,21 +142,47 @@ pub(crate) fn is_large(block: &Block) -> bool {
     block.data().len() > LARGE && block.cid().codec() != codec::RAW
 }
 
-/// The same as [`decode`], for a runtime's threads: large blocks are decoded elsewhere.
+/// The same as [`decode`], for a runtime's threads: large blocks are decoded elsewhere. Of those that wait for that nothing
+/// is held: they are fetched again.
 ///
 /// # Errors
-/// As [`decode`].
-pub async fn decode_aside(block: &Block) -> Result<(FileMeta, Entity), ReadError> {
-    if is_large(block) { aside(block, decode).await? } else { decode(block) }
+/// As [`decode`], and when the block is not there any more.
+pub async fn decode_aside(
+    fetch: &Arc<dyn Fetch>,
+    block: Block,
+    deadline: Deadline,
+) -> Result<(Block, FileMeta, Entity), ReadError> {
+    let (block, decoded) = aside(fetch, block, deadline, decode).await?;
+    decoded.map(|(meta, entity)| (block, meta, entity))
 }
 
-/// Does something with a large block on a thread that may be kept busy.
-pub(crate) async fn aside<T: Send + 'static>(block: &Block, work: fn(&Block) -> T) -> Result<T, FetchError> {
-    let block = block.clone();
-    // It is never closed.
-    let _permit = DECODING.acquire().await;
-    let work = tokio::task::spawn_blocking(in_context(move || work(&block)));
-    work.await.map_err(|e| FetchError::Store(StoreError::Backend(format!("a thread that decodes blocks died: {e}"))))
+/// Does something with a block; if it is large, on a thread that may be kept busy.
+pub(crate) async fn aside<T: Send + 'static>(
+    fetch: &Arc<dyn Fetch>,
+    block: Block,
+    deadline: Deadline,
+    work: fn(&Block) -> T,
+) -> Result<(Block, T), FetchError> {
+    if !is_large(&block) {
+        let done = work(&block);
+        return Ok((block, done));
+    }
+    let (_permit, block) = match DECODING.try_acquire() {
+        Ok(permit) => (permit, block),
+        Err(_) => {
+            let cid = *block.cid();
+            drop(block);
+            // It is never closed.
+            let permit = DECODING.acquire().await.map_err(|e| FetchError::Store(StoreError::Backend(e.to_string())))?;
+            (permit, fetch.fetch(&cid, deadline).await?)
+        }
+    };
+    let work = in_context(move || {
+        let done = work(&block);
+        (block, done)
+    });
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| FetchError::Store(StoreError::Backend(format!("a thread that decodes blocks died: {e}"))))
 }
 
 /// Reads a dag-pb node as UnixFS.
@@ -200,12 +227,12 @@ impl FileNode {
 }
 
 impl FileNode {
-    /// The same as [`FileNode::decode`], for a runtime's threads.
+    /// The same as [`FileNode::decode`], for a runtime's threads: see [`decode_aside`].
     ///
     /// # Errors
-    /// As [`FileNode::decode`].
-    pub async fn decode_aside(block: &Block) -> Result<Self, ReadError> {
-        if is_large(block) { aside(block, Self::decode).await? } else { Self::decode(block) }
+    /// As [`FileNode::decode`], and when the block is not there any more.
+    pub async fn decode_aside(fetch: &Arc<dyn Fetch>, block: Block, deadline: Deadline) -> Result<Self, ReadError> {
+        aside(fetch, block, deadline, Self::decode).await?.1
     }
 }
 

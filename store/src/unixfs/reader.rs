@@ -205,8 +205,7 @@ impl FileReader {
 
     async fn read_root(&mut self) -> Result<(), ReadError> {
         let block = self.fetch.fetch(&self.cid, self.deadline).await?;
-        let node = FileNode::decode_aside(&block).await?;
-        drop(block);
+        let node = FileNode::decode_aside(&self.fetch, block, self.deadline).await?;
         let ahead = Ahead::new(Arc::clone(&self.fetch), self.deadline);
         let mut root = Frame::new(self.head_len, node.children, ahead);
         root.skip_to(self.position);
@@ -439,7 +438,7 @@ impl Frame {
         let part = &self.parts[index];
         match self.ahead.next().await {
             Some(answer) => {
-                let node = FileNode::decode_aside(&answer?).await;
+                let node = FileNode::decode_aside(fetch, answer?, deadline).await;
                 Ok(Self::of_node(checked(part, node)?, start, fetch, deadline))
             }
             None => Err(ReadError::malformed(&part.cid, "it was not asked for")),
