@@ -16,7 +16,13 @@ use cairn_store::repo::Repo;
 use futures::TryStreamExt as _;
 use http_body_util::BodyDataStream;
 use hyper_util::service::TowerToHyperService;
-use std::{io, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
+use std::{
+    io,
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, UnixListener},
     task::JoinSet,
@@ -113,15 +119,31 @@ async fn bind(address: &Address) -> anyhow::Result<(Address, Listener)> {
             let socket = TcpListener::bind((name.as_str(), *port)).await.with_context(refuse)?;
             (Address::Ip(socket.local_addr()?), Listener::Tcp(socket))
         }
-        Address::Unix(path) => {
-            if std::os::unix::net::UnixStream::connect(path).is_err() && path.exists() {
-                std::fs::remove_file(path).with_context(refuse)?;
-            }
-            let socket = UnixListener::bind(path).with_context(refuse)?;
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(refuse)?;
-            (address.clone(), Listener::Unix(socket))
-        }
+        Address::Unix(path) => (address.clone(), Listener::Unix(bind_private(path).with_context(refuse)?)),
     })
+}
+
+/// A socket in the file system, for this user alone from the first moment on: it gets its name once it is. A socket that
+/// nobody listens on makes room; what is none stays, and is in the way.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file, and it is no socket"));
+        }
+        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => return Err(io::ErrorKind::AddrInUse.into()),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    // Paths of sockets are short.
+    let new = path.with_file_name(format!(".{}", std::process::id()));
+    let bound = UnixListener::bind(&new)?;
+    let named = std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))
+        .and_then(|()| std::fs::rename(&new, path));
+    if named.is_err() {
+        let _ = std::fs::remove_file(&new);
+    }
+    named.map(|()| bound)
 }
 
 /// The routing API as `net` has it, for pages of any origin.
@@ -136,4 +158,34 @@ fn routing(node: &Node) -> Other {
             response.map(|body| Body::stream(BodyDataStream::new(body).map_err(io::Error::other), None))
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_takes_the_place_of_a_dead_one_and_of_nothing_else() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("gateway.sock");
+        let mode = || std::fs::metadata(&path).expect("it is there").permissions().mode() & 0o777;
+        let first = bind_private(&path).expect("binds");
+        assert_eq!(mode(), 0o600);
+        assert_eq!(bind_private(&path).expect_err("it is in use").kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        let second = bind_private(&path).expect("nobody listens on the old one");
+        drop(second);
+        for there in ["file", "link"] {
+            std::fs::remove_file(&path).expect("removes");
+            std::fs::write(dir.path().join("other"), "precious").expect("writes");
+            match there {
+                "file" => std::fs::write(&path, "precious").expect("writes"),
+                _ => std::os::unix::fs::symlink("other", &path).expect("links"),
+            }
+            assert_eq!(bind_private(&path).expect_err(there).kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(std::fs::read_to_string(&path).expect("it is still there"), "precious");
+        }
+        let left = std::fs::read_dir(dir.path()).expect("reads").count();
+        assert_eq!(left, 2, "no other name is left");
+    }
 }

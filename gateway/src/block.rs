@@ -13,7 +13,7 @@ use bytes::Bytes;
 use cairn_store::{Cid, fetch::Fetch as _};
 use http::{
     Response, StatusCode,
-    header::{CONTENT_RANGE, ETAG, RANGE},
+    header::{CONTENT_RANGE, ETAG},
 };
 use std::time::SystemTime;
 
@@ -51,10 +51,7 @@ pub fn send(
         Verdict::NotModified => return Ok(reply.not_modified()),
         Verdict::Failed => return Err(reply::precondition_failed()),
         Verdict::Send { range: false } => None,
-        Verdict::Send { range: true } => {
-            let ranges = condition::ranges(&request.head.text(RANGE).unwrap_or_default())?;
-            condition::select(&ranges, size).map_err(|e| beyond(e, size))?
-        }
+        Verdict::Send { range: true } => condition::part(&request.head.headers, size).map_err(|e| beyond(e, size))?,
     };
     reply.range(range.as_ref(), size);
     let (status, start, bytes) = match range {
@@ -72,7 +69,7 @@ pub fn send(
             let at = BlockBytes { cid, as_is: true, bytes, start };
             request.buffers.block(request.blocks(), at, request.deadline)
         }
-        None => Body::full(bytes),
+        None => request.buffers.bytes(bytes)?,
     };
     Ok(reply.send(status, body))
 }

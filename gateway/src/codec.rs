@@ -3,6 +3,7 @@
 use crate::{
     block,
     body::Body,
+    condition::{self, Verdict},
     content::{Content, Request},
     format::Format,
     pages,
@@ -13,7 +14,8 @@ use cairn_store::{Block, Cid, cid::codec, dag, multicodec, resolve::Resolved};
 use http::{
     Response, StatusCode,
     header::{
-        CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, ETAG, X_CONTENT_TYPE_OPTIONS,
+        CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_SECURITY_POLICY, ETAG, VARY,
+        X_CONTENT_TYPE_OPTIONS,
     },
 };
 
@@ -44,19 +46,21 @@ pub fn answer(
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, message));
     }
     let own = Format::of_codec(cid.codec());
-    let asked = content.asked.format;
+    let suits = |format: &Format| own == Some(*format) || is_made_of(*format, own);
+    let asked = content.asked.format.filter(|format| suits(format) || !content.asked.or_any);
+    if asked != content.asked.format {
+        // It is not what has that URL.
+        content.reply.headers.remove(CONTENT_LOCATION);
+    }
     let download = request.head.query.get("download") == Some("true");
-    if asked.is_none()
-        && request.head.accepts_html()
-        && !download
-        && matches!(own, Some(Format::DagJson | Format::DagCbor))
-    {
-        return page(request, content, block);
+    if asked.is_none() && !download && matches!(own, Some(Format::DagJson | Format::DagCbor)) {
+        content.reply.set(VARY, "Accept");
+        if request.head.accepts_html() {
+            return page(request, content, block);
+        }
     }
     let format = asked.or(own).ok_or_else(|| Problem::internal(format!("{cid} has no form of its own")))?;
-    // Plain JSON and CBOR are what the other two are made of.
-    let as_is = own == Some(format)
-        || matches!((format, own), (Format::Json, Some(Format::DagJson)) | (Format::Cbor, Some(Format::DagCbor)));
+    let as_is = suits(&format);
     let bytes = match format {
         _ if as_is => block.data().clone(),
         Format::DagJson | Format::DagCbor if request.config.convert_codecs => convert(block, format)?,
@@ -85,6 +89,11 @@ pub fn answer(
     block::send(request, reply, bytes, as_is.then_some(*cid), modified)
 }
 
+/// Plain JSON and CBOR are what the other two are made of.
+fn is_made_of(format: Format, own: Option<Format>) -> bool {
+    matches!((format, own), (Format::Json, Some(Format::DagJson)) | (Format::Cbor, Some(Format::DagCbor)))
+}
+
 fn convert(block: &Block, format: Format) -> Result<bytes::Bytes, Problem> {
     let code = if format == Format::DagJson { codec::DAG_JSON } else { codec::DAG_CBOR };
     let value = dag::decode(block.cid(), block.data()).map_err(|e| Problem::internal(e.to_string()))?;
@@ -94,9 +103,15 @@ fn convert(block: &Block, format: Format) -> Result<bytes::Bytes, Problem> {
 /// A page that shows the block to people.
 fn page(request: &Request<'_>, content: &mut Content, block: &Block) -> Result<Response<Body>, Problem> {
     if !request.head.raw_path.ends_with('/') {
-        return Ok(reply::redirect(StatusCode::MOVED_PERMANENTLY, &request.head.with_slash()));
+        return Ok(std::mem::take(&mut content.reply).redirect(&request.head.with_slash()));
     }
     let mut reply = std::mem::take(&mut content.reply);
+    reply.set(ETAG, &page_etag(block.cid()));
+    match condition::weigh(&request.head.headers, reply.etag(), None) {
+        Verdict::NotModified => return Ok(reply.not_modified()),
+        Verdict::Failed => return Err(reply::precondition_failed()),
+        Verdict::Send { .. } => {}
+    }
     for name in [CONTENT_DISPOSITION, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS] {
         reply.headers.remove(name);
     }
@@ -111,9 +126,9 @@ fn page(request: &Request<'_>, content: &mut Content, block: &Block) -> Result<R
         convert: request.config.convert_codecs,
     });
     reply
-        .set(ETAG, &page_etag(block.cid()))
         .set(CONTENT_SECURITY_POLICY, pages::csp())
         .set(CONTENT_LENGTH, &html.len().to_string())
         .media_type("text/html", false);
-    Ok(reply.send(StatusCode::OK, if request.head.is_head() { Body::empty() } else { Body::full(html) }))
+    let body = if request.head.is_head() { Body::empty() } else { request.buffers.bytes(html.into())? };
+    Ok(reply.send(StatusCode::OK, body))
 }

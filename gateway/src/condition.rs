@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderName,
-    header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE},
+    header::{CACHE_CONTROL, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE},
 };
 use std::{
     ops::Range,
@@ -30,7 +30,7 @@ pub enum Verdict {
 pub fn weigh(headers: &HeaderMap, etag: &str, modified: Option<SystemTime>) -> Verdict {
     let since = |name: HeaderName| Some((date(headers, name)?, seconds(modified?)));
     let goes_on = match text(headers, IF_MATCH) {
-        Some(list) => matches_any(&list, |candidate| strong_match(candidate, etag)),
+        Some(list) => matches_any(&list, true, |candidate| strong_match(candidate, etag)),
         None => since(IF_UNMODIFIED_SINCE).is_none_or(|(limit, modified)| modified <= limit),
     };
     if !goes_on {
@@ -55,7 +55,18 @@ pub fn weigh(headers: &HeaderMap, etag: &str, modified: Option<SystemTime>) -> V
 
 /// Whether a list of `If-None-Match` names that tag, strong or weak, or all.
 pub fn none_match(list: &str, etag: &str) -> bool {
-    matches_any(list, |candidate| weak(candidate) == weak(etag))
+    matches_any(list, true, |candidate| weak(candidate) == weak(etag))
+}
+
+/// The same, but "all" does not count.
+pub fn names(list: &str, etag: &str) -> bool {
+    matches_any(list, false, |candidate| weak(candidate) == weak(etag))
+}
+
+/// Whether only what is here may be sent: `Cache-Control: only-if-cached`, alone or among others (RFC 9111, section 5.2.1.7).
+pub fn only_if_cached(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case("only-if-cached"))
 }
 
 /// A header of the request as text.
@@ -73,12 +84,13 @@ fn seconds(time: impl Into<SystemTime>) -> u64 {
     time.into().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn matches_any(list: &str, matches: impl Fn(&str) -> bool) -> bool {
+/// Whether one tag of a list matches; `star` is what a `*` means.
+fn matches_any(list: &str, star: bool, matches: impl Fn(&str) -> bool) -> bool {
     let mut rest = list.trim_start();
     loop {
         rest = rest.trim_start_matches([',', ' ', '\t']);
         if rest.starts_with('*') {
-            return true;
+            return star;
         }
         let Some((tag, after)) = scan(rest) else { return false };
         if matches(tag) {
@@ -107,7 +119,7 @@ fn strong_match(a: &str, b: &str) -> bool {
 
 /// A range as a request writes it, before the length of the content is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+enum Asked {
     /// From a byte to a byte, both of them included, or to the end.
     From(u64, Option<u64>),
     /// So many bytes at the end.
@@ -125,12 +137,26 @@ pub enum RangeError {
     Beyond,
 }
 
-/// Reads the header `Range`.
+/// The part of content of that size that is to be sent, once the request's conditions were weighed; `None` for all of it.
+/// A range in another unit than bytes is none (RFC 9110, section 14.2).
 ///
 /// # Errors
-/// When it is malformed.
-pub fn ranges(text: &str) -> Result<Vec<Asked>, RangeError> {
-    let list = text.strip_prefix("bytes=").ok_or(RangeError::Malformed)?;
+/// When the header is malformed, or all of it lies beyond the end.
+pub fn part(headers: &HeaderMap, size: u64) -> Result<Option<Range<u64>>, RangeError> {
+    match text(headers, RANGE) {
+        Some(text) if is_bytes(&text) => select(&ranges(&text)?, size),
+        _ => Ok(None),
+    }
+}
+
+/// Whether a range is one of bytes, or none at all.
+fn is_bytes(range: &str) -> bool {
+    range.split_once('=').is_none_or(|(unit, _)| unit.trim().eq_ignore_ascii_case("bytes"))
+}
+
+/// Reads the header `Range`.
+fn ranges(text: &str) -> Result<Vec<Asked>, RangeError> {
+    let list = text.split_once('=').ok_or(RangeError::Malformed)?.1;
     let number =
         |text: &str| text.parse::<u64>().ok().filter(|&n| i64::try_from(n).is_ok()).ok_or(RangeError::Malformed);
     let one = |range: &str| {
@@ -150,10 +176,7 @@ pub fn ranges(text: &str) -> Result<Vec<Asked>, RangeError> {
 
 /// The bytes of content of that size which are to be sent: the first range that overlaps it, as deployed gateways do.
 /// `None` for all of it: when ranges add up to more than there is, or nothing is there.
-///
-/// # Errors
-/// When all ranges lie beyond the end.
-pub fn select(ranges: &[Asked], size: u64) -> Result<Option<Range<u64>>, RangeError> {
+fn select(ranges: &[Asked], size: u64) -> Result<Option<Range<u64>>, RangeError> {
     let within = |range: &Asked| match *range {
         Asked::From(first, _) if first >= size => None,
         Asked::From(first, last) => Some(first..last.map_or(size, |last| last.saturating_add(1).min(size))),
@@ -218,7 +241,22 @@ mod tests {
     }
 
     #[test]
+    fn directives_are_read_in_lists() {
+        let of = |values: &[&'static str]| {
+            let values = values.iter().map(|value| (CACHE_CONTROL, HeaderValue::from_static(value)));
+            only_if_cached(&values.collect())
+        };
+        assert!(
+            of(&["only-if-cached"]) && of(&["no-transform, Only-If-Cached"]) && of(&["max-age=0", "only-if-cached"])
+        );
+        assert!(!of(&[]) && !of(&["no-cache"]) && !of(&["x-only-if-cached"]));
+        assert!(names("\"a\", W/\"b\"", "\"b\"") && !names("*", "\"b\"") && !names(" , *", "\"b\""));
+    }
+
+    #[test]
     fn ranges_are_read_and_cut_to_the_content() {
+        let of =
+            |text: &'static str, size| part(&HeaderMap::from_iter([(RANGE, HeaderValue::from_static(text))]), size);
         for (text, size, expected) in [
             ("bytes=0-0", 10, Ok(Some(0..1))),
             ("bytes=3-", 10, Ok(Some(3..10))),
@@ -236,10 +274,13 @@ mod tests {
             ("bytes=a-", 10, Err(RangeError::Malformed)),
             ("bytes=--1", 10, Err(RangeError::Malformed)),
             ("bytes=1", 10, Err(RangeError::Malformed)),
-            ("lines=1-2", 10, Err(RangeError::Malformed)),
+            ("Bytes=1-2", 10, Ok(Some(1..3))),
+            ("lines=1-2", 10, Ok(None)),
+            ("lines=a", 10, Ok(None)),
+            ("1-2", 10, Err(RangeError::Malformed)),
             ("bytes=0-99999999999999999999", 10, Err(RangeError::Malformed)),
         ] {
-            assert_eq!(ranges(text).and_then(|list| select(&list, size)), expected, "{text} of {size}");
+            assert_eq!(of(text, size), expected, "{text} of {size}");
         }
         assert_eq!(ranges(&format!("bytes={}", "0-0,".repeat(100_000))).expect("ranges").len(), MAX_RANGES);
     }

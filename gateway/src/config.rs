@@ -2,7 +2,7 @@
 
 use cairn_store::config::{self, ConfigError};
 use http::{HeaderName, HeaderValue};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -109,6 +109,14 @@ pub enum SettingsError {
     /// A header that HTTP can't carry.
     #[error("Gateway.HTTPHeaders.{0}: it is no header, or its value can't be sent in one")]
     Header(String),
+    /// A value of another kind than the gateway's.
+    #[error("{key} must be {want}")]
+    Kind {
+        /// The key.
+        key: String,
+        /// What it must be.
+        want: &'static str,
+    },
     /// A number that makes no sense.
     #[error("{key}: {reason}")]
     Value {
@@ -170,13 +178,32 @@ fn denylists(repo: &Path) -> Vec<PathBuf> {
     [Some(PathBuf::from("/etc/ipfs/denylists")), user, Some(repo.join("denylists"))].into_iter().flatten().collect()
 }
 
+/// The map at a key; `None` if there is nothing.
+fn map<'a>(config: &'a config::Config, key: &str) -> Result<Option<&'a Map<String, Value>>, SettingsError> {
+    match config.get(key) {
+        Err(ConfigError::NotFound(_)) | Ok(Value::Null) => Ok(None),
+        Ok(Value::Object(map)) => Ok(Some(map)),
+        Ok(_) => Err(SettingsError::Kind { key: key.to_owned(), want: "a map" }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A list of strings, or nothing.
+fn strings<'a>(key: &str, value: &'a Value) -> Result<Vec<&'a str>, SettingsError> {
+    let list = match value {
+        Value::Null => Some(Vec::new()),
+        Value::Array(list) => list.iter().map(Value::as_str).collect(),
+        _ => None,
+    };
+    list.ok_or_else(|| SettingsError::Kind { key: key.to_owned(), want: "a list of strings" })
+}
+
 fn headers(config: &config::Config) -> Result<Vec<(HeaderName, HeaderValue)>, SettingsError> {
     let mut headers = Vec::new();
-    let Ok(Value::Object(map)) = config.get("Gateway.HTTPHeaders") else { return Ok(headers) };
-    for (name, values) in map {
+    for (name, values) in map(config, "Gateway.HTTPHeaders")?.into_iter().flatten() {
         let refuse = || SettingsError::Header(name.clone());
         let header: HeaderName = name.parse().map_err(|_| refuse())?;
-        for text in values.as_array().into_iter().flatten().filter_map(Value::as_str) {
+        for text in strings(&format!("Gateway.HTTPHeaders.{name}"), values)? {
             headers.push((header.clone(), HeaderValue::from_str(text).map_err(|_| refuse())?));
         }
     }
@@ -187,22 +214,68 @@ fn headers(config: &config::Config) -> Result<Vec<(HeaderName, HeaderValue)>, Se
 fn hosts(config: &config::Config, deserialized: bool) -> Result<BTreeMap<String, HostConfig>, SettingsError> {
     let localhost = HostConfig { deserialized, ..HostConfig::localhost() };
     let mut hosts = BTreeMap::from([("localhost".to_owned(), localhost)]);
-    let Ok(Value::Object(map)) = config.get("Gateway.PublicGateways") else { return Ok(hosts) };
-    for (host, rules) in map {
-        let Value::Object(rules) = rules else {
-            hosts.remove(host);
-            continue;
+    for (host, rules) in map(config, "Gateway.PublicGateways")?.into_iter().flatten() {
+        let key = format!("Gateway.PublicGateways.{host}");
+        let rules = match rules {
+            Value::Null => {
+                hosts.remove(host);
+                continue;
+            }
+            Value::Object(rules) => rules,
+            _ => return Err(SettingsError::Kind { key, want: "a map, or null" }),
         };
-        let flag = |key: &str, usual: bool| rules.get(key).and_then(Value::as_bool).unwrap_or(usual);
-        let paths = rules.get("Paths").and_then(Value::as_array).into_iter().flatten();
+        let flag = |name: &str, usual: bool| match rules.get(name) {
+            None | Some(Value::Null) => Ok(usual),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(SettingsError::Kind { key: format!("{key}.{name}"), want: "true, false or null" }),
+        };
+        let paths = strings(&format!("{key}.Paths"), rules.get("Paths").unwrap_or(&Value::Null))?;
         let rules = HostConfig {
-            paths: paths.filter_map(Value::as_str).map(str::to_owned).collect(),
-            subdomains: flag("UseSubdomains", false),
-            no_dnslink: flag("NoDNSLink", false),
-            inline_dnslink: flag("InlineDNSLink", false),
-            deserialized: flag("DeserializedResponses", deserialized),
+            paths: paths.into_iter().map(str::to_owned).collect(),
+            subdomains: flag("UseSubdomains", false)?,
+            no_dnslink: flag("NoDNSLink", false)?,
+            inline_dnslink: flag("InlineDNSLink", false)?,
+            deserialized: flag("DeserializedResponses", deserialized)?,
         };
         hosts.insert(host.clone(), rules);
     }
     Ok(hosts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(gateway: &str) -> Result<Config, String> {
+        let text = format!("{{\"Gateway\": {gateway}}}");
+        let config = config::Config::parse(text.as_bytes()).expect("a configuration");
+        Config::from_repo(&config, Path::new("/nowhere")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn values_of_another_kind_are_refused_by_their_names() {
+        for (gateway, what) in [
+            (r#"{"HTTPHeaders": ["X-A"]}"#, "Gateway.HTTPHeaders must be a map"),
+            (r#"{"HTTPHeaders": {"X-A": "b"}}"#, "Gateway.HTTPHeaders.X-A must be a list of strings"),
+            (r#"{"HTTPHeaders": {"X-A": [1]}}"#, "Gateway.HTTPHeaders.X-A must be a list of strings"),
+            (r#"{"PublicGateways": true}"#, "Gateway.PublicGateways must be a map"),
+            (r#"{"PublicGateways": {"a.b": false}}"#, "Gateway.PublicGateways.a.b must be a map, or null"),
+            (
+                r#"{"PublicGateways": {"a.b": {"Paths": "/ipfs"}}}"#,
+                "Gateway.PublicGateways.a.b.Paths must be a list of strings",
+            ),
+            (
+                r#"{"PublicGateways": {"a.b": {"UseSubdomains": "yes"}}}"#,
+                "Gateway.PublicGateways.a.b.UseSubdomains must be true, false or null",
+            ),
+        ] {
+            assert_eq!(read(gateway).expect_err(gateway), what);
+        }
+        let all = r#"{"HTTPHeaders": {"X-A": ["b", "c"], "X-D": null},
+            "PublicGateways": {"localhost": null, "a.b": {"Paths": ["/ipfs"], "UseSubdomains": true, "NoDNSLink": null}}}"#;
+        let config = read(all).expect("it makes sense");
+        assert_eq!((config.headers.len(), config.hosts.len()), (2, 1));
+        assert!(config.hosts["a.b"].subdomains && !config.hosts["a.b"].no_dnslink);
+        assert_eq!(read("{}").expect("nothing is said").hosts.len(), 1);
+    }
 }

@@ -5,6 +5,7 @@ use crate::{
     body::Body,
     car, condition,
     config::Config,
+    deny::Denylists,
     file::{self, File},
     format::{self, Asked, Format},
     head::Head,
@@ -28,7 +29,7 @@ use cairn_store::{
 };
 use http::{
     HeaderName, Method, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_LOCATION, IF_NONE_MATCH},
+    header::{ALLOW, CONTENT_LOCATION, ETAG, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, VARY},
 };
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -54,6 +55,8 @@ pub struct Request<'a> {
     pub fetch: Arc<Watched>,
     /// When to give up.
     pub deadline: Deadline,
+    /// What is not served.
+    pub denied: &'a Denylists,
     /// Room for answers that walk DAGs.
     pub walks: &'a Walks,
     /// What bodies share.
@@ -105,7 +108,18 @@ impl Request<'_> {
             return Ok(response);
         }
         let path = Path::parse_strict(path)?;
-        if self.head.text(CACHE_CONTROL).as_deref() == Some("only-if-cached") {
+        let named = reply::value(&path.to_string());
+        match self.of_path(path).await {
+            Ok(mut response) => {
+                response.headers_mut().insert(X_IPFS_PATH, named);
+                Ok(response)
+            }
+            Err(problem) => Err(problem.with(X_IPFS_PATH, named)),
+        }
+    }
+
+    async fn of_path(&self, path: Path) -> Result<Response<Body>, Problem> {
+        if condition::only_if_cached(&self.head.headers) {
             let here = self.is_here(&path).await;
             if !here {
                 let message = format!("{path:?} not in local datastore", path = path.to_string());
@@ -121,18 +135,20 @@ impl Request<'_> {
             return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, message));
         }
         let mut reply = Reply::default();
-        reply.set(X_IPFS_PATH, &path.to_string());
+        if asked.by_accept() {
+            reply.set(VARY, "Accept");
+        }
         if let Some(location) = self.content_location(&asked) {
             reply.set(CONTENT_LOCATION, &location);
         }
         if asked.format == Some(Format::IpnsRecord) {
             return crate::record::answer(self, &path, reply).await;
         }
-        let (immutable, ttl) = self.follow(&path).await.map_err(|e| failed(&path, e))?;
+        let (immutable, ttl) = self.follow(&path).await?;
         let mut content = Content { path, immutable, ttl, asked, reply };
         match self.serve(&mut content).await {
             Err(problem) if problem.is_not_found() && content.asked.format.is_none() && self.origin.is_isolated() => {
-                self.missing(content, problem).await
+                Box::pin(self.missing(content, problem)).await
             }
             answer => answer,
         }
@@ -151,22 +167,22 @@ impl Request<'_> {
             && let Some(key) = segments.get(1).and_then(|root| label::key(root))
             && segments[1] != label::key_text(&key)
         {
-            let rest = crate::query::encode_path(&segments[2..].iter().fold(String::new(), |path, s| path + "/" + s));
+            let rest = crate::query::encode_path(segments[2..].iter().fold(String::new(), |path, s| path + "/" + s));
             let location = format!("/ipns/{}{rest}{query}", label::key_text(&key));
             return Ok(Some(reply::redirect(StatusCode::FOUND, &location)));
         }
         if path.starts_with("/ipfs/ipfs/") || path.starts_with("/ipfs/ipns/") {
             let meant = Path::parse_strict(&path["/ipfs".len()..])
                 .map_err(|e| Problem::from(e).context("invalid ipfs path"))?;
-            let location = format!("{}{query}", crate::query::encode_path(&meant.to_string()));
+            let location = format!("{}{query}", crate::query::encode_path(meant.to_string()));
             return Ok(Some(reply::redirect(StatusCode::MOVED_PERMANENTLY, &location)));
         }
         Ok(None)
     }
 
-    /// Where this response has a URL of its own, if only `Accept` asked for its form.
+    /// The URL of this response's own, where the URL of the request or what `Accept` says is another form's.
     fn content_location(&self, asked: &Asked) -> Option<String> {
-        let format = asked.format.filter(|_| !asked.in_url)?;
+        let format = asked.format.filter(|_| !asked.in_url || asked.differs)?;
         let mut query = self.head.query.clone();
         query.set("format", format.name());
         for (name, value) in &asked.parameters {
@@ -187,27 +203,30 @@ impl Request<'_> {
         resolved.cid.hash().code() == 0 || self.backend.local.has_local(&resolved.cid).await.unwrap_or(false)
     }
 
-    /// Follows names until the path is immutable.
-    async fn follow(&self, path: &Path) -> Result<(Path, Option<Duration>), ResolveError> {
+    /// Follows names until the path is immutable. Each path on the way may be on a denylist, and each name by itself: where
+    /// it leads is not looked up then.
+    async fn follow(&self, path: &Path) -> Result<(Path, Option<Duration>), Problem> {
+        let lost = |error: ResolveError| failed(path, error);
         let mut path = path.clone();
         let mut ttl = None;
-        for _ in 0..MAX_NAMES {
+        for steps in 0..=MAX_NAMES {
+            check(self.denied, &path)?;
             if path.namespace() != Namespace::Ipns {
                 return Ok((path, ttl));
             }
-            let target = self.backend.names.lookup(path.root(), self.deadline).await?;
+            if steps == MAX_NAMES {
+                break;
+            }
+            check(self.denied, &Path::parse_strict(&format!("/ipns/{}", path.root()))?)?;
+            let target = self.backend.names.lookup(path.root(), self.deadline).await.map_err(|e| lost(e.into()))?;
             // Zero is an unknown one.
             let known = Some(target.ttl).filter(|ttl| !ttl.is_zero());
             ttl = ttl.into_iter().chain(known).min();
             let text = format!("{}{}", target.path.to_string().trim_end_matches('/'), after_root(&path));
             path = Path::parse_strict(&text)
-                .map_err(|e| NameError::Invalid { name: path.root().to_owned(), reason: e.to_string() })?;
+                .map_err(|e| lost(NameError::Invalid { name: path.root().to_owned(), reason: e.to_string() }.into()))?;
         }
-        if path.namespace() == Namespace::Ipns {
-            Err(ResolveError::TooManyNames(path.root().to_owned()))
-        } else {
-            Ok((path, ttl))
-        }
+        Err(lost(ResolveError::TooManyNames(path.root().to_owned())))
     }
 
     /// Serves the content at an immutable path.
@@ -217,13 +236,12 @@ impl Request<'_> {
         }
         let resolved = resolve::resolve(&self.blocks(), &NoNames, &content.immutable, self.deadline).await;
         let resolved = resolved.map_err(|e| failed(&content.path, e))?;
-        if let Some(list) = self.head.text(IF_NONE_MATCH)
-            && let Some(response) = known(content, &resolved.cid, &list)
-        {
+        if let Some(response) = self.known(content, &resolved.cid) {
             return Ok(response);
         }
         let roots: Vec<String> = resolved.roots.iter().map(ToString::to_string).collect();
-        content.reply.set(X_IPFS_ROOTS, &roots.join(","));
+        let roots = reply::value(&roots.join(","));
+        content.reply.headers.insert(X_IPFS_ROOTS, roots.clone());
         let served = match content.asked.format {
             Some(Format::Raw) => crate::block::answer(self, content, &resolved.cid).await,
             Some(Format::Tar) => crate::tar::answer(self, content, &resolved.cid).await,
@@ -233,7 +251,26 @@ impl Request<'_> {
             }
             _ => self.serve_default(content, &resolved).await,
         };
-        served.map_err(|problem| problem.context(&format!("failed to read {}", content.path)))
+        served.map_err(|problem| problem.context(&format!("failed to read {}", content.path)).with(X_IPFS_ROOTS, roots))
+    }
+
+    /// 304 without a look at the content, where its CID alone says what would be sent, and the client names that. What
+    /// matches everything (`*`) is weighed once it is known that there is something.
+    fn known(&self, content: &Content, cid: &Cid) -> Option<Response<Body>> {
+        let etag = match content.asked.format {
+            Some(format @ (Format::Raw | Format::Tar)) => reply::etag(cid, Some(format)),
+            None | Some(Format::Json | Format::Cbor) if cid.codec() == codec::RAW => reply::etag(cid, None),
+            _ => return None,
+        };
+        let headers = &self.head.headers;
+        let other = headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE);
+        let list = self.head.text(IF_NONE_MATCH).filter(|_| !other)?;
+        if !condition::names(&list, &etag) {
+            return None;
+        }
+        let mut reply = Reply::default();
+        reply.set(ETAG, &etag).cache(&content.path, content.ttl);
+        Some(reply.not_modified())
     }
 
     /// Serves whatever suits the content.
@@ -251,22 +288,18 @@ impl Request<'_> {
             return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, message));
         }
         let block = self.fetch.fetch(&resolved.cid, self.deadline).await?;
-        self.serve_unixfs(content, &block).await
+        self.serve_unixfs(content, block).await
     }
 
-    async fn serve_unixfs(&self, content: &mut Content, block: &Block) -> Result<Response<Body>, Problem> {
-        let (meta, entity) = entity::decode(block)?;
+    async fn serve_unixfs(&self, content: &mut Content, block: Block) -> Result<Response<Body>, Problem> {
+        let (block, meta, entity) = entity::decode_aside(&self.blocks(), block, self.deadline).await?;
         match entity {
             Entity::File(node) => {
                 let name = self.head.query.given("filename").map_or_else(|| file_name(&content.path), Cow::Borrowed);
-                let file = File {
-                    cid: *block.cid(),
-                    tag: *block.cid(),
-                    node,
-                    meta,
-                    name: name.into_owned(),
-                    media_type: None,
-                };
+                let name = name.into_owned();
+                let file = File { cid: *block.cid(), tag: *block.cid(), node, meta, name, media_type: None };
+                // What is waited for from now on may take long, and this block may be large.
+                drop(block);
                 file::answer(self, content, file).await
             }
             Entity::Symlink(target) => file::symlink(self, content, block.cid(), meta, target),
@@ -296,21 +329,16 @@ pub fn page_origin(origin: &Origin) -> pages::Origin<'_> {
     }
 }
 
-/// 304, if the client has what would be sent.
-fn known(content: &Content, cid: &Cid, list: &str) -> Option<Response<Body>> {
-    let cache = reply::content_cache(&content.path, content.ttl);
-    let candidates = [
-        (reply::etag(cid, content.asked.format), cache),
-        (crate::directory::etag(cid, None), reply::page_cache(&content.path, content.ttl)),
-        (crate::codec::page_etag(cid), None),
-    ];
-    let (etag, cache) = candidates.into_iter().find(|(etag, _)| condition::none_match(list, etag))?;
-    let mut reply = Reply::default();
-    reply.set(http::header::ETAG, &etag);
-    if let Some(cache) = cache {
-        reply.set(CACHE_CONTROL, &cache);
+/// Refuses paths that are on a denylist.
+pub fn check(denied: &Denylists, path: &Path) -> Result<(), Problem> {
+    match denied.check_path(path) {
+        None => Ok(()),
+        Some(blocked) => {
+            tracing::info!(target: "gateway", %path, list = %blocked.list.display(), line = blocked.line, "blocked");
+            let status = StatusCode::from_u16(blocked.status.code()).unwrap_or(StatusCode::GONE);
+            Err(Problem::new(status, format!("{path} is blocked and cannot be provided")))
+        }
     }
-    Some(reply.not_modified())
 }
 
 /// What follows the root of a path, with the slash at its end.

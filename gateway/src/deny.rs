@@ -18,7 +18,8 @@
 //! | warnings of one reading of a list | [`MAX_WARNINGS`] | the others are counted |
 //!
 //! Lists are looked at every [`POLL`]. Lines that were appended are added; any other change makes all lists be read anew,
-//! beside the old table until that is done.
+//! beside the old table until that is done, once two looks have found the same: a list that is being written holds less than
+//! it will. As long as a list or a folder that was there can't be read, what it said counts on.
 
 mod list;
 mod rule;
@@ -29,7 +30,7 @@ mod tests;
 pub use table::{Blocked, Status};
 
 use cairn_store::{Cid, path::Path};
-use list::List;
+use list::{List, Stamp};
 use parking_lot::{Mutex, RwLock};
 use std::{
     fs, io,
@@ -49,11 +50,16 @@ pub const POLL: Duration = Duration::from_secs(3);
 /// Bad lines of one reading of a list that are told one by one.
 const MAX_WARNINGS: usize = 20;
 
+/// The lists that a look finds, and how they look.
+type Found = Vec<(PathBuf, Option<Stamp>)>;
+
 /// The denylists in some folders.
 pub struct Denylists {
     folders: Vec<PathBuf>,
     table: RwLock<Table>,
     lists: Mutex<Vec<List>>,
+    /// What the last look found, if it was another change than appended lines.
+    changed: Mutex<Option<Found>>,
 }
 
 impl Denylists {
@@ -63,7 +69,7 @@ impl Denylists {
     /// Blocks the calling thread while it reads.
     pub fn open(folders: Vec<PathBuf>) -> Arc<Self> {
         let (lists, table) = read_all(&folders);
-        Arc::new(Self { folders, table: RwLock::new(table), lists: Mutex::new(lists) })
+        Arc::new(Self { folders, table: RwLock::new(table), lists: Mutex::new(lists), changed: Mutex::default() })
     }
 
     /// Keeps the rules up to date until nobody else holds the lists. Must be called within a tokio runtime.
@@ -86,22 +92,33 @@ impl Denylists {
         })
     }
 
-    /// Looks for changes, and takes them over. Blocks the calling thread while it reads.
+    /// Looks for changes, and takes over what was appended, and other changes if the last look found the same. Blocks the
+    /// calling thread while it reads.
     pub fn poll(&self) {
         let mut lists = self.lists.lock();
-        let names = names(&self.folders);
+        let Some(names) = names(&self.folders) else { return };
         let same = lists.iter().map(List::path).eq(names.iter());
         let mut appended = Vec::new();
         let whole =
             same && (0..).zip(lists.iter_mut()).all(|(number, list): (u64, _)| list.appended(number, &mut appended));
-        if whole {
-            if !appended.is_empty() {
-                let mut table = self.table.write();
-                appended.into_iter().for_each(|(rule, order)| table.insert(rule, order));
-            }
+        if !appended.is_empty() {
+            let mut table = self.table.write();
+            appended.into_iter().for_each(|(rule, order)| table.insert(rule, order));
+        }
+        let found = (!whole).then(|| names.iter().map(|path| (path.clone(), Stamp::at(path))).collect());
+        let mut changed = self.changed.lock();
+        let again = found.is_some() && found == *changed;
+        *changed = found.filter(|_| !again);
+        drop(changed);
+        if !again {
             return;
         }
-        let (read, table) = read_all(&self.folders);
+        let (read, table) = read_lists(names);
+        let lost = read.iter().find(|new| new.is_broken() && lists.iter().any(|old| old.path() == new.path()));
+        if let Some(lost) = lost {
+            tracing::warn!("{} can't be read any more: the rules of all lists stay as they are", lost.path().display());
+            return;
+        }
         *lists = read;
         *self.table.write() = table;
     }
@@ -124,8 +141,8 @@ impl Denylists {
     }
 }
 
-/// The lists in the order in which they are read.
-fn names(folders: &[PathBuf]) -> Vec<PathBuf> {
+/// The lists in the order in which they are read; `None` if a folder that is there can't be read.
+fn names(folders: &[PathBuf]) -> Option<Vec<PathBuf>> {
     let mut all = Vec::new();
     for folder in folders {
         let entries = match fs::read_dir(folder) {
@@ -133,7 +150,7 @@ fn names(folders: &[PathBuf]) -> Vec<PathBuf> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
                 tracing::warn!("the denylists in {} can't be read: {error}", folder.display());
-                continue;
+                return None;
             }
         };
         let is_list = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deny");
@@ -145,14 +162,20 @@ fn names(folders: &[PathBuf]) -> Vec<PathBuf> {
         tracing::warn!("there are {} denylists: only the first {MAX_LISTS} are read", all.len());
         all.truncate(MAX_LISTS);
     }
-    all
+    Some(all)
 }
 
+/// Reads the lists of all folders that can be read.
 fn read_all(folders: &[PathBuf]) -> (Vec<List>, Table) {
+    read_lists(
+        folders.iter().filter_map(|folder| names(std::slice::from_ref(folder))).flatten().take(MAX_LISTS).collect(),
+    )
+}
+
+fn read_lists(names: Vec<PathBuf>) -> (Vec<List>, Table) {
     let mut table = Table::default();
-    let lists = (0..)
-        .zip(names(folders))
-        .map(|(number, path)| List::read(path, number, &mut |rule, order| table.insert(rule, order)));
+    let lists =
+        (0..).zip(names).map(|(number, path)| List::read(path, number, &mut |rule, order| table.insert(rule, order)));
     let lists: Vec<List> = lists.collect();
     table.set_lists(lists.iter().map(|list| list.path().clone()).collect());
     table.shrink();

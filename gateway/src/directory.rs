@@ -2,6 +2,7 @@
 
 use crate::{
     body::Body,
+    condition::{self, Verdict},
     content::{Content, Request},
     file::{self, File},
     pages,
@@ -12,18 +13,19 @@ use bytes::Bytes;
 use cairn_store::{
     Block, Cid,
     cid::codec,
-    fetch::Fetch as _,
+    fetch::{Deadline, Fetch},
     unixfs::{
-        Dir, Entry,
+        Dir, Entries, Entry, ReadError,
         entity::{self, Entity},
         meta::FileMeta,
     },
 };
-use futures::{StreamExt as _, stream};
+use futures::StreamExt as _;
 use http::{
     Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG},
 };
+use std::sync::Arc;
 
 /// Name of the file that stands for its directory.
 const INDEX: &[u8] = b"index.html";
@@ -31,8 +33,12 @@ const INDEX: &[u8] = b"index.html";
 const MAX_SORTED: usize = 1024;
 /// Blocks of entries that are looked at, if they are here, to tell directories from files.
 const MAX_LOOKED_AT: usize = 64;
+/// Bytes of the names of entries that are sorted.
+const MAX_NAMES: usize = 512 << 10;
 /// Bytes of a page that are sent at once.
 const PIECE: usize = 32 << 10;
+/// Shards that are read ahead.
+const AHEAD: usize = 4;
 
 /// The entity tag of a listing; `view` is what its query asks for, if it asks for anything but the usual.
 pub fn etag(cid: &Cid, view: Option<&str>) -> String {
@@ -47,14 +53,14 @@ pub fn etag(cid: &Cid, view: Option<&str>) -> String {
 pub async fn answer(
     request: &Request<'_>,
     content: &mut Content,
-    block: &Block,
+    block: Block,
     meta: FileMeta,
     entity: Entity,
 ) -> Result<Response<Body>, Problem> {
     // Programs that look for Go's packages do not follow redirects.
     let go_get = request.head.query.get("go-get") == Some("1");
     if !request.head.raw_path.ends_with('/') && !go_get {
-        return Ok(reply::redirect(StatusCode::MOVED_PERMANENTLY, &request.head.with_slash()));
+        return Ok(std::mem::take(&mut content.reply).redirect(&request.head.with_slash()));
     }
     let links = match &entity {
         Entity::Directory(links) => links.as_slice(),
@@ -63,11 +69,17 @@ pub async fn answer(
     };
     let sizes = links.iter().map(|link| link.tsize.unwrap_or_default());
     let total = sizes.fold(block.data().len() as u64, u64::saturating_add);
-    let dir = Dir::from_entity(request.blocks(), block, meta, entity, request.deadline)?;
-    if let Some(index) = dir.lookup(INDEX).await? {
-        return serve_index(request, content, block.cid(), &index).await;
+    let cid = *block.cid();
+    let dir = Dir::from_entity(request.blocks(), &block, meta, entity, request.deadline)?;
+    drop(block);
+    match dir.lookup(INDEX).await? {
+        Some(index) => {
+            // What is waited for from now on may take long, and the directory may be large.
+            drop(dir);
+            Box::pin(serve_index(request, content, &cid, &index)).await
+        }
+        None => Box::pin(listing(request, content, dir, total)).await,
     }
-    listing(request, content, dir, total).await
 }
 
 async fn serve_index(
@@ -76,8 +88,12 @@ async fn serve_index(
     dir: &Cid,
     index: &Entry,
 ) -> Result<Response<Body>, Problem> {
+    for path in [&content.path, &content.immutable] {
+        crate::content::check(request.denied, &path.clone().join(["index.html".to_owned()]))?;
+    }
     let block = request.fetch.fetch(&index.cid, request.deadline).await?;
-    let Ok((meta, Entity::File(node))) = entity::decode(&block) else {
+    let decoded = entity::decode_aside(&request.blocks(), block, request.deadline).await;
+    let Ok((_, meta, Entity::File(node))) = decoded else {
         let message = "index.html could not be read: not a file";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, message));
     };
@@ -107,84 +123,160 @@ async fn listing(
     if let Some(cache) = reply::page_cache(&content.path, content.ttl) {
         reply.set(CACHE_CONTROL, &cache);
     }
+    match condition::weigh(&request.head.headers, reply.etag(), None) {
+        Verdict::NotModified => return Ok(reply.not_modified()),
+        Verdict::Failed => return Err(reply::precondition_failed()),
+        Verdict::Send { .. } => {}
+    }
     if request.head.is_head() {
         return Ok(reply.send(StatusCode::OK, Body::empty()));
     }
-    let mut entries = dir.entries();
-    let mut first = Vec::new();
-    let mut all = false;
-    while first.len() < MAX_SORTED && !all {
-        match entries.next().await? {
-            Some(entry) => first.push(entry),
-            None => all = true,
-        }
-    }
-    let mut rows = kinds(request, first).await;
-    if all {
-        sort_rows(&mut rows, sort);
-    }
     let path = content.path.to_string();
-    let mut page = Page::begin(&pages::Facts {
+    let facts = pages::Facts {
         frame: pages::Frame { path: path.trim_end_matches('/'), origin: request.page_origin() },
         cid: &cid,
         total_size: Some(total),
-        sort: all.then_some(sort),
+        sort: Some(sort),
         view,
-    });
-    rows.iter().for_each(|(entry, kind)| page.row(entry, *kind));
-    if all {
-        return Ok(reply.send(StatusCode::OK, Body::full(page.end(None))));
+    };
+    let share = request.buffers.share();
+    let mut lister = request.buffers.read(&share, Lister::begin(request, dir, facts)).await?;
+    let first = request.buffers.read(&share, lister.next()).await?.unwrap_or_default();
+    let body = if lister.writer.is_none() { Body::full(first) } else { request.buffers.listing(lister, share, first) };
+    Ok(reply.send(StatusCode::OK, body))
+}
+
+/// The page of a directory while it is written. Between two pieces it may let go of everything but its place.
+pub struct Lister {
+    fetch: Arc<dyn Fetch>,
+    deadline: Deadline,
+    cid: Cid,
+    /// Absent once the page has ended.
+    writer: Option<pages::Listing>,
+    out: String,
+    /// Rows that were written.
+    count: u64,
+    /// What the first entries are, in the order of the directory.
+    kinds: Vec<pages::Kind>,
+    rows: Rows,
+}
+
+enum Rows {
+    /// All of a small directory; absent when they are to be read again.
+    Sorted(pages::Sort, Option<Vec<(Entry, pages::Kind)>>),
+    /// Those of a large one, in its own order, from a position on.
+    Own(Option<Box<Entries>>, Vec<usize>),
+}
+
+impl Lister {
+    async fn begin(request: &Request<'_>, dir: Dir, mut facts: pages::Facts<'_>) -> Result<Self, ReadError> {
+        let (fetch, deadline, cid) = (request.blocks(), request.deadline, *dir.cid());
+        let (first, all) = first_entries(dir).await?;
+        let kinds = kinds(request, &first).await;
+        let rows = match facts.sort.filter(|_| all) {
+            Some(sort) => Rows::Sorted(sort, Some(sorted(first, &kinds, sort))),
+            None => Rows::Own(None, Vec::new()),
+        };
+        facts.sort = facts.sort.filter(|_| all);
+        let mut out = String::with_capacity(PIECE);
+        let writer = Some(pages::Listing::begin(&facts, &mut out));
+        Ok(Self { fetch, deadline, cid, writer, out, count: 0, kinds, rows })
     }
-    let pieces = stream::unfold(Some((page, entries)), |state| async move {
-        let (mut page, mut entries) = state?;
-        loop {
-            let failure = match entries.next().await {
-                Ok(Some(entry)) => {
-                    page.row(&entry, kind_of(&entry));
-                    if page.out.len() >= PIECE {
-                        return Some((Ok(page.take()), Some((page, entries))));
-                    }
+
+    /// The next piece; `None` at the end. What goes wrong is said in the page.
+    ///
+    /// # Errors
+    /// When the directory can't be read, before anything of it was written.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+        let Some(mut writer) = self.writer.take() else { return Ok(None) };
+        while self.out.len() < PIECE {
+            let failure = match self.row().await {
+                Ok(Some((entry, kind))) => {
+                    self.count += 1;
+                    let row = pages::Row { name: &entry.name, cid: &entry.cid, size: Some(entry.tsize), kind };
+                    writer.row(&row, &mut self.out);
                     continue;
                 }
                 Ok(None) => None,
+                Err(error) if self.count == 0 => return Err(error),
                 Err(error) => Some(error.to_string()),
             };
-            return Some((Ok(page.end(failure.as_deref())), None));
+            writer.end(self.count, failure.as_deref(), &mut self.out);
+            return Ok(Some(std::mem::take(&mut self.out).into()));
         }
-    });
-    Ok(reply.send(StatusCode::OK, Body::stream(pieces, None)))
-}
-
-/// A page that is being written.
-struct Page {
-    writer: pages::Listing,
-    out: String,
-    count: u64,
-}
-
-impl Page {
-    fn begin(facts: &pages::Facts<'_>) -> Self {
-        let mut out = String::with_capacity(PIECE);
-        let writer = pages::Listing::begin(facts, &mut out);
-        Self { writer, out, count: 0 }
-    }
-
-    fn row(&mut self, entry: &Entry, kind: pages::Kind) {
-        self.count += 1;
-        let row = pages::Row { name: &entry.name, cid: &entry.cid, size: Some(entry.tsize), kind };
-        self.writer.row(&row, &mut self.out);
-    }
-
-    /// What was written so far.
-    fn take(&mut self) -> Bytes {
+        self.writer = Some(writer);
         let full = std::mem::replace(&mut self.out, String::with_capacity(PIECE + PIECE / 8));
-        full.into()
+        Ok(Some(full.into()))
     }
 
-    fn end(mut self, failure: Option<&str>) -> Bytes {
-        self.writer.end(self.count, failure, &mut self.out);
-        self.out.into()
+    /// The entry of the next row.
+    async fn row(&mut self) -> Result<Option<(Entry, pages::Kind)>, ReadError> {
+        // More rows than memory holds there are not.
+        let at = usize::try_from(self.count).unwrap_or(usize::MAX);
+        match &mut self.rows {
+            Rows::Sorted(_, Some(rows)) => Ok(rows.get(at).cloned()),
+            Rows::Sorted(sort, rows) => {
+                let dir = Dir::open(Arc::clone(&self.fetch), &self.cid, self.deadline).await?;
+                let (first, _) = first_entries(dir).await?;
+                let rows = rows.insert(sorted(first, &self.kinds, *sort));
+                Ok(rows.get(at).cloned())
+            }
+            Rows::Own(entries, position) => {
+                let entries = match entries {
+                    Some(entries) => entries,
+                    None => {
+                        let dir = Dir::open(Arc::clone(&self.fetch), &self.cid, self.deadline).await?;
+                        entries.insert(Box::new(resumed(dir, position).await?))
+                    }
+                };
+                let Some(entry) = entries.next().await? else { return Ok(None) };
+                let kind = self.kinds.get(at).copied().unwrap_or_else(|| kind_of(&entry));
+                Ok(Some((entry, kind)))
+            }
+        }
     }
+
+    /// Lets go of what can be read again.
+    pub fn release(&mut self) {
+        match &mut self.rows {
+            Rows::Sorted(_, rows) => *rows = None,
+            Rows::Own(entries, position) => {
+                if let Some(entries) = entries.take() {
+                    *position = entries.position();
+                }
+            }
+        }
+    }
+
+    /// Bytes of entries and tables that it holds.
+    pub fn held(&self) -> usize {
+        match &self.rows {
+            Rows::Sorted(_, rows) => {
+                rows.iter().flatten().map(|(entry, _)| size_of::<Entry>() + entry.name.len()).sum()
+            }
+            Rows::Own(entries, _) => entries.as_ref().map_or(0, |entries| entries.bytes_held()),
+        }
+    }
+}
+
+async fn resumed(dir: Dir, position: &[usize]) -> Result<Entries, ReadError> {
+    let mut entries = dir.entries_from(position).await?;
+    entries.limit(AHEAD);
+    Ok(entries)
+}
+
+/// The first entries of a directory, as many as are sorted, and whether that is all.
+async fn first_entries(dir: Dir) -> Result<(Vec<Entry>, bool), ReadError> {
+    let mut entries = resumed(dir, &[]).await?;
+    let (mut first, mut bytes) = (Vec::new(), 0);
+    while let Some(entry) = entries.next().await? {
+        bytes += entry.name.len();
+        if first.len() == MAX_SORTED || bytes > MAX_NAMES {
+            return Ok((first, false));
+        }
+        first.push(entry);
+    }
+    Ok((first, true))
 }
 
 /// What a CID alone says of an entry.
@@ -193,29 +285,31 @@ fn kind_of(entry: &Entry) -> pages::Kind {
 }
 
 /// What entries are, as far as their CIDs and names say, or their blocks if these are here and few.
-async fn kinds(request: &Request<'_>, entries: Vec<Entry>) -> Vec<(Entry, pages::Kind)> {
-    let mut rows: Vec<(Entry, pages::Kind)> =
-        entries.into_iter().map(|entry| (entry.clone(), kind_of(&entry))).collect();
-    let unknown = |(entry, kind): &(Entry, pages::Kind)| {
-        *kind == pages::Kind::Unknown
+async fn kinds(request: &Request<'_>, entries: &[Entry]) -> Vec<pages::Kind> {
+    let mut kinds: Vec<pages::Kind> = entries.iter().map(kind_of).collect();
+    let unknown = |at: &usize| {
+        let (entry, kind) = (&entries[*at], kinds[*at]);
+        kind == pages::Kind::Unknown
             && entry.cid.codec() == codec::DAG_PB
-            && pages::Type::of(&entry.name, *kind) == pages::Type::Unknown
+            && pages::Type::of(&entry.name, kind) == pages::Type::Unknown
     };
-    let asked: Vec<usize> = (0..rows.len()).filter(|&at| unknown(&rows[at])).take(MAX_LOOKED_AT).collect();
-    let mut blocks = request.backend.local.fetch_many(asked.iter().map(|&at| rows[at].0.cid).collect(), None);
+    let asked: Vec<usize> = (0..entries.len()).filter(unknown).take(MAX_LOOKED_AT).collect();
+    let mut blocks = request.backend.local.fetch_many(asked.iter().map(|&at| entries[at].cid).collect(), None);
     for at in asked {
         let Some(block) = blocks.next().await else { break };
-        rows[at].1 = match block.ok().and_then(|block| entity::decode(&block).ok()) {
-            Some((_, Entity::Directory(_) | Entity::Shard(_))) => pages::Kind::Directory,
-            Some((_, Entity::File(_))) => pages::Kind::File,
-            Some((_, Entity::Symlink(_))) => pages::Kind::Symlink,
-            None => pages::Kind::Unknown,
+        let Ok(block) = block else { continue };
+        kinds[at] = match entity::decode_aside(&request.backend.local, block, None).await {
+            Ok((.., Entity::Directory(_) | Entity::Shard(_))) => pages::Kind::Directory,
+            Ok((.., Entity::File(_))) => pages::Kind::File,
+            Ok((.., Entity::Symlink(_))) => pages::Kind::Symlink,
+            Err(_) => pages::Kind::Unknown,
         };
     }
-    rows
+    kinds
 }
 
-fn sort_rows(rows: &mut [(Entry, pages::Kind)], sort: pages::Sort) {
+fn sorted(entries: Vec<Entry>, kinds: &[pages::Kind], sort: pages::Sort) -> Vec<(Entry, pages::Kind)> {
+    let mut rows: Vec<(Entry, pages::Kind)> = entries.into_iter().zip(kinds.iter().copied()).collect();
     match sort.by {
         pages::SortBy::Name => rows.sort_by(|a, b| a.0.name.cmp(&b.0.name)),
         pages::SortBy::Size => rows.sort_by(|a, b| (a.0.tsize, &a.0.name).cmp(&(b.0.tsize, &b.0.name))),
@@ -226,4 +320,5 @@ fn sort_rows(rows: &mut [(Entry, pages::Kind)], sort: pages::Sort) {
     if sort.descending {
         rows.reverse();
     }
+    rows
 }

@@ -65,10 +65,6 @@ pub async fn answer(request: &Request<'_>, content: &mut Content, file: File) ->
         );
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, message));
     }
-    let ranges = match head.text(RANGE) {
-        Some(text) => condition::ranges(&text)?,
-        None => Vec::new(),
-    };
     let mut reply = std::mem::take(&mut content.reply);
     reply.set(ETAG, &reply::etag(&file.tag, None)).cache(&content.path, content.ttl);
     let modified = reply.modified(&content.path, time(file.meta.mtime));
@@ -77,7 +73,7 @@ pub async fn answer(request: &Request<'_>, content: &mut Content, file: File) ->
         Verdict::NotModified => return Ok(reply.not_modified()),
         Verdict::Failed => return Err(reply::precondition_failed()),
         Verdict::Send { range: false } => None,
-        Verdict::Send { range: true } => condition::select(&ranges, size).map_err(|e| beyond(e, size))?,
+        Verdict::Send { range: true } => condition::part(&head.headers, size).map_err(|e| beyond(e, size))?,
     };
     send(request, reply, file, range).await
 }
@@ -89,13 +85,10 @@ async fn send(
     file: File,
     range: Option<Range<u64>>,
 ) -> Result<Response<Body>, Problem> {
-    let size = file.node.size;
+    let (size, leaf) = (file.node.size, file.node.children.is_empty());
     let by_name = media::of_name(&file.name).or_else(|| file.media_type.map(Into::into));
     let from_start = range.as_ref().is_none_or(|range| range.start == 0);
-    let open = |fetch: Arc<dyn Fetch>| FileReader::from_node(fetch, &file.cid, file.node.clone(), request.deadline);
-    let share = request.buffers.share();
-    let mut reader = open(request.blocks());
-    reader.set_read_ahead(share.read_ahead());
+    let (mut reader, share) = request.buffers.open(request.blocks(), &file.cid, file.node, request.deadline);
     if let Some(range) = &range {
         reader.set_range(range.clone());
     }
@@ -110,9 +103,7 @@ async fn send(
         None if from_start => Some(media::of_bytes(&first, first.len() as u64 == size)),
         // The first bytes were not asked for, and may be missing: they count if they are here.
         None => {
-            let mut beginning = open(Arc::clone(&request.backend.local));
-            beginning.set_read_ahead(0);
-            let first = beginning.next().await.ok().flatten();
+            let first = beginning(Arc::clone(&request.backend.local), &file.cid).await;
             first.map(|first| media::of_bytes(&first, false))
         }
     };
@@ -126,7 +117,7 @@ async fn send(
     }
     let start = range.as_ref().map_or(0, |range| range.start);
     let length = range.map_or(size, |range| range.end - range.start);
-    let body = if file.node.children.is_empty() {
+    let body = if leaf {
         let start = usize::try_from(start).unwrap_or(usize::MAX);
         let at = BlockBytes { cid: file.cid, as_is: false, bytes: first, start };
         request.buffers.block(request.blocks(), at, request.deadline)
@@ -134,6 +125,13 @@ async fn send(
         request.buffers.file(reader, share, first, length)
     };
     Ok(reply.send(status, body))
+}
+
+/// The first bytes of a file, if they can be had.
+async fn beginning(fetch: Arc<dyn Fetch>, cid: &Cid) -> Option<Bytes> {
+    let mut reader = FileReader::open(fetch, cid, None).await.ok()?;
+    reader.set_read_ahead(0);
+    reader.next().await.ok().flatten()
 }
 
 /// Says how to save the content, if the URL names a file or asks for a download; `usual` is its name otherwise.

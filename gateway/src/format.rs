@@ -1,6 +1,6 @@
 //! Which form of response a request asks for (IPIP-412, 523 and 524; trustless gateway specification).
 
-use crate::query::Query;
+use crate::{car::CarAsk, query::Query};
 use cairn_store::cid::codec;
 use http::{HeaderMap, header::ACCEPT};
 use std::collections::BTreeMap;
@@ -67,6 +67,12 @@ impl Format {
         }
     }
 
+    /// Whether it is served with these parameters of its media type.
+    fn has(self, parameters: &BTreeMap<String, String>) -> bool {
+        let accept = |name: &str| parameters.get(name).map(String::as_str);
+        self != Self::Car || CarAsk::parse(|_| None, accept).is_ok()
+    }
+
     fn by_name(name: &str) -> Option<Self> {
         FORMATS.iter().find(|row| row.1 == name).map(|row| row.0)
     }
@@ -81,10 +87,21 @@ impl Format {
 pub struct Asked {
     /// The form; `None`: whatever suits the content.
     pub format: Option<Format>,
-    /// Parameters of the media type.
+    /// Parameters of the media type, without its weight.
     pub parameters: BTreeMap<String, String>,
     /// Whether the form stands in the URL, and not in `Accept` alone.
     pub in_url: bool,
+    /// Whether it does, and `Accept` asks for another one.
+    pub differs: bool,
+    /// Whether any other form will do where there is none of this one.
+    pub or_any: bool,
+}
+
+impl Asked {
+    /// Whether the form was chosen by `Accept`.
+    pub fn by_accept(&self) -> bool {
+        self.format.is_some() && !self.in_url
+    }
 }
 
 /// A media type and its parameters.
@@ -101,37 +118,83 @@ pub enum FormatError {
     Malformed(String),
 }
 
-/// Reads `?format=` and `Accept`. The URL counts (IPIP-523), so that one URL stands for one response in caches.
+/// Reads `?format=` and `Accept`. The URL counts (IPIP-523), so that one URL stands for one response in caches. Of what
+/// `Accept` says the form with the greatest weight counts, then the first, of those that are served.
 ///
 /// # Errors
-/// When `Accept` asks for something that no gateway serves.
+/// When `Accept` asks for nothing that any gateway serves.
 pub fn asked(query: &Query, headers: &HeaderMap) -> Result<Asked, FormatError> {
-    let in_url = query.get("format").and_then(Format::by_name);
-    let accepted = accepted(headers)?;
-    match (in_url, accepted) {
-        (Some(format), Some((accepted, parameters))) if Format::by_media_type(&accepted) == Some(format) => {
-            Ok(Asked { format: Some(format), parameters, in_url: true })
+    let Accepted { forms, malformed, any } = accepted(headers);
+    let known = |(name, _): &MediaType| Format::by_media_type(name);
+    if let Some(format) = query.get("format").and_then(Format::by_name) {
+        let same = forms.iter().find(|form| known(form) == Some(format));
+        let (parameters, differs) =
+            same.map_or((BTreeMap::new(), !forms.is_empty()), |(_, parameters)| (parameters.clone(), false));
+        return Ok(Asked { format: Some(format), parameters, in_url: true, differs, or_any: false });
+    }
+    let served = forms.iter().position(|form| known(form).is_some_and(|format| format.has(&form.1)));
+    // If there is none, the answer says what is wrong with one that is known.
+    let chosen = served.or_else(|| forms.iter().position(|form| known(form).is_some()));
+    match chosen.and_then(|at| Some((known(&forms[at])?, forms[at].1.clone()))) {
+        Some((format, parameters)) => {
+            let or_any = any && matches!(format, Format::Json | Format::Cbor);
+            Ok(Asked { format: Some(format), parameters, or_any, ..Asked::default() })
         }
-        (Some(format), _) => Ok(Asked { format: Some(format), in_url: true, ..Asked::default() }),
-        (None, Some((accepted, parameters))) => match Format::by_media_type(&accepted) {
-            Some(format) => Ok(Asked { format: Some(format), parameters, in_url: false }),
-            None => Err(FormatError::Unsupported(accepted)),
+        None => match (forms.into_iter().next(), malformed) {
+            (Some((name, _)), _) => Err(FormatError::Unsupported(name)),
+            (None, Some(text)) => Err(FormatError::Malformed(text)),
+            (None, None) => Ok(Asked::default()),
         },
-        (None, None) => Ok(Asked::default()),
     }
 }
 
-/// The first media type of `Accept` that asks for one form, with its parameters.
-fn accepted(headers: &HeaderMap) -> Result<Option<MediaType>, FormatError> {
+/// What `Accept` says of forms.
+#[derive(Default)]
+struct Accepted {
+    /// Media types that ask for one form, the most wanted first; none with a weight of zero.
+    forms: Vec<MediaType>,
+    /// The first that is no media type.
+    malformed: Option<String>,
+    /// Whether any type will do.
+    any: bool,
+}
+
+fn accepted(headers: &HeaderMap) -> Accepted {
+    let (mut accepted, mut weighed) = (Accepted::default(), Vec::new());
     for header in headers.get_all(ACCEPT) {
         let text = String::from_utf8_lossy(header.as_bytes());
         for value in text.split(',').map(str::trim) {
-            if EXPLICIT.iter().any(|explicit| starts_with(value, explicit)) {
-                return media_type(value).map(Some).ok_or_else(|| FormatError::Malformed(value.to_owned()));
+            let explicit = EXPLICIT.iter().any(|explicit| starts_with(value, explicit));
+            if !explicit && !starts_with(value, "*/*") && !starts_with(value, "application/*") {
+                continue;
+            }
+            let Some((name, mut parameters)) = media_type(value) else {
+                if explicit {
+                    accepted.malformed.get_or_insert_with(|| value.to_owned());
+                }
+                continue;
+            };
+            let weight = weight(parameters.remove("q").as_deref());
+            if weight == 0 {
+                continue;
+            }
+            if explicit {
+                weighed.push((std::cmp::Reverse(weight), (name, parameters)));
+            } else {
+                accepted.any = true;
             }
         }
     }
-    Ok(None)
+    // Those of one weight keep their order.
+    weighed.sort_by_key(|(weight, _)| *weight);
+    accepted.forms = weighed.into_iter().map(|(_, form)| form).collect();
+    accepted
+}
+
+/// A weight in thousandths (RFC 9110, section 12.4.2); what is none counts in full.
+fn weight(text: Option<&str>) -> u16 {
+    let weight = text.and_then(|text| text.parse::<f32>().ok()).filter(|weight| (0.0..=1.0).contains(weight));
+    (weight.unwrap_or(1.0) * 1000.0) as u16
 }
 
 fn starts_with(value: &str, prefix: &str) -> bool {
@@ -196,10 +259,40 @@ mod tests {
     fn parameters_of_accept_count_for_their_own_format_only() {
         let accept = &["application/vnd.ipld.car; order=dfs; dups=\"y\";q=0.5"];
         let parameters = ask("", accept).expect("understood").parameters;
-        let expected = [("dups", "y"), ("order", "dfs"), ("q", "0.5")];
+        let expected = [("dups", "y"), ("order", "dfs")];
         assert!(parameters.iter().map(|(k, v)| (k.as_str(), v.as_str())).eq(expected));
         assert_eq!(ask("format=car", accept).expect("understood").parameters, parameters);
         assert!(ask("format=raw", accept).expect("understood").parameters.is_empty());
+    }
+
+    #[test]
+    fn of_several_forms_the_most_wanted_counts_that_is_served() {
+        for (accept, format, any) in [
+            ("application/vnd.ipld.raw;q=0.5, application/vnd.ipld.car;q=0.9", Format::Car, false),
+            ("application/vnd.ipld.raw;q=0.5, application/vnd.ipld.car;q=0.5", Format::Raw, false),
+            ("application/vnd.ipld.raw;q=0, application/vnd.ipld.car;q=0.1", Format::Car, false),
+            ("application/vnd.ipld.unknown, application/vnd.ipld.raw;q=0.1", Format::Raw, false),
+            ("application/vnd.ipld.car; x, application/vnd.ipld.raw", Format::Raw, false),
+            ("application/vnd.ipld.raw;q=x, application/vnd.ipld.car", Format::Raw, false),
+            ("application/json, text/plain, */*", Format::Json, true),
+            ("application/json, */*;q=0", Format::Json, false),
+            ("application/vnd.ipld.raw, */*", Format::Raw, false),
+        ] {
+            let accept: &'static str = accept;
+            let asked = ask("", &[accept]).expect("understood");
+            assert_eq!((asked.format, asked.or_any), (Some(format), any), "{accept}");
+        }
+        let accept = "application/vnd.ipld.car;order=foo, application/vnd.ipld.car;order=dfs;q=0.5";
+        let chosen = ask("", &[accept]).expect("understood").parameters;
+        assert!(chosen.iter().map(|(k, v)| (k.as_str(), v.as_str())).eq([("order", "dfs")]), "{chosen:?}");
+        assert_eq!(ask("", &["application/vnd.ipld.raw;q=0"]), Ok(Asked::default()));
+        for (query, accept, differs) in [
+            ("format=raw", "application/vnd.ipld.car", true),
+            ("format=raw", "application/vnd.ipld.car, application/vnd.ipld.raw;q=0.1", false),
+            ("format=raw", "text/html, */*", false),
+        ] {
+            assert_eq!(ask(query, &[accept]).expect("understood").differs, differs, "{query} {accept}");
+        }
     }
 
     #[test]

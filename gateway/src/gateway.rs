@@ -5,9 +5,10 @@ use crate::{
     body::{Bodies, Body},
     config::{Config, HostConfig},
     content::{self, Request},
+    cors,
     deny::Denylists,
     head::Head,
-    host::{Hosts, Origin, Route, Target},
+    host::{self, Hosts, Origin, Route, Target},
     limits::{Limits, Permit, Walks},
     metrics::Metrics,
     pages,
@@ -19,26 +20,17 @@ use crate::{
 };
 use cairn_store::path::Path;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-    header::{
-        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, RETRY_AFTER,
-    },
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, RETRY_AFTER, VARY},
     request::Parts,
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use std::{borrow::Cow, collections::BTreeSet, net::IpAddr, sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 /// Seconds after which a client that was turned away may try again.
 const TRY_AGAIN: u32 = 60;
 /// What may not stand in a query; escapes that are there stay.
 const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
-/// Headers of requests that pages of any origin may send, besides those of the configuration.
-const ALLOWED: [&str; 4] = ["Content-Type", "Range", "User-Agent", "X-Requested-With"];
-/// Headers of responses that such pages may read.
-const EXPOSED: [&str; 6] =
-    ["Content-Length", "Content-Range", "X-Chunked-Output", "X-Ipfs-Path", "X-Ipfs-Roots", "X-Stream-Output"];
-
 /// A gateway.
 pub struct Gateway {
     config: Config,
@@ -65,7 +57,7 @@ impl Gateway {
             buffers: Buffers::new(),
             bodies: Bodies::default(),
             walks: Walks::default(),
-            headers: headers(&config.headers),
+            headers: cors::headers(&config.headers),
             metrics: Metrics::default(),
             config,
             backend,
@@ -89,16 +81,31 @@ impl Gateway {
         self.bodies.sweep(now);
     }
 
-    /// Whether all paths of a host belong to content: there the gateway's own paths are not served.
-    pub fn is_content_host(&self, host: &str) -> bool {
-        self.hosts.of_subdomain(host).is_some()
+    /// Bytes of tables that each body holds.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> Vec<usize> {
+        self.buffers.held()
+    }
+
+    /// Whether a request is for the gateway itself, and not for content that has its host for an origin: on such a host
+    /// others may answer for paths that are none of content.
+    pub async fn is_own(&self, parts: &Parts, client: IpAddr) -> bool {
+        let Ok(head) = Head::read(parts, client) else { return false };
+        let Ok(_place) = self.enter(client) else { return false };
+        match self.lead(&head).await {
+            Ok(Route::Content { origin, .. }) => origin == Origin::Path,
+            // A host that serves some paths only has no origin to protect.
+            Ok(Route::Nothing) => self.hosts.known(&head.host).is_some(),
+            Ok(Route::Redirect(_)) | Err(_) => false,
+        }
     }
 
     /// Answers a request.
     pub async fn respond(&self, parts: &Parts, client: IpAddr) -> Response<Body> {
         let begun = Instant::now();
-        let Some(head) = Head::read(parts, client) else {
-            return self.finish(problem_as_text(Problem::bad_request("the path is not UTF-8")));
+        let head = match Head::read(parts, client) {
+            Ok(head) => head,
+            Err(problem) => return self.finish(problem_as_text(problem)),
         };
         let answer = self.route(&head).await;
         let response =
@@ -117,25 +124,44 @@ impl Gateway {
         response
     }
 
-    /// Adds the headers of every response.
+    /// Adds the headers of every response. Those of the configuration are defaults, as in Kubo: what a response says of
+    /// itself counts.
     fn finish(&self, mut response: Response<Body>) -> Response<Body> {
-        for (name, value) in &self.headers {
-            response.headers_mut().append(name, value.clone());
+        let headers = response.headers_mut();
+        let new: Vec<&HeaderName> = self.headers.keys().filter(|name| !headers.contains_key(*name)).collect();
+        for name in new {
+            for value in self.headers.get_all(name) {
+                headers.append(name, value.clone());
+            }
         }
         response
     }
 
+    /// A place among the requests that run.
+    fn enter(&self, client: IpAddr) -> Result<Option<Permit>, Problem> {
+        match &self.limits {
+            None => Ok(None),
+            Some(limits) => limits.enter(client).map(Some).ok_or_else(too_many),
+        }
+    }
+
+    /// Where a request leads by its host.
+    async fn lead(&self, head: &Head) -> Result<Route, Problem> {
+        let target = Target { host: &head.host, path: &head.path, query: head.raw_query.as_deref(), https: head.https };
+        let deadline = Some(Instant::now() + host::DNSLINK_PATIENCE);
+        let asked = host::Asked { names: self.backend.names.as_ref(), deadline };
+        Ok(self.hosts.route(&target, &asked).await?)
+    }
+
     async fn route(&self, head: &Head) -> Result<Response<Body>, (Problem, Option<Place>)> {
         if let Some(clean) = head.clean_path() {
-            // What begins with two slashes would name another host once it stands in a redirect.
+            // Before anything is made of it: behind a host's own prefix, `..` would lead to the content of others, and what
+            // begins with two slashes would name another host once it stands in a redirect.
             return Ok(reply::redirect(StatusCode::TEMPORARY_REDIRECT, &clean));
         }
-        if let Some(response) = protocol_handler(&head.query).map_err(|p| (p, None))? {
-            return Ok(response);
-        }
-        let target = Target { host: &head.host, path: &head.path, query: head.raw_query.as_deref(), https: head.https };
-        let route = self.hosts.route(&target, self.backend.names.as_ref()).await.map_err(|e| (e.into(), None))?;
-        let (path, origin) = match route {
+        // Before the first look-up, which may be slow.
+        let permit = self.enter(head.client).map_err(|p| (p, None))?;
+        let (path, origin) = match self.lead(head).await.map_err(|p| (p, None))? {
             Route::Redirect(url) => return Ok(reply::redirect(StatusCode::MOVED_PERMANENTLY, &url)),
             // The front page of a host that serves content by paths alone.
             Route::Nothing if head.path == "/" && self.hosts.known(&head.host).is_some() => {
@@ -144,12 +170,21 @@ impl Gateway {
             Route::Nothing => return Err((Problem::not_found("404 page not found"), None)),
             Route::Content { path, origin } => (path, origin),
         };
+        if origin == Origin::Path
+            && let Some(response) = namespace_alone(head).map_err(|p| (p, None))?
+        {
+            return Ok(response);
+        }
         if ["/ipfs", "/ipns"]
             .iter()
             .any(|ns| path.strip_prefix(ns).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
         {
             let place = Place { path, origin };
-            return self.content(head, &place).await.map_err(|p| (p, Some(place)));
+            if !head.is_text {
+                let problem = Problem::not_found("no content has a path that is not UTF-8");
+                return Err((problem, Some(place)));
+            }
+            return self.content(head, &place, permit).await.map_err(|p| (p, Some(place)));
         }
         self.own(head, &path).map_err(|p| (p, None))
     }
@@ -168,7 +203,7 @@ impl Gateway {
                              or the name of a website by DNSLink"
                         ))
                     })?;
-                    Ok(reply::redirect(StatusCode::FOUND, &crate::query::encode_path(&path.to_string())))
+                    Ok(reply::redirect(StatusCode::FOUND, &crate::query::encode_path(path.to_string())))
                 }
                 Some(to) => Ok(reply::redirect(StatusCode::FOUND, to)),
                 None if head.accepts_html() && self.config.html_errors => {
@@ -184,13 +219,13 @@ impl Gateway {
     }
 
     /// Answers a request for content.
-    async fn content(&self, head: &Head, place: &Place) -> Result<Response<Body>, Problem> {
-        let permit = match &self.limits {
-            None => None,
-            Some(limits) => Some(limits.enter(head.client).ok_or_else(too_many)?),
-        };
+    async fn content(&self, head: &Head, place: &Place, permit: Option<Permit>) -> Result<Response<Body>, Problem> {
         if let Ok(path) = Path::parse_strict(&place.path) {
-            self.check(&path)?;
+            // A second bar before origins and the rules of hosts, which went by the text: nothing of it may fall away.
+            if path.to_string() != place.path {
+                return Err(Problem::bad_request(format!("{:?} is not written as {path}", place.path)));
+            }
+            content::check(&self.denied, &path)?;
         }
         let begun = Instant::now();
         let deadline = self.config.max_duration.map(|duration| begun + duration);
@@ -202,6 +237,7 @@ impl Gateway {
             backend: &self.backend,
             fetch: Arc::clone(&fetch),
             deadline,
+            denied: &self.denied,
             buffers: &self.buffers,
             walks: &self.walks,
             deserialized: self.deserialized(head),
@@ -225,18 +261,6 @@ impl Gateway {
         })
     }
 
-    /// Refuses paths that are on a denylist.
-    fn check(&self, path: &Path) -> Result<(), Problem> {
-        match self.denied.check_path(path) {
-            None => Ok(()),
-            Some(blocked) => {
-                tracing::info!(target: "gateway", %path, list = %blocked.list.display(), line = blocked.line, "blocked");
-                let status = StatusCode::from_u16(blocked.status.code()).unwrap_or(StatusCode::GONE);
-                Err(Problem::new(status, format!("{path} is blocked and cannot be provided")))
-            }
-        }
-    }
-
     /// Whether a host serves files and directories, or only what can be verified.
     fn deserialized(&self, head: &Head) -> bool {
         self.hosts
@@ -252,12 +276,15 @@ impl Gateway {
         }
         if !(self.config.html_errors && head.accepts_html()) {
             let mut response = problem_as_text(problem);
+            if self.config.html_errors {
+                response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+            }
             if head.is_head() {
                 *response.body_mut() = Body::empty();
             }
             return response;
         }
-        let hints = hints(&problem);
+        let hints = problem.hints();
         let frame = place.map(|place| pages::Frame {
             path: place.path.trim_end_matches('/'),
             origin: content::page_origin(&place.origin),
@@ -274,11 +301,18 @@ impl Gateway {
         reply
             .set(CONTENT_SECURITY_POLICY, pages::csp())
             .media_type("text/html", false)
+            .set(VARY, "Accept")
             .set(CONTENT_LENGTH, &html.len().to_string());
         for (name, value) in problem.headers {
             reply.headers.append(name, value);
         }
-        reply.send(problem.status, if head.is_head() { Body::empty() } else { Body::full(html) })
+        if head.is_head() {
+            return reply.send(problem.status, Body::empty());
+        }
+        match self.buffers.bytes(html.into()) {
+            Ok(body) => self.watch(reply.send(problem.status, body), None, None),
+            Err(too_many) => problem_as_text(too_many),
+        }
     }
 }
 
@@ -319,27 +353,14 @@ fn late(fetch: &Watched) -> Problem {
     Problem { missing, ..Problem::new(StatusCode::GATEWAY_TIMEOUT, message) }
 }
 
-/// What to try.
-fn hints(problem: &Problem) -> Vec<Cow<'static, str>> {
-    let hints: &[&str] = match problem.status {
-        StatusCode::GATEWAY_TIMEOUT => &[
-            "Try again: a node that has the content may be away for the moment.",
-            "Ask whoever published it to keep a node with it online.",
-        ],
-        StatusCode::NOT_FOUND if problem.missing.is_some() => &[
-            "This gateway serves what its own node has. Fetch the content there first, for example with “cairn pin add”.",
-        ],
-        StatusCode::NOT_FOUND => {
-            &["Check the path: names in it are told apart by upper and lower case.", "Look into the folder above."]
-        }
-        StatusCode::BAD_REQUEST => &["Check the address: a CID must be copied whole."],
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            &["Try again in a minute.", "Run a node of your own."]
-        }
-        StatusCode::NOT_ACCEPTABLE | StatusCode::NOT_IMPLEMENTED => &["Fetch the block as it is, with “?format=raw”."],
-        _ => &[],
-    };
-    hints.iter().map(|&hint| Cow::Borrowed(hint)).collect()
+/// `/ipfs` and `/ipns` alone: where `?uri=` leads, or to the same with a slash, as in Kubo.
+fn namespace_alone(head: &Head) -> Result<Option<Response<Body>>, Problem> {
+    let bare = matches!(head.path.as_str(), "/ipfs" | "/ipns");
+    if !bare && !matches!(head.path.as_str(), "/ipfs/" | "/ipns/") {
+        return Ok(None);
+    }
+    let response = protocol_handler(&head.query)?;
+    Ok(response.or_else(|| bare.then(|| reply::redirect(StatusCode::TEMPORARY_REDIRECT, &head.with_slash()))))
 }
 
 /// `?uri=ipfs://…`: where browsers lead that know this gateway as the handler of a scheme.
@@ -355,35 +376,7 @@ fn protocol_handler(query: &Query) -> Result<Option<Response<Body>>, Problem> {
     // What follows a `#` is for the browser.
     let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
     let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
-    let path = crate::query::encode_path(&percent_encoding::percent_decode_str(path).decode_utf8_lossy());
+    let path = crate::query::encode_path(percent_encoding::percent_decode_str(path).decode_utf8_lossy().as_bytes());
     let query = query.map(|query| format!("?{}", utf8_percent_encode(query, QUERY))).unwrap_or_default();
     Ok(Some(reply::redirect(StatusCode::MOVED_PERMANENTLY, &format!("/{scheme}/{path}{query}"))))
-}
-
-/// The headers of every response: CORS, so that pages of any origin may read what anybody may read, and the configured.
-fn headers(configured: &[(HeaderName, HeaderValue)]) -> HeaderMap {
-    let mut headers: HeaderMap = HeaderMap::new();
-    for (name, value) in configured {
-        headers.append(name.clone(), value.clone());
-    }
-    if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    }
-    if !headers.contains_key(ACCESS_CONTROL_ALLOW_METHODS) {
-        for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
-            headers.append(ACCESS_CONTROL_ALLOW_METHODS, reply::value(method.as_str()));
-        }
-    }
-    for (name, ours) in [(ACCESS_CONTROL_ALLOW_HEADERS, &ALLOWED[..]), (ACCESS_CONTROL_EXPOSE_HEADERS, &EXPOSED[..])] {
-        let configured: Vec<String> =
-            headers.get_all(&name).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
-        headers.remove(&name);
-        let known = |text: &str| ours.iter().any(|our| our.eq_ignore_ascii_case(text));
-        let all: BTreeSet<String> =
-            ours.iter().map(|&our| our.to_owned()).chain(configured.into_iter().filter(|text| !known(text))).collect();
-        for text in all {
-            headers.append(name.clone(), reply::value(&text));
-        }
-    }
-    headers
 }

@@ -9,15 +9,21 @@ use crate::{
 use cairn_store::{
     cid::{self, codec},
     fetch::Deadline,
-    names::Names,
+    names::{NameError, Names},
 };
+use parking_lot::Mutex;
 use std::{
+    collections::HashMap,
     net::IpAddr,
     time::{Duration, Instant},
 };
 
-/// How long a look-up may take that only asks whether a host has a DNSLink.
-const DNSLINK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long all look-ups of one request may take that only ask whether hosts have a DNSLink.
+pub const DNSLINK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long it is remembered that a host has none.
+const ABSENT: Duration = Duration::from_secs(5);
+/// Hosts of which that is remembered. When there are as many, all of them are forgotten.
+const MAX_ABSENT: usize = 4096;
 
 /// Whose origin the content of a response is in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,9 +31,9 @@ pub enum Origin {
     /// One origin for everything: whoever serves scripts there could read what others serve.
     #[default]
     Path,
-    /// `CID.ipfs.HOST`: the host, with its port.
+    /// `CID.ipfs.HOST`: where other content is, which is the host with its port: `//HOST`.
     Subdomain(String),
-    /// The host is a website by DNSLink.
+    /// The host is a website by DNSLink: `//HOST`.
     DnsLink(String),
 }
 
@@ -67,13 +73,23 @@ pub enum Route {
     Nothing,
 }
 
+/// Where it is asked whether hosts have a DNSLink, and until when.
+pub struct Asked<'a> {
+    /// The source of names.
+    pub names: &'a dyn Names,
+    /// When to give up: [`DNSLINK_PATIENCE`] from the beginning of the request.
+    pub deadline: Deadline,
+}
+
 /// The hosts with rules of their own.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Hosts {
     exact: Vec<(String, HostConfig)>,
     /// Labels after a `*`; longest first.
     wildcard: Vec<(Vec<String>, HostConfig)>,
     no_dnslink: bool,
+    /// Hosts that have no DNSLink, and until when that is believed.
+    absent: Mutex<HashMap<String, Instant>>,
 }
 
 impl Hosts {
@@ -91,7 +107,7 @@ impl Hosts {
             }
         }
         wildcard.sort_by_key(|(labels, _)| std::cmp::Reverse(labels.len()));
-        Self { exact, wildcard, no_dnslink: config.no_dnslink }
+        Self { exact, wildcard, no_dnslink: config.no_dnslink, absent: Mutex::default() }
     }
 
     /// The rules of a host, with its port or without.
@@ -127,31 +143,31 @@ impl Hosts {
         self.subdomain(host).map(|(rules, ..)| rules)
     }
 
-    /// Where a request leads. `names` is asked whether hosts have a DNSLink.
+    /// Where a request leads. `asked` says where to look for their DNSLinks.
     ///
     /// # Errors
     /// When a CID or domain is too long for a host name: 400.
-    pub async fn route(&self, target: &Target<'_>, names: &dyn Names) -> Result<Route, LabelError> {
+    pub async fn route(&self, target: &Target<'_>, asked: &Asked<'_>) -> Result<Route, LabelError> {
         let content = |path: &str, origin| Ok(Route::Content { path: path.to_owned(), origin });
         if let Some(rules) = self.known(target.host) {
             if serves(rules, target.path) {
                 if rules.subdomains
-                    && let Some(url) = self.subdomain_url(target.host, target.path, target, rules, names).await?
+                    && let Some(url) = self.subdomain_url(target.host, target.path, target, rules, asked).await?
                 {
                     return Ok(Route::Redirect(url));
                 }
                 return content(target.path, Origin::Path);
             }
-            if !rules.no_dnslink && has_dnslink(names, target.host).await {
-                return content(&website(target), Origin::DnsLink(target.host.to_owned()));
+            if !rules.no_dnslink && self.has_dnslink(asked, target.host).await {
+                return content(&website(target), Origin::DnsLink(format!("//{}", target.host)));
             }
             return Ok(Route::Nothing);
         }
         if let Some((rules, host, namespace, root)) = self.subdomain(target.host) {
-            return self.in_subdomain(target, rules, host, namespace, root, names).await;
+            return self.in_subdomain(target, rules, host, namespace, root, asked).await;
         }
-        if !self.no_dnslink && has_dnslink(names, target.host).await {
-            return content(&website(target), Origin::DnsLink(target.host.to_owned()));
+        if !self.no_dnslink && self.has_dnslink(asked, target.host).await {
+            return content(&website(target), Origin::DnsLink(format!("//{}", target.host)));
         }
         content(target.path, Origin::Path)
     }
@@ -163,7 +179,7 @@ impl Hosts {
         host: &str,
         namespace: &'static str,
         root: &str,
-        names: &dyn Names,
+        asked: &Asked<'_>,
     ) -> Result<Route, LabelError> {
         let mut prefix = format!("/{namespace}/{root}");
         if !rules.subdomains || !serves(rules, &prefix) {
@@ -175,17 +191,17 @@ impl Hosts {
             let canonical =
                 label == root && (namespace == "ipfs" || namespace == "ipld" || cid.codec() == codec::LIBP2P_KEY);
             let path = format!("/{namespace}/{label}{}", target.path);
-            if !canonical && let Some(url) = self.subdomain_url(host, &path, target, rules, names).await? {
+            if !canonical && let Some(url) = self.subdomain_url(host, &path, target, rules, asked).await? {
                 return Ok(Route::Redirect(url));
             }
         } else if namespace == "ipns" && !root.contains('.') && root.contains('-') {
             let domain = label::uninline(root);
             // If neither is one, the error should name the domain that was meant.
-            if has_dnslink(names, &domain).await || !has_dnslink(names, root).await {
+            if self.has_dnslink(asked, &domain).await || !self.has_dnslink(asked, root).await {
                 prefix = format!("/ipns/{domain}");
             }
         }
-        Ok(Route::Content { path: format!("{prefix}{}", target.path), origin: Origin::Subdomain(host.to_owned()) })
+        Ok(Route::Content { path: format!("{prefix}{}", target.path), origin: Origin::Subdomain(format!("//{host}")) })
     }
 
     /// The URL of a path on a subdomain; `None` if it has no root that could be one.
@@ -195,7 +211,7 @@ impl Hosts {
         path: &str,
         target: &Target<'_>,
         rules: &HostConfig,
-        names: &dyn Names,
+        asked: &Asked<'_>,
     ) -> Result<Option<String>, LabelError> {
         let mut parts = path.splitn(4, '/').skip(1);
         let (Some(namespace), Some(root)) = (parts.next(), parts.next()) else { return Ok(None) };
@@ -209,7 +225,7 @@ impl Hosts {
         let label = match peer.or_else(|| cid::parse(root).ok()) {
             Some(cid) if keys => label::key_label(&cid)?,
             Some(cid) => label::cid_label(&cid)?,
-            None if namespace == "ipns" => self.domain_label(root, target.https || rules.inline_dnslink, names).await?,
+            None if namespace == "ipns" => self.domain_label(root, target.https || rules.inline_dnslink, asked).await?,
             None => return Ok(None),
         };
         if label.is_empty() {
@@ -221,18 +237,48 @@ impl Hosts {
     }
 
     /// A domain as it stands before `.ipns.`: as one label where certificates want that.
-    async fn domain_label(&self, root: &str, one_label: bool, names: &dyn Names) -> Result<String, LabelError> {
+    async fn domain_label(&self, root: &str, one_label: bool, asked: &Asked<'_>) -> Result<String, LabelError> {
         let mut domain = root.to_owned();
         if !root.contains('.') && root.contains('-') {
             let meant = label::uninline(root);
-            if has_dnslink(names, &meant).await {
+            if self.has_dnslink(asked, &meant).await {
                 domain = meant;
             }
         }
-        if one_label && domain.contains('.') && has_dnslink(names, &domain).await {
+        if one_label && domain.contains('.') && self.has_dnslink(asked, &domain).await {
             return label::inline(&domain);
         }
         Ok(domain)
+    }
+}
+
+impl Hosts {
+    /// Whether a host has a DNSLink. What can't be found out in time counts as none.
+    async fn has_dnslink(&self, asked: &Asked<'_>, host: &str) -> bool {
+        let host = without_port(host);
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        // `localhost` is this machine (RFC 6761, section 6.3), of which DNS knows nothing.
+        if address || host.eq_ignore_ascii_case("localhost") || !label::is_domain(host) {
+            return false;
+        }
+        let host = host.to_ascii_lowercase();
+        let begun = Instant::now();
+        if self.absent.lock().get(&host).is_some_and(|&until| begun < until) {
+            return false;
+        }
+        match asked.names.lookup(&host, asked.deadline).await {
+            Ok(_) => return true,
+            // Who asked for something slow before may not make others believe that this one has none.
+            Err(NameError::TimedOut(_)) => {}
+            Err(_) => {
+                let mut absent = self.absent.lock();
+                if absent.len() >= MAX_ABSENT {
+                    absent.clear();
+                }
+                absent.insert(host, Instant::now() + ABSENT);
+            }
+        }
+        false
     }
 }
 
@@ -255,18 +301,6 @@ fn serves(rules: &HostConfig, path: &str) -> bool {
 /// The path of a website's content.
 fn website(target: &Target<'_>) -> String {
     format!("/ipns/{}{}", without_port(target.host).to_ascii_lowercase(), target.path)
-}
-
-/// Whether a host has a DNSLink. What can't be found out in time counts as none.
-pub async fn has_dnslink(names: &dyn Names, host: &str) -> bool {
-    let host = without_port(host);
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-    // `localhost` is this machine (RFC 6761, section 6.3), of which DNS knows nothing.
-    if address || host.eq_ignore_ascii_case("localhost") || !label::is_domain(host) {
-        return false;
-    }
-    let deadline: Deadline = Some(Instant::now() + DNSLINK_PATIENCE);
-    names.lookup(&host.to_ascii_lowercase(), deadline).await.is_ok()
 }
 
 /// A host without its port.

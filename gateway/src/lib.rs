@@ -11,7 +11,7 @@
 //! | `file`, `directory`, `block`, `car`, `tar`, `codec`, `record` | one kind of response each |
 //! | `website`, `redirects` | what a website wants done with paths that it does not have |
 //! | `deny`, `watch` | what is not served, and which block is being waited for |
-//! | `reply`, `problem`, `pages`, `body`, `stream`, `media` | what responses are made of |
+//! | `reply`, `cors`, `problem`, `pages`, `body`, `stream`, `share`, `media` | what responses are made of |
 //! | `limits`, `serve`, `metrics` | many clients at once |
 
 mod address;
@@ -23,6 +23,7 @@ mod codec;
 mod condition;
 pub mod config;
 mod content;
+mod cors;
 pub mod deny;
 mod directory;
 mod file;
@@ -41,8 +42,11 @@ mod record;
 pub mod redirects;
 mod reply;
 pub mod serve;
+mod share;
 mod stream;
 mod tar;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod website;
 

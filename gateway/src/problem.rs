@@ -10,6 +10,7 @@ use cairn_store::{
     unixfs::{ReadError, archive::ArchiveError},
 };
 use http::{HeaderName, HeaderValue, StatusCode};
+use std::borrow::Cow;
 
 /// A response that is an error.
 #[derive(Debug, Clone)]
@@ -59,9 +60,35 @@ impl Problem {
         self
     }
 
-    /// Whether it means that nothing has that path, so that `_redirects` may say what to do.
+    /// What to try.
+    pub fn hints(&self) -> Vec<Cow<'static, str>> {
+        let hints: &[&str] = match self.status {
+            StatusCode::GATEWAY_TIMEOUT => &[
+                "Try again: a node that has the content may be away for the moment.",
+                "Ask whoever published it to keep a node with it online.",
+            ],
+            StatusCode::NOT_FOUND if self.missing.is_some() => &[
+                "This gateway serves what its own node has. Fetch the content there first, for example with “cairn pin add”.",
+            ],
+            StatusCode::NOT_FOUND => {
+                &["Check the path: names in it are told apart by upper and lower case.", "Look into the folder above."]
+            }
+            StatusCode::BAD_REQUEST => &["Check the address: a CID must be copied whole."],
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                &["Try again in a minute.", "Run a node of your own."]
+            }
+            StatusCode::NOT_ACCEPTABLE | StatusCode::NOT_IMPLEMENTED => {
+                &["Fetch the block as it is, with “?format=raw”."]
+            }
+            _ => &[],
+        };
+        hints.iter().map(|&hint| Cow::Borrowed(hint)).collect()
+    }
+
+    /// Whether it means that nothing has that path, so that `_redirects` may say what to do; what there is, and is missing
+    /// here, is no reason for that.
     pub fn is_not_found(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND
+        self.status == StatusCode::NOT_FOUND && self.missing.is_none()
     }
 }
 

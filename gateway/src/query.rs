@@ -79,8 +79,8 @@ pub fn encode_value(text: &str) -> String {
 }
 
 /// Escapes what may not stand in the path of a URL.
-pub fn encode_path(text: &str) -> String {
-    percent_encode(text.as_bytes(), PATH).to_string()
+pub fn encode_path(text: impl AsRef<[u8]>) -> String {
+    percent_encode(text.as_ref(), PATH).to_string()
 }
 
 #[cfg(test)]

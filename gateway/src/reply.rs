@@ -108,6 +108,13 @@ impl Reply {
         response
     }
 
+    /// 301 to where the content is, with what is known of it so far.
+    pub fn redirect(self, location: &str) -> Response<Body> {
+        let mut response = redirect(StatusCode::MOVED_PERMANENTLY, location);
+        response.headers_mut().extend(self.headers);
+        response
+    }
+
     /// 304: what the client has still holds.
     pub fn not_modified(mut self) -> Response<Body> {
         for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_DISPOSITION] {
@@ -127,10 +134,15 @@ pub fn redirect(status: StatusCode, location: &str) -> Response<Body> {
     reply.send(status, Body::full(format!("{}: {location}\n", status.canonical_reason().unwrap_or_default())))
 }
 
+/// A TTL in whole seconds: a part of one is rounded up, since an answer that was kept for a moment is as good as new.
+fn seconds(ttl: Duration) -> u64 {
+    ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)
+}
+
 /// `Cache-Control` of content: `None` where nothing is known.
 pub fn content_cache(path: &Path, ttl: Option<Duration>) -> Option<String> {
     match (path.namespace(), ttl) {
-        (Namespace::Ipns, Some(ttl)) if ttl.as_secs() > 0 => Some(format!("public, max-age={}", ttl.as_secs())),
+        (Namespace::Ipns, Some(ttl)) if seconds(ttl) > 0 => Some(format!("public, max-age={}", seconds(ttl))),
         (Namespace::Ipns, _) => None,
         _ => Some(IMMUTABLE.to_owned()),
     }
@@ -139,8 +151,8 @@ pub fn content_cache(path: &Path, ttl: Option<Duration>) -> Option<String> {
 /// `Cache-Control` of a page that was made of a directory.
 pub fn page_cache(path: &Path, ttl: Option<Duration>) -> Option<String> {
     match (path.namespace(), ttl) {
-        (Namespace::Ipns, Some(ttl)) if ttl.as_secs() > 0 => {
-            Some(format!("public, max-age={}, stale-while-revalidate=2678400", ttl.as_secs()))
+        (Namespace::Ipns, Some(ttl)) if seconds(ttl) > 0 => {
+            Some(format!("public, max-age={}, stale-while-revalidate=2678400", seconds(ttl)))
         }
         (Namespace::Ipns, _) => None,
         _ => Some(PAGE.to_owned()),
@@ -164,4 +176,20 @@ pub fn etag(cid: &Cid, format: Option<Format>) -> String {
 /// 412, as text.
 pub fn precondition_failed() -> Problem {
     Problem::new(StatusCode::PRECONDITION_FAILED, "the content is not what the request's conditions name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_is_rounded_up() {
+        let path = Path::parse("/ipns/example.com").expect("a path");
+        let of = |ttl: Duration| content_cache(&path, Some(ttl));
+        assert_eq!(of(Duration::from_millis(599_001)).as_deref(), Some("public, max-age=600"));
+        assert_eq!(of(Duration::from_secs(600)).as_deref(), Some("public, max-age=600"));
+        assert_eq!(of(Duration::ZERO), None);
+        let page = page_cache(&path, Some(Duration::from_millis(599_001)));
+        assert!(page.is_some_and(|text| text.starts_with("public, max-age=600,")));
+    }
 }

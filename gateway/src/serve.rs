@@ -3,14 +3,14 @@
 //! | What | Bound | At the bound |
 //! |---|---|---|
 //! | connections | [`MAX_CONNECTIONS`] | the next one waits to be accepted |
-//! | connections of one address, but for loopback | [`MAX_OF_CLIENT`] | closed |
+//! | connections of one address (an IPv6 /64), but for loopback | [`MAX_OF_CLIENT`] | closed |
 //! | time to send the first bytes, and a request's head | [`HEAD_TIMEOUT`] | closed |
 //! | head of a request | [`MAX_HEAD`], 100 lines | 431 |
 //! | time in which a client takes nothing that waits for it | [`STALL`] | closed |
 //! | time in which a client takes what it was handed | [`TAKEN`](crate::body::TAKEN) | broken off |
 //! | streams of an HTTP/2 connection | [`MAX_STREAMS`] | the client waits |
 
-use crate::{body::Body, gateway::Gateway, stream::SWEEP};
+use crate::{body::Body, gateway::Gateway, limits, stream::SWEEP};
 use futures::future::BoxFuture;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::{body::Incoming, service::service_fn};
@@ -68,7 +68,7 @@ pub type Other = Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Bo
 pub struct Service {
     /// The gateway.
     pub gateway: Arc<Gateway>,
-    /// Path prefixes that others answer, on hosts that are not content's own.
+    /// Paths below which others answer, where [`Gateway::is_own`] says that the host is not content's own.
     pub others: Arc<Vec<(String, Other)>>,
 }
 
@@ -83,17 +83,14 @@ pub enum Listener {
 impl Service {
     async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Body> {
         let path = request.uri().path();
-        let other = self.others.iter().find(|(prefix, _)| path.starts_with(prefix.as_str())).map(|(_, other)| other);
-        let Some(other) = other else {
-            let (parts, _) = request.into_parts();
-            return self.gateway.respond(&parts, client).await;
-        };
-        // The host that counts, whatever says it: a header, the first line, or HTTP/2.
+        let below =
+            |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let other = self.others.iter().find(|(prefix, _)| below(prefix)).map(|(_, other)| other);
         let (parts, body) = request.into_parts();
-        if self.gateway.is_content_host(&crate::head::host(&parts)) {
-            return self.gateway.respond(&parts, client).await;
+        match other {
+            Some(other) if self.gateway.is_own(&parts, client).await => other(Request::from_parts(parts, body)).await,
+            _ => self.gateway.respond(&parts, client).await,
         }
-        other(Request::from_parts(parts, body)).await
     }
 
     /// Answers the requests of a connection.
@@ -211,20 +208,25 @@ async fn accept(listener: &Listener) -> io::Result<(Box<dyn Duplex>, IpAddr)> {
     Ok(match listener {
         Listener::Tcp(listener) => {
             let (stream, address) = listener.accept().await?;
-            stream.set_nodelay(true)?;
+            if let Err(error) = stream.set_nodelay(true) {
+                // The client has gone already, which reading will tell.
+                tracing::debug!("no TCP_NODELAY: {error}");
+            }
             (Box::new(stream), address.ip())
         }
         Listener::Unix(listener) => (Box::new(listener.accept().await?.0), Ipv4Addr::LOCALHOST.into()),
     })
 }
 
-/// Connections of each address.
+/// Connections of each address, or of each IPv6 /64.
 #[derive(Debug, Default, Clone)]
 struct Clients(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 struct Counted {
     clients: Clients,
     client: IpAddr,
+    /// What it is counted by.
+    network: IpAddr,
 }
 
 /// The place of a connection and of the tunnel in it, given back when both are over.
@@ -242,24 +244,25 @@ impl Place {
 impl Clients {
     /// `None` when an address has too many. Proxies on this machine speak for many.
     fn enter(&self, client: IpAddr) -> Option<Counted> {
+        let network = limits::network(client);
         let mut clients = self.0.lock();
-        let count = clients.entry(client).or_default();
-        if *count >= MAX_OF_CLIENT && !client.to_canonical().is_loopback() {
+        let count = clients.entry(network).or_default();
+        if *count >= MAX_OF_CLIENT && !limits::is_here(client) {
             return None;
         }
         *count += 1;
         drop(clients);
-        Some(Counted { clients: self.clone(), client })
+        Some(Counted { clients: self.clone(), client, network })
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         let mut clients = self.clients.0.lock();
-        if let Some(count) = clients.get_mut(&self.client) {
+        if let Some(count) = clients.get_mut(&self.network) {
             *count -= 1;
             if *count == 0 {
-                clients.remove(&self.client);
+                clients.remove(&self.network);
             }
         }
     }
@@ -344,5 +347,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
         self.after(cx, shut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_counted_by_network() {
+        let clients = Clients::default();
+        let address = |number: usize| format!("2001:db8::{number:x}").parse::<IpAddr>().expect("an address");
+        let taken: Vec<_> = (0..MAX_OF_CLIENT).map(|number| clients.enter(address(number)).expect("room")).collect();
+        assert!(clients.enter(address(MAX_OF_CLIENT)).is_none(), "a client with many addresses is one");
+        assert!(clients.enter("2001:db8:0:1::".parse().expect("an address")).is_some());
+        let here: IpAddr = "::1".parse().expect("an address");
+        let local: Vec<_> = (0..=MAX_OF_CLIENT).map(|_| clients.enter(here)).collect();
+        assert!(local.iter().all(Option::is_some), "a proxy here speaks for many");
+        drop((taken, local));
+        assert!(clients.0.lock().is_empty());
     }
 }

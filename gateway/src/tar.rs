@@ -2,6 +2,7 @@
 
 use crate::{
     body::Body,
+    condition::{self, Verdict},
     content::{Content, Request},
     format::Format,
     gateway::too_many,
@@ -21,7 +22,7 @@ use std::io;
 /// # Errors
 /// When its root can't be had, or is neither file nor directory.
 pub async fn answer(request: &Request<'_>, content: &mut Content, cid: &Cid) -> Result<Response<Body>, Problem> {
-    let (permit, _) = request.walks.enter().ok_or_else(too_many)?;
+    let (permit, _) = request.walks.enter(request.head.client).ok_or_else(too_many)?;
     let options = Options { deadline: request.deadline, ..Options::default() };
     let mut archive = Archive::open(request.blocks(), cid, cid.to_string().as_bytes(), options).await?;
     let mut reply = std::mem::take(&mut content.reply);
@@ -31,7 +32,12 @@ pub async fn answer(request: &Request<'_>, content: &mut Content, cid: &Cid) -> 
         .cache(&content.path, content.ttl)
         .disposition("attachment", &name)
         .media_type(Format::Tar.media_type(), false);
-    reply.modified(&content.path, None);
+    let modified = reply.modified(&content.path, None);
+    match condition::weigh(&request.head.headers, reply.etag(), modified) {
+        Verdict::NotModified => return Ok(reply.not_modified()),
+        Verdict::Failed => return Err(reply::precondition_failed()),
+        Verdict::Send { .. } => {}
+    }
     if request.head.is_head() {
         return Ok(reply.send(StatusCode::OK, Body::empty()));
     }

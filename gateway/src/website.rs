@@ -10,9 +10,10 @@ use crate::{
     reply::{self, Reply},
 };
 use cairn_store::{
+    Cid,
     names::NoNames,
     path::Path,
-    resolve,
+    resolve::{self, ResolveError},
     unixfs::{
         FileReader,
         entity::{self, Entity},
@@ -48,20 +49,29 @@ pub async fn answer(request: &Request<'_>, content: &mut Content, problem: Probl
     let Some(found) = found else { return Err(problem) };
     match found.status {
         200 => {
-            content.immutable = Path::parse_strict(&format!("{site}{}", found.to))?;
+            content.immutable = within(request, &site, &found.to)?;
             content.reply = Reply::default();
-            content.reply.set(crate::content::X_IPFS_PATH, &content.path.to_string());
             request.serve(content).await
         }
         404 | 410 | 451 => {
             let status = StatusCode::from_u16(found.status).unwrap_or(StatusCode::NOT_FOUND);
-            page(request, content, &format!("{site}{}", found.to), status).await
+            page(request, content, within(request, &site, &found.to)?, status).await
         }
         status => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::MOVED_PERMANENTLY);
             Ok(reply::redirect(status, &with_query(&location(&found.to), request.head.raw_query.as_deref())))
         }
     }
+}
+
+/// The path of a target: below the root of the website, and on no denylist.
+fn within(request: &Request<'_>, site: &str, to: &str) -> Result<Path, Problem> {
+    let path = Path::parse_strict(&format!("{site}{to}")).ok();
+    let path = path.filter(|path| format!("/{}/{}", path.namespace().name(), path.root()) == site);
+    let path =
+        path.ok_or_else(|| Problem::internal(format!("trouble processing _redirects: {to} leads out of {site}")))?;
+    crate::content::check(request.denied, &path)?;
+    Ok(path)
 }
 
 /// What may not stand in a URL; escapes that are there stay.
@@ -90,12 +100,24 @@ async fn rules(request: &Request<'_>, site: &str) -> Result<Option<Vec<Rule>>, P
     let path = Path::parse_strict(&format!("{site}/{RULES}"))?;
     let resolved = match resolve::resolve(&request.blocks(), &NoNames, &path, request.deadline).await {
         Ok(resolved) => resolved,
-        Err(error) => {
-            let problem = Problem::from(error);
-            return if problem.is_not_found() { Ok(None) } else { Err(problem) };
-        }
+        Err(ResolveError::NoLink { .. } | ResolveError::Select(_)) => return Ok(None),
+        Err(error) => return Err(unreadable(error.into())),
     };
-    let mut reader = FileReader::open(request.blocks(), &resolved.cid, request.deadline).await?;
+    let text = read(request, &resolved.cid).await.map_err(unreadable)?;
+    redirects::parse(&text).map(Some).map_err(|e| Problem::internal(format!("could not parse _redirects: {e}")))
+}
+
+/// There are rules, so it is not for the client to say that nothing has that path.
+fn unreadable(problem: Problem) -> Problem {
+    let status = match problem.status {
+        StatusCode::NOT_FOUND | StatusCode::NOT_ACCEPTABLE => StatusCode::INTERNAL_SERVER_ERROR,
+        status => status,
+    };
+    Problem { status, ..problem }
+}
+
+async fn read(request: &Request<'_>, cid: &Cid) -> Result<Vec<u8>, Problem> {
+    let mut reader = FileReader::open(request.blocks(), cid, request.deadline).await?;
     if reader.size() > redirects::MAX_FILE as u64 {
         return Err(Problem::internal(format!("it has {} bytes, and may have {}", reader.size(), redirects::MAX_FILE)));
     }
@@ -103,29 +125,27 @@ async fn rules(request: &Request<'_>, site: &str) -> Result<Option<Vec<Rule>>, P
     while let Some(bytes) = reader.next().await? {
         text.extend_from_slice(&bytes);
     }
-    redirects::parse(&text).map(Some).map_err(|e| Problem::internal(format!("could not parse _redirects: {e}")))
+    Ok(text)
 }
 
 /// A page of the website in place of what is missing.
 async fn page(
     request: &Request<'_>,
     content: &mut Content,
-    path: &str,
+    path: Path,
     status: StatusCode,
 ) -> Result<Response<Body>, Problem> {
-    let path = Path::parse_strict(path)?;
     let resolved = resolve::resolve(&request.blocks(), &NoNames, &path, request.deadline).await;
     // What the rules name and the website lacks is its author's mistake.
     let resolved = resolved.map_err(|e| Problem::internal(format!("trouble processing _redirects: {e}")))?;
     let block = cairn_store::fetch::Fetch::fetch(request.fetch.as_ref(), &resolved.cid, request.deadline).await?;
-    let Ok((meta, Entity::File(node))) = entity::decode(&block) else {
+    let decoded = entity::decode_aside(&request.blocks(), block, request.deadline).await;
+    let Ok((_, meta, Entity::File(node))) = decoded else {
         return Err(Problem::internal(format!("could not convert node for {} page to file", status.as_u16())));
     };
     let size = node.size;
-    let share = request.buffers.share();
-    let mut reader = FileReader::from_node(request.blocks(), &resolved.cid, node, request.deadline);
-    reader.set_read_ahead(share.read_ahead());
-    let first = reader.next().await?.unwrap_or_default();
+    let (mut reader, share) = request.buffers.open(request.blocks(), &resolved.cid, node, request.deadline);
+    let first = request.buffers.read(&share, reader.next()).await?.unwrap_or_default();
     let mut reply = std::mem::take(&mut content.reply);
     reply.set(ETAG, &reply::etag(&resolved.cid, None)).cache(&content.path, None);
     reply.modified(&content.path, file::time(meta.mtime));

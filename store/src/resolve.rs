@@ -9,7 +9,7 @@ use crate::{
     cid::codec,
     dag::{
         self, DagError,
-        pb::PbNode,
+        pb::{PbLink, PbNode},
         select::{SelectError, Selected},
     },
     fetch::{Deadline, Fetch, FetchError},
@@ -18,6 +18,7 @@ use crate::{
     unixfs::{
         Dir, ReadError,
         entity::{self, Entity},
+        meta::FileMeta,
         node::Data,
     },
 };
@@ -112,7 +113,7 @@ pub async fn resolve(
         let block = fetch.fetch(&cid, deadline).await?;
         let found = match namespace {
             Namespace::Ipld => select(&block, rest)?,
-            Namespace::Ipfs | Namespace::Ipns => step(fetch, &block, rest, deadline).await?,
+            Namespace::Ipfs | Namespace::Ipns => step(fetch, block, rest, deadline).await?,
         };
         match found {
             Found::Link(next, used) => {
@@ -163,7 +164,7 @@ async fn follow_names(names: &dyn Names, path: &Path, deadline: Deadline) -> Res
 /// One step of a `/ipfs` path.
 async fn step(
     fetch: &Arc<dyn Fetch>,
-    block: &Block,
+    block: Block,
     rest: &[String],
     deadline: Deadline,
 ) -> Result<Found, ResolveError> {
@@ -172,23 +173,40 @@ async fn step(
     match cid.codec() {
         codec::RAW => Ok(found(None)),
         codec::DAG_PB => {
-            let node = PbNode::decode(block.data()).map_err(|e| ReadError::malformed(cid, e.to_string()))?;
-            // A node that is no UnixFS has links with names all the same.
-            let named = node.links.iter().find(|l| l.name() == name).map(|l| l.cid);
-            let data = node.data.clone();
-            let (meta, entity) = match entity::decode_node(cid, node) {
-                Ok(read) => read,
-                // A UnixFS message that contradicts itself.
-                Err(error) if data.is_some_and(|data| Data::decode(&data).is_ok()) => return Err(error.into()),
-                Err(_) => return Ok(found(named)),
+            let (block, node) = entity::aside(fetch, block, deadline, read).await.map_err(ReadError::from)?;
+            let (meta, entity) = match node? {
+                Node::Unixfs(meta, entity) => (meta, entity),
+                Node::Links(links) => {
+                    return Ok(found(links.iter().find(|l| l.name() == name).map(|l| l.cid)));
+                }
             };
             if matches!(entity, Entity::File(_) | Entity::Symlink(_)) {
                 return Ok(found(None));
             }
-            let dir = Dir::from_entity(Arc::clone(fetch), block, meta, entity, deadline)?;
+            let dir = Dir::from_entity(Arc::clone(fetch), &block, meta, entity, deadline)?;
+            drop(block);
             Ok(found(dir.lookup(name).await?.map(|entry| entry.cid)))
         }
-        _ => select(block, rest),
+        _ => select(&block, rest),
+    }
+}
+
+/// A dag-pb node.
+enum Node {
+    Unixfs(FileMeta, Entity),
+    /// It is no UnixFS, and has links with names all the same.
+    Links(Vec<PbLink>),
+}
+
+fn read(block: &Block) -> Result<Node, ReadError> {
+    let decode = || PbNode::decode(block.data()).map_err(|e| ReadError::malformed(block.cid(), e.to_string()));
+    let node = decode()?;
+    let data = node.data.clone();
+    match entity::decode_node(block.cid(), node) {
+        Ok((meta, entity)) => Ok(Node::Unixfs(meta, entity)),
+        // A UnixFS message that contradicts itself.
+        Err(error) if data.is_some_and(|data| Data::decode(&data).is_ok()) => Err(error),
+        Err(_) => Ok(Node::Links(decode()?.links)),
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How often to look whether a signal has come.
-const PATIENCE: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_millis(200);
 /// How long to wait at most for threads that do not end.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 

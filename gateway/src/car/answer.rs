@@ -33,11 +33,15 @@ pub async fn answer(request: &Request<'_>, content: &mut Content) -> Result<Resp
     let below = path.to_string();
     let etag = ask.etag(below.trim_start_matches("/ipfs/").trim_end_matches('/'), &root);
     reply.disposition("attachment", &name).cache(&content.path, content.ttl).set(ETAG, &etag);
-    if request.head.text(IF_NONE_MATCH).is_some_and(|list| condition::none_match(&list, &etag)) {
+    let known = request.head.text(IF_NONE_MATCH);
+    if known.as_ref().is_some_and(|list| condition::names(list, &etag)) {
         return Ok(reply.not_modified());
     }
-    let (permit, near) = request.walks.enter().ok_or_else(too_many)?;
+    let (permit, near) = request.walks.enter(request.head.client).ok_or_else(too_many)?;
     let stream = open(request.blocks(), root, path.segments(), ask, request.deadline, near).await?;
+    if known.is_some_and(|list| condition::none_match(&list, &etag)) {
+        return Ok(reply.not_modified());
+    }
     let roots: Vec<String> = stream.roots().iter().map(ToString::to_string).collect();
     reply.set(X_IPFS_ROOTS, &roots.join(",")).set(ACCEPT_RANGES, "none").media_type(ask.content_type(), false);
     let body = if request.head.is_head() { Body::empty() } else { Body::stream(stream, None).keeping(permit) };

@@ -8,7 +8,7 @@ use super::{
 use std::{
     fs::{File, Metadata},
     io::{self, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
@@ -33,12 +33,17 @@ pub(super) struct List {
 
 /// What changes when a file does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     len: u64,
     modified: Option<SystemTime>,
 }
 
 impl Stamp {
+    /// That of the file at a path; `None` if it can't be had.
+    pub(super) fn at(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|meta| Self::of(&meta))
+    }
+
     fn of(meta: &Metadata) -> Self {
         Self { len: meta.len(), modified: meta.modified().ok() }
     }
@@ -47,6 +52,11 @@ impl Stamp {
 impl List {
     pub(super) fn path(&self) -> &PathBuf {
         &self.path
+    }
+
+    /// Whether it could not be read to its end.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Reads the list of that number.
@@ -59,7 +69,7 @@ impl List {
 
     /// Hands over what was appended since. `false`: it changed in another way, and all has to be read anew.
     pub(super) fn appended(&mut self, number: u64, rules: &mut Vec<(Rule, Order)>) -> bool {
-        let stamp = std::fs::metadata(&self.path).ok().map(|meta| Stamp::of(&meta));
+        let stamp = Stamp::at(&self.path);
         if stamp == self.stamp {
             return true;
         }
@@ -88,7 +98,7 @@ impl List {
     fn go_on(&mut self, number: u64, add: &mut dyn FnMut(Rule, Order)) {
         if let Err(error) = self.try_go_on(number, add) {
             self.broken = true;
-            self.stamp = std::fs::metadata(&self.path).ok().map(|meta| Stamp::of(&meta));
+            self.stamp = Stamp::at(&self.path);
             tracing::warn!("the denylist {} can't be read: {error}", self.path.display());
         }
     }

@@ -253,6 +253,8 @@ fn changes_of_lists_are_taken_over() {
     let folder = Folder::new(&[("b.deny", &format!("/ipfs/{CID}\n"))]);
     let lists = folder.open();
     let state = || {
+        // Two looks that find the same.
+        lists.poll();
         lists.poll();
         [CID, other].map(|text| lists.check_cid(&cid(text)).is_some())
     };
@@ -272,6 +274,31 @@ fn changes_of_lists_are_taken_over() {
     assert_eq!(state(), [false, true], "a list went");
     fs::remove_dir_all(folder.dir.path()).expect("removes");
     assert_eq!(state(), [false, false], "all went");
+}
+
+#[test]
+fn a_list_that_is_being_written_blocks_what_it_did() {
+    let folder = Folder::new(&[("a.deny", &format!("/ipfs/{CID}\n")), ("b.deny", "/ipns/example.org\n")]);
+    let lists = folder.open();
+    let blocked = || {
+        lists.poll();
+        lists.check_cid(&cid(CID)).is_some()
+    };
+    assert!(blocked());
+    let steps = ["", "# a comment\n", &format!("# a comment\n/ipfs/{CID}\n")];
+    for step in steps {
+        folder.write("a.deny", step);
+        assert!(blocked(), "after {step:?} was written");
+    }
+    assert!(blocked() && blocked());
+    // A list that is there, and can't be read.
+    let path = folder.dir.path().join("a.deny");
+    fs::remove_file(&path).expect("removes");
+    fs::create_dir(&path).expect("creates");
+    assert!(blocked() && blocked() && blocked(), "nobody took the rule back");
+    fs::remove_dir(&path).expect("removes");
+    assert!(blocked(), "one look may fall between two writes");
+    assert!(!blocked(), "the list is gone");
 }
 
 #[test]

@@ -8,6 +8,11 @@ use super::{
 };
 use cairn_store::cid::Cid;
 
+/// Bytes of a name that are shown; no file system takes more.
+const MAX_SHOWN: usize = 255;
+/// Bytes of a name up to which a URL can hold it: a request's head is bounded.
+const MAX_LINKED: usize = 4 << 10;
+
 /// What entries are sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SortBy {
@@ -282,7 +287,9 @@ impl Listing {
     }
 
     fn link_cid(&self, name: &[u8], out: &mut String) {
-        open_cid(self.elsewhere.as_deref(), &self.cid, Some(name), out);
+        // Nothing can be saved under a longer one.
+        let filename = Some(name).filter(|name| name.len() <= MAX_SHOWN);
+        open_cid(self.elsewhere.as_deref(), &self.cid, filename, out);
         write::short(&self.cid, out);
         out.push_str("</a>");
     }
@@ -364,14 +371,25 @@ fn query(sort: Option<Sort>, view: View, out: &mut String) {
 
 /// Whether a path can hold a name: paths are text, are split at slashes, and are cleaned of `.` and `..`.
 fn addressable(name: &[u8]) -> bool {
-    !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') && std::str::from_utf8(name).is_ok()
+    !matches!(name, b"" | b"." | b"..")
+        && name.len() <= MAX_LINKED
+        && !name.contains(&b'/')
+        && std::str::from_utf8(name).is_ok()
 }
 
 fn shown(name: &[u8], out: &mut String) {
     if name.is_empty() {
         out.push_str("<i>no name</i>");
-    } else {
+    } else if name.len() <= MAX_SHOWN {
         escape::text(name, out);
+    } else {
+        // A character that is cut in the middle is left out.
+        let end = match std::str::from_utf8(&name[..MAX_SHOWN]) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => MAX_SHOWN,
+        };
+        escape::text(&name[..end], out);
+        out.push('\u{2026}');
     }
 }
 

@@ -38,6 +38,10 @@ const FAVICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/s
 const MARK: &str = "<svg class=mark viewBox=\"0 0 20 20\" aria-hidden=true><ellipse cx=10 cy=15.8 rx=8 ry=3.2 />\
 <ellipse cx=10.6 cy=9.6 rx=5.4 ry=2.6 /><ellipse cx=9.6 cy=4.2 rx=3 ry=2.1 /></svg>";
 
+/// Steps of a path that are links, and bytes of such a link: each repeats those before it.
+const MAX_CRUMBS: usize = 64;
+const MAX_CRUMB: usize = 4 << 10;
+
 /// Where a page stands, which decides where its links lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin<'a> {
@@ -117,6 +121,11 @@ impl<'a> Frame<'a> {
             if at > 0 || !dnslink {
                 url.push('/');
                 escape::segment(segment.as_bytes(), &mut url);
+            }
+            if at >= MAX_CRUMBS || url.len() > MAX_CRUMB {
+                out.push('/');
+                escape::text(segment.as_bytes(), out);
+                continue;
             }
             out.push_str("/<a href=\"");
             escape::attr(url.as_bytes(), out);

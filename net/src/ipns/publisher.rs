@@ -224,8 +224,10 @@ impl Names {
 
     /// Gives the new answer from now on. Called while nobody else publishes, so that the last one stays.
     fn remember(&self, name: Name, record: &Record) {
-        let target = record.value().ok().map(|path| Target { path, ttl: record.cache_ttl(Self::now()) });
-        self.inner.cache.lock().remember(name.to_string(), target, Instant::now());
+        let (time, now) = (Self::now(), Instant::now());
+        let target = record.value().ok().map(|path| Target { path, ttl: record.cache_ttl(time) });
+        let valid = now.checked_add(record.valid_for(time)).unwrap_or(now);
+        self.inner.cache.lock().remember(name.to_string(), target.map(|target| (target, valid)), now);
     }
 
     pub(super) async fn announce(

@@ -315,7 +315,11 @@ impl Record {
 
     /// How long an answer may be kept from `now` on: no longer than the record is valid.
     pub fn cache_ttl(&self, now: Timestamp) -> Duration {
-        let ttl = self.ttl().unwrap_or(DEFAULT_TTL);
-        self.eol().map_or(Duration::ZERO, |eol| ttl.min(eol.since(now)))
+        self.ttl().unwrap_or(DEFAULT_TTL).min(self.valid_for(now))
+    }
+
+    /// How long it is valid from `now` on.
+    pub fn valid_for(&self, now: Timestamp) -> Duration {
+        self.eol().map_or(Duration::ZERO, |eol| eol.since(now))
     }
 }

@@ -110,17 +110,21 @@ impl Names {
             }
             cache.remembered()
         };
-        let mut target = match key {
+        let (mut target, own) = match key {
             Some(key) => {
                 let record = self.best(key, *options).await?;
-                target(&record, Self::now()).map_err(|why| invalid(name, why))?
+                let stored = self.inner.local.get(Row::Record, key).await;
+                let is_own = stored.is_ok_and(|stored| stored.as_ref() == Some(record.bytes()));
+                let now = Self::now();
+                let own = if is_own { Instant::now().checked_add(record.valid_for(now)) } else { None };
+                (target(&record, now).map_err(|why| invalid(name, why))?, own)
             }
-            None => self.domain(name, options.deadline).await?,
+            None => (self.domain(name, options.deadline).await?, None),
         };
         let mut cache = self.inner.cache.lock();
         // What this node published in the meantime is newer than what was found.
         if cache.remembered() == remembered {
-            cache.set(kept, target.clone(), Instant::now());
+            cache.set(kept, target.clone(), own, Instant::now());
         }
         target.ttl = cache.cap(target.ttl);
         Ok(target)

@@ -57,7 +57,8 @@ impl Dir {
     /// When the root can't be had, is malformed or is no directory.
     pub async fn open(fetch: Arc<dyn Fetch>, cid: &Cid, deadline: Deadline) -> Result<Self, ReadError> {
         let block = fetch.fetch(cid, deadline).await?;
-        Self::from_block(fetch, &block, deadline)
+        let (block, meta, entity) = entity::decode_aside(&fetch, block, deadline).await?;
+        Self::from_entity(fetch, &block, meta, entity, deadline)
     }
 
     /// The same with the root's block at hand.
@@ -119,7 +120,7 @@ impl Dir {
             }
             cid = link.cid;
             let block = self.fetch.fetch(&cid, self.deadline).await?;
-            shard = child_shard(&block, fanout)?;
+            shard = child_shard(&self.fetch, block, self.deadline, fanout).await?.1;
         }
         Err(too_deep(&cid))
     }
@@ -141,6 +142,28 @@ impl Dir {
             waiting: 0,
             max_waiting: MAX_WAITING,
         }
+    }
+
+    /// The same from a position on: see [`Entries::position`].
+    ///
+    /// # Errors
+    /// When a shard on the way can't be had or is malformed, or this directory has no such position.
+    pub async fn entries_from(self, position: &[usize]) -> Result<Entries, ReadError> {
+        let cid = self.cid;
+        let nowhere = || ReadError::malformed(&cid, "the directory has no such position");
+        let mut entries = self.entries();
+        for (depth, &count) in position.iter().enumerate() {
+            let level = entries.levels.last_mut().ok_or_else(nowhere)?;
+            let last = level.skip(count);
+            if depth + 1 == position.len() {
+                break;
+            }
+            let (link, slot) = last.ok_or_else(nowhere)?;
+            let place = level.sharded.as_ref().ok_or_else(nowhere)?.0.below(slot, &link.cid)?;
+            let block = entries.fetch.fetch(&link.cid, entries.deadline).await?;
+            entries.enter(block, place).await?;
+        }
+        Ok(entries)
     }
 }
 
@@ -197,6 +220,13 @@ impl Level {
         Self { links: links.into_iter(), asked: 0, ahead, sharded, held }
     }
 
+    /// Leaves out so many links; gives the last of them with its index.
+    fn skip(&mut self, count: usize) -> Option<(PbLink, u16)> {
+        let last = count.checked_sub(1)?;
+        let slot = self.sharded.as_mut().and_then(|(_, slots)| slots.nth(last)).unwrap_or_default();
+        self.links.nth(last).map(|link| (link, slot))
+    }
+
     /// Asks for the next shards, at most `room`; says how many.
     fn ask(&mut self, room: usize) -> usize {
         let Some((place, _)) = &self.sharded else { return 0 };
@@ -223,8 +253,20 @@ impl Entries {
         self.waiting
     }
 
+    /// Where it is: how many links it has gone through at each level from the root on. The same directory has the same
+    /// entries from there on.
+    pub fn position(&self) -> Vec<usize> {
+        self.levels.iter().map(|level| level.held.links - level.links.len()).collect()
+    }
+
+    /// Bytes that it holds besides blocks that are read ahead.
+    pub fn bytes_held(&self) -> usize {
+        let held = self.held();
+        held.bytes + held.links * size_of::<PbLink>()
+    }
+
     /// Bounds the blocks that wait or are under way from now on. With none left shards are fetched one by one.
-    pub(super) fn limit(&mut self, max_waiting: usize) {
+    pub fn limit(&mut self, max_waiting: usize) {
         self.max_waiting = max_waiting.min(MAX_WAITING);
     }
 
@@ -266,11 +308,17 @@ impl Entries {
                 }
                 None => self.fetch.fetch(&link.cid, self.deadline).await?,
             };
-            let shard = child_shard(&block, place.fanout)?;
-            let ahead = Ahead::new(Arc::clone(&self.fetch), self.deadline);
-            let sharded = Some((below, shard.slots.into_iter()));
-            self.levels.push(Level::new(shard.links, block.data().len(), ahead, sharded));
+            self.enter(block, below).await?;
         }
+    }
+
+    /// Goes down into a shard.
+    async fn enter(&mut self, block: Block, place: Place) -> Result<(), ReadError> {
+        let (len, shard) = child_shard(&self.fetch, block, self.deadline, place.fanout).await?;
+        let ahead = Ahead::new(Arc::clone(&self.fetch), self.deadline);
+        let sharded = Some((place, shard.slots.into_iter()));
+        self.levels.push(Level::new(shard.links, len, ahead, sharded));
+        Ok(())
     }
 }
 
@@ -303,15 +351,21 @@ fn entry(link: &PbLink, prefix: usize) -> Entry {
     Entry { name, cid: link.cid, tsize: link.tsize.unwrap_or_default() }
 }
 
-/// A shard below the root: never empty, and as wide as the root.
-fn child_shard(block: &Block, fanout: usize) -> Result<Shard, ReadError> {
-    match entity::decode(block)?.1 {
+/// A shard below the root, and the length of its block: never empty, and as wide as the root.
+async fn child_shard(
+    fetch: &Arc<dyn Fetch>,
+    block: Block,
+    deadline: Deadline,
+    fanout: usize,
+) -> Result<(usize, Shard), ReadError> {
+    let (block, _, entity) = entity::decode_aside(fetch, block, deadline).await?;
+    match entity {
         Entity::Shard(shard) if shard.fanout != fanout => {
             let reason = format!("a shard of width {} below one of width {fanout}", shard.fanout);
             Err(ReadError::malformed(block.cid(), reason))
         }
         Entity::Shard(shard) if shard.links.is_empty() => Err(ReadError::malformed(block.cid(), "an empty shard")),
-        Entity::Shard(shard) => Ok(shard),
+        Entity::Shard(shard) => Ok((block.data().len(), shard)),
         _ => Err(ReadError::malformed(block.cid(), "a shard was expected here")),
     }
 }

@@ -7,12 +7,15 @@ use super::{
     node::{Data, Kind},
 };
 use crate::{
-    Block, Cid,
+    Block, Cid, StoreError,
     cid::codec,
     dag::pb::{PbLink, PbNode},
-    fetch::FetchError,
+    fetch::{Deadline, Fetch, FetchError},
+    task::in_context,
 };
 use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Why a file or directory can't be read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -128,6 +131,60 @@ pub fn decode(block: &Block) -> Result<(FileMeta, Entity), ReadError> {
     }
 }
 
+/// Length in bytes from which on a block may take milliseconds to decode: more than writers make leaves and nodes of.
+const LARGE: usize = 512 << 10;
+/// Large blocks that are decoded at once, of all readers in the process; others wait.
+const MAX_DECODING: usize = 2;
+static DECODING: Semaphore = Semaphore::const_new(MAX_DECODING);
+
+/// Whether a block has so many links, possibly, that a runtime's thread should not decode it.
+pub(crate) fn is_large(block: &Block) -> bool {
+    block.data().len() > LARGE && block.cid().codec() != codec::RAW
+}
+
+/// The same as [`decode`], for a runtime's threads: large blocks are decoded elsewhere. Of those that wait for that nothing
+/// is held: they are fetched again.
+///
+/// # Errors
+/// As [`decode`], and when the block is not there any more.
+pub async fn decode_aside(
+    fetch: &Arc<dyn Fetch>,
+    block: Block,
+    deadline: Deadline,
+) -> Result<(Block, FileMeta, Entity), ReadError> {
+    let (block, decoded) = aside(fetch, block, deadline, decode).await?;
+    decoded.map(|(meta, entity)| (block, meta, entity))
+}
+
+/// Does something with a block; if it is large, on a thread that may be kept busy.
+pub(crate) async fn aside<T: Send + 'static>(
+    fetch: &Arc<dyn Fetch>,
+    block: Block,
+    deadline: Deadline,
+    work: fn(&Block) -> T,
+) -> Result<(Block, T), FetchError> {
+    if !is_large(&block) {
+        let done = work(&block);
+        return Ok((block, done));
+    }
+    let (_permit, block) = match DECODING.try_acquire() {
+        Ok(permit) => (permit, block),
+        Err(_) => {
+            let cid = *block.cid();
+            drop(block);
+            // It is never closed.
+            let permit = DECODING.acquire().await.map_err(|e| FetchError::Store(StoreError::Backend(e.to_string())))?;
+            (permit, fetch.fetch(&cid, deadline).await?)
+        }
+    };
+    let work = in_context(move || {
+        let done = work(&block);
+        (block, done)
+    });
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| FetchError::Store(StoreError::Backend(format!("a thread that decodes blocks died: {e}"))))
+}
+
 /// Reads a dag-pb node as UnixFS.
 ///
 /// # Errors
@@ -166,6 +223,16 @@ impl FileNode {
             Entity::Symlink(_) => Err(ReadError::IsSymlink(Box::new(*block.cid()))),
             Entity::Directory(_) | Entity::Shard(_) => Err(ReadError::IsDirectory(Box::new(*block.cid()))),
         }
+    }
+}
+
+impl FileNode {
+    /// The same as [`FileNode::decode`], for a runtime's threads: see [`decode_aside`].
+    ///
+    /// # Errors
+    /// As [`FileNode::decode`], and when the block is not there any more.
+    pub async fn decode_aside(fetch: &Arc<dyn Fetch>, block: Block, deadline: Deadline) -> Result<Self, ReadError> {
+        aside(fetch, block, deadline, Self::decode).await?.1
     }
 }
 

@@ -9,6 +9,7 @@
 //! | blocks read ahead at all levels | [`MAX_WAITING`] | one at a time is asked for |
 //! | parts of all levels | [`MAX_PARTS`] | refused |
 //! | levels | [`MAX_DEPTH`] | refused |
+//! | after [`FileReader::release`]: parts and bytes of the root | `KEPT_PARTS`, `KEPT_HEAD` | the root is read again |
 //!
 //! Sizes are believed only for finding one's way: each part is checked against what its parent said of it
 //! when it is reached, and parts that are said to be empty are never fetched, so that a node that is shared a
@@ -16,7 +17,7 @@
 
 use super::{
     ahead::{Ahead, BATCH_BLOCKS},
-    entity::{FileNode, Part, ReadError},
+    entity::{self, FileNode, Part, ReadError},
 };
 use crate::{
     Block, Cid,
@@ -35,8 +36,10 @@ const BATCHES: usize = 2;
 const MAX_WAITING: usize = 64;
 /// Levels of a file. A balanced file of 2^64 bytes with two links a node has 64.
 pub const MAX_DEPTH: usize = 1024;
-/// Levels up to which they are gone down again rather than held: as many as a terabyte has.
-const FEW_LEVELS: usize = 4;
+/// Parts of a node that are held by a reader that shall hold little, from the position on.
+const KEPT_PARTS: usize = 128;
+/// Bytes of the root's own that it holds.
+const KEPT_HEAD: usize = 16 << 10;
 /// Parts of all nodes between the root and the position, about 50 MiB of them. Writers make nodes of at most
 /// some thousand parts.
 pub const MAX_PARTS: usize = 1 << 18;
@@ -46,8 +49,9 @@ pub struct FileReader {
     fetch: Arc<dyn Fetch>,
     deadline: Deadline,
     cid: Cid,
-    /// The root's own bytes.
+    /// The root's own bytes, or none of them.
     head: Bytes,
+    head_len: u64,
     size: u64,
     position: u64,
     end: u64,
@@ -64,6 +68,8 @@ struct Frame {
     /// Where the first part begins in the file.
     start: u64,
     parts: Vec<Part>,
+    /// Whether the node has more parts behind those.
+    cut: bool,
     /// First part that was not asked for, and where it begins.
     next: usize,
     next_start: u64,
@@ -99,6 +105,7 @@ impl FileReader {
             fetch,
             deadline,
             cid: *cid,
+            head_len: node.data.len() as u64,
             head: node.data,
             size: node.size,
             position: 0,
@@ -153,28 +160,63 @@ impl FileReader {
     }
 
     /// Reads at most that many bytes ahead in each of two batches from now on, one block at least; with zero, one block
-    /// at a time and none ahead.
+    /// at a time and none ahead, and of nodes with many parts only the next ones are held.
     pub fn set_read_ahead(&mut self, bytes: u64) {
         self.max_window = bytes.min(MAX_WINDOW);
     }
 
-    /// Gives up what was read ahead, the rest of the present block, and of a file with few levels the nodes on the way to
-    /// it. Reading goes on where it was, and asks for these blocks again.
+    /// Gives up what was read ahead, the rest of the present block, the nodes on the way to it, and all but a little of the
+    /// root. Reading goes on where it was, and asks for these blocks again.
     pub fn release(&mut self) {
         self.rest = Bytes::new();
         self.window = MIN_WINDOW;
-        let position = self.position;
-        if self.frames.len() <= FEW_LEVELS {
-            self.frames.truncate(1);
+        if self.head.len() > KEPT_HEAD {
+            self.head = Bytes::new();
         }
-        let Some((top, above)) = self.frames.split_last_mut() else { return };
-        for frame in above {
-            // The part that leads below was taken off the front already.
-            let (index, start) = frame.asked.front().copied().unwrap_or((frame.next, frame.next_start));
-            frame.restart(index, start);
+        self.climb();
+        if let Some(root) = self.frames.first_mut() {
+            root.trim();
         }
-        top.restart(0, top.start);
-        top.skip_to(position);
+    }
+
+    /// Bytes that it holds besides blocks that are read ahead: the parts of the nodes on the way to the position, and what
+    /// the root itself has of the file.
+    pub fn held(&self) -> usize {
+        self.parts() * size_of::<Part>() + self.head.len()
+    }
+
+    /// Goes back up to the root, from where the position is reached again.
+    fn climb(&mut self) {
+        self.frames.truncate(1);
+        if let Some(root) = self.frames.first_mut() {
+            root.restart(0, root.start);
+            root.skip_to(self.position);
+        }
+    }
+
+    /// Whether the way to the position begins with what is not held of the root.
+    fn lacks_root(&self) -> bool {
+        let [root] = self.frames.as_slice() else { return false };
+        if self.position < self.head_len {
+            return self.head.is_empty();
+        }
+        self.position < root.start || root.cut && self.position >= root.range().end
+    }
+
+    async fn read_root(&mut self) -> Result<(), ReadError> {
+        let block = self.fetch.fetch(&self.cid, self.deadline).await?;
+        let node = FileNode::decode_aside(&self.fetch, block, self.deadline).await?;
+        let ahead = Ahead::new(Arc::clone(&self.fetch), self.deadline);
+        let mut root = Frame::new(self.head_len, node.children, ahead);
+        root.skip_to(self.position);
+        if self.max_window == 0 {
+            root.trim();
+        }
+        self.frames = vec![root];
+        if self.position < self.head_len || node.data.len() <= KEPT_HEAD {
+            self.head = node.data;
+        }
+        Ok(())
     }
 
     /// Reads only the bytes of `range` from now on; nothing beyond it is fetched.
@@ -216,10 +258,17 @@ impl FileReader {
 
     /// Goes on to the block at the position. After an error the same block is asked for again.
     async fn advance(&mut self) -> Result<(), ReadError> {
+        if self.lacks_root() {
+            return self.read_root().await;
+        }
         self.fill();
         let depth = self.frames.len();
         let first = self.frames.last().and_then(|top| top.asked.front().copied());
         let (Some((index, start)), Some(top)) = (first, self.frames.last_mut()) else {
+            if self.frames.last().is_some_and(|top| top.cut) {
+                self.climb();
+                return Ok(());
+            }
             if depth <= 1 {
                 return Err(ReadError::malformed(&self.cid, "the file ends before its declared end"));
             }
@@ -244,6 +293,9 @@ impl FileReader {
         if let Some(mut below) = below {
             if self.position > below.start && below.asked.is_empty() {
                 below.skip_to(self.position);
+            }
+            if self.max_window == 0 && below.asked.is_empty() {
+                below.trim();
             }
             self.frames.push(*below);
         }
@@ -306,7 +358,7 @@ impl FileReader {
 
 impl Frame {
     fn new(start: u64, parts: Vec<Part>, ahead: Ahead) -> Self {
-        Self { start, parts, next: 0, next_start: start, ahead, asked: VecDeque::new(), opened: None }
+        Self { start, parts, cut: false, next: 0, next_start: start, ahead, asked: VecDeque::new(), opened: None }
     }
 
     /// The bytes of the file that the parts hold.
@@ -331,6 +383,16 @@ impl Frame {
         self.asked.clear();
         self.opened = None;
         (self.next, self.next_start) = (index, start);
+    }
+
+    /// Lets go of all parts but the next ones, if there are many. Nothing may be asked for.
+    fn trim(&mut self) {
+        if self.parts.len() > KEPT_PARTS {
+            let kept = &self.parts[self.next..];
+            self.cut |= kept.len() > KEPT_PARTS;
+            self.parts = kept[..kept.len().min(KEPT_PARTS)].to_vec();
+            (self.start, self.next) = (self.next_start, 0);
+        }
     }
 
     /// Leaves out the parts that end at or before that byte.
@@ -375,7 +437,10 @@ impl Frame {
     ) -> Result<(Bytes, Option<Box<Self>>), ReadError> {
         let part = &self.parts[index];
         match self.ahead.next().await {
-            Some(answer) => Ok(Self::of_node(checked(part, &answer?)?, start, fetch, deadline)),
+            Some(answer) => {
+                let node = FileNode::decode_aside(fetch, answer?, deadline).await;
+                Ok(Self::of_node(checked(part, node)?, start, fetch, deadline))
+            }
             None => Err(ReadError::malformed(&part.cid, "it was not asked for")),
         }
     }
@@ -396,22 +461,26 @@ impl Frame {
     ) {
         let Some(&(index, start)) = self.asked.front() else { return };
         let Some(answer) = self.ahead.try_next() else { return };
-        let node = answer.map_err(ReadError::from).and_then(|block| checked(&self.parts[index], &block));
+        let node = answer.map_err(ReadError::from).map(|block| {
+            let small = !entity::is_large(&block);
+            small.then(|| checked(&self.parts[index], FileNode::decode(&block)))
+        });
         match node {
-            Ok(node) if node.children.len() <= max_parts => {
+            Ok(Some(Ok(node))) if node.children.len() <= max_parts => {
                 let mut opened = Self::of_node(node, start, fetch, deadline);
                 opened.1.as_deref_mut().map(ask);
                 self.opened = Some(opened);
             }
-            // An error is met again, and reported, when the node's turn comes: by then it has to be asked for anew.
+            // An error is met again, and reported, when the node's turn comes: by then it has to be asked for anew. What takes
+            // long to decode waits for its turn, too.
             _ => self.restart(index, start),
         }
     }
 }
 
 /// A part's node, if it is as long as its parent said.
-fn checked(part: &Part, block: &Block) -> Result<FileNode, ReadError> {
-    let node = FileNode::decode(block).map_err(|error| match error {
+fn checked(part: &Part, node: Result<FileNode, ReadError>) -> Result<FileNode, ReadError> {
+    let node = node.map_err(|error| match error {
         ReadError::IsDirectory(cid) | ReadError::IsSymlink(cid) => {
             ReadError::malformed(&cid, "a part of a file that is no file")
         }

@@ -99,6 +99,10 @@ fn etags() {
         get("path §2.1.1: what is not there has no ETag that could match", format!("/ipfs/{}", w.absent))
             .with("If-None-Match", format!("\"{}\"", parse(&w.absent)))
             .statuses(&[304, 404]),
+        get("RFC 9110 §13.1.2: a star matches nothing that is not there", format!("/ipfs/{}", w.absent))
+            .with("If-None-Match", "*")
+            .status(404)
+            .not_kubo(),
         get("path §2.1.1: a name that is not there", w.at("files") + "/no-such").with("If-None-Match", "*").status(404),
         get("RFC 9110 §13.1.1: If-Match that matches", w.at("files/hello.txt"))
             .with("If-Match", format!("\"{file}\""))
@@ -253,6 +257,10 @@ fn only_if_cached() {
                 .host(format!("{root}.ipfs.example.com"))
                 .body(crate::world::HELLO),
             ask("on a subdomain, not there", "/".to_owned()).host(format!("{}.ipfs.example.com", w.absent)).status(412),
+            get("path §2.1.2: among other directives", format!("/ipfs/{}", w.absent))
+                .with("Cache-Control", "no-transform, Only-If-Cached")
+                .status(412)
+                .not_kubo(),
             probe("a probe for a file that is there", w.at("files/hello.txt")),
             probe("a probe for a large file", w.at("files/sub/multi.bin")),
             probe("a probe for a file that is not", absent).status(412),

@@ -59,6 +59,10 @@ fn links() {
         w,
         vec![
             on("a link to a file", "file.test", "/").body(HELLO),
+            on("the routing API is none of a website's", "dnslink.test", "/routing/v1/providers/x")
+                .status(404)
+                .is("x-ipfs-path", "/ipns/dnslink.test/routing/v1/providers/x")
+                .not_kubo(),
             on("nothing lies below it", "file.test", "/more").status(404),
             on("a link to a link keeps its path", "a.chain.test", "/ascii.txt")
                 .body("ascii\n")

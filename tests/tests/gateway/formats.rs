@@ -1,8 +1,7 @@
 //! Path Gateway Specification of 2026-03-05 with IPIP-523 of 2026-03-05: how a response format is asked for (§2.1.3,
 //! §2.2.3) and what `Content-Location` says of it (§3.2.6).
 //!
-//! Not tested: `Content-Location` where `format` and `Accept` differ. The text wants it, deployed gateways send none, and
-//! it would only repeat the request.
+//! Where `format` and `Accept` differ the text wants a `Content-Location`, and deployed gateways send none.
 
 use crate::{
     table::{Row, check, get},
@@ -41,6 +40,10 @@ fn each_format_by_parameter_and_header() {
             get(format!("IPIP-523: format={format} goes before Accept"), format!("{path}?format={format}"))
                 .accept(other)
                 .starts("content-type", kind),
+            get(format!("path §2.2.3: format={format} and another Accept"), format!("{path}?format={format}"))
+                .accept(other)
+                .is("content-location", format!("{path}?format={format}"))
+                .not_kubo(),
             get(format!("IPIP-523: format={format} goes before a browser's Accept"), format!("{path}?format={format}"))
                 .accept(browser)
                 .starts("content-type", kind),

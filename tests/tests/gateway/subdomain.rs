@@ -375,6 +375,18 @@ fn isolation() {
             on("nor one whose dots are encoded", &host, &format!("/%2e%2e/{}/tiny.txt", w.cid("inline")))
                 .statuses(&[301, 302, 307, 308, 400, 404])
                 .body_lacks("tiny\n"),
+            on("nor one whose slash is encoded", &host, &format!("/..%2f{}/tiny.txt", w.cid("inline")))
+                .status(307)
+                .is("location", format!("/{}/tiny.txt", w.cid("inline")))
+                .body_lacks("tiny\n"),
+            on("nor one that is all encoded", &host, &format!("/%2e%2e%2F{}%2ftiny.txt", w.cid("inline")))
+                .status(307)
+                .body_lacks("tiny\n"),
+            on("nor one that goes in first, encoded", &host, &format!("/sub%2f..%2f..%2f{}/tiny.txt", w.cid("inline")))
+                .status(307)
+                .body_lacks("tiny\n"),
+            on("nor to a name, encoded", &host, &format!("/..%2f..%2fipns%2f{name}/hello.txt")).status(307),
+            on("nor on a domain's, encoded", "dnslink.test", &format!("/..%2f..%2fipfs%2f{file}")).status(307),
             on("nor one that goes in first", &host, &format!("/sub/../../{}/tiny.txt", w.cid("inline")))
                 .statuses(&[301, 302, 307, 308, 400, 404])
                 .body_lacks("tiny\n"),

@@ -40,10 +40,19 @@ const FORMS: [&str; 14] = [
 
 /// Blocks that nobody's importer would make.
 #[derive(Default)]
-struct Maker(Vec<(Cid, Vec<u8>)>);
+pub struct Maker(Vec<(Cid, Vec<u8>)>);
 
 impl Maker {
-    fn put(&mut self, codec: u64, data: impl Into<Bytes>) -> Cid {
+    /// Puts what was made into a repository.
+    pub fn import(&self, w: &World) {
+        let narrow = |cid: &Cid| cid::Cid::try_from(cid.to_bytes()).expect("a CID");
+        let blocks: Vec<_> = self.0.iter().map(|(cid, data)| (narrow(cid), data.clone())).collect();
+        let path = w.gateway.node().file("hostile.car", Car::write(&[blocks[0].0], &blocks));
+        w.gateway.node().ok(["dag", "import", "--pin-roots=false", path.to_str().expect("UTF-8")]);
+    }
+
+    /// A block.
+    pub fn put(&mut self, codec: u64, data: impl Into<Bytes>) -> Cid {
         let block = Block::seal(Prefix::v1(codec), data.into()).expect("SHA-256 takes all");
         self.0.push((*block.cid(), block.data().to_vec()));
         *block.cid()
@@ -53,12 +62,14 @@ impl Maker {
         self.put(codec::DAG_PB, PbNode { links, data: Some(data.encode().into()) }.encode())
     }
 
-    fn directory(&mut self, entries: &[(&str, Cid)]) -> Cid {
+    /// A directory.
+    pub fn directory(&mut self, entries: &[(&str, Cid)]) -> Cid {
         let links = entries.iter().map(|(name, cid)| PbLink::new(*cid, name.as_bytes().to_vec(), 1)).collect();
         self.node(&Data::new(Kind::Directory), links)
     }
 
-    fn file(&mut self, parts: &[(Cid, u64)], size: Option<u64>) -> Cid {
+    /// A file of parts, each with its size.
+    pub fn file(&mut self, parts: &[(Cid, u64)], size: Option<u64>) -> Cid {
         let mut data = Data::new(Kind::File);
         data.filesize = size;
         data.blocksizes = parts.iter().map(|(_, size)| *size).collect();
@@ -176,10 +187,7 @@ fn made() -> (&'static World, &'static BTreeMap<&'static str, Cid>) {
         let mut maker = Maker::default();
         let mut all = files(&mut maker);
         all.extend(folders(&mut maker));
-        let narrow = |cid: &Cid| cid::Cid::try_from(cid.to_bytes()).expect("a CID");
-        let blocks: Vec<_> = maker.0.iter().map(|(cid, data)| (narrow(cid), data.clone())).collect();
-        let path = w.gateway.node().file("hostile.car", Car::write(&[blocks[0].0], &blocks));
-        w.gateway.node().ok(["dag", "import", "--pin-roots=false", path.to_str().expect("UTF-8")]);
+        maker.import(w);
         let mut malformed = Maker::default();
         all.extend(others(&mut malformed));
         // Nothing looks into these.

@@ -1,6 +1,9 @@
 //! Many clients at once: those that never finish, those that do not read, and those that are simply too many.
 
-use crate::world::{MAX_MEMORY, SMALL, World, crowd};
+use crate::{
+    content::Maker,
+    world::{MAX_MEMORY, SMALL, World, crowd},
+};
 use cairn_tests::{
     http::{Client, Request},
     network::eventually,
@@ -158,6 +161,52 @@ fn a_thousand_slow_readers_take_little_memory() {
     });
     println!("{} MiB", peak >> 20);
     assert!(peak < SLOW_MEMORY, "the daemon took {} MiB", peak >> 20);
+}
+
+/// What takes many links to find one's way through, and answers that are much longer than what they are made of.
+#[test]
+fn slow_readers_of_what_has_many_links_take_little_memory() {
+    let (clients, _alone) = crowd(300);
+    for (what, accept) in
+        [("a file of many parts", "*/*"), ("a folder of many entries", "text/html"), ("long names", "text/html")]
+    {
+        let w = World::with(|_| ());
+        let mut maker = Maker::default();
+        let leaf = maker.put(0x55, vec![7; 64 << 10]);
+        let root = match what {
+            "a file of many parts" => maker.file(&vec![(leaf, 64 << 10); 38_000], Some(38_000 * (64 << 10))),
+            "long names" => {
+                let names: Vec<String> = (0..1000).map(|at| format!("{at:04}{}", "\u{1}".repeat(1900))).collect();
+                maker.directory(&names.iter().map(|name| (name.as_str(), leaf)).collect::<Vec<_>>())
+            }
+            _ => {
+                let names: Vec<String> = (0..34_000).map(|at| format!("{at:07}")).collect();
+                maker.directory(&names.iter().map(|name| (name.as_str(), leaf)).collect::<Vec<_>>())
+            }
+        };
+        maker.import(&w);
+        let text = format!("GET /ipfs/{root}/ HTTP/1.1\r\nHost: {}\r\nAccept: {accept}\r\n\r\n", w.gateway.address);
+        let peak = run(async {
+            let mut readers = Vec::new();
+            for _ in 0..clients {
+                let socket = TcpSocket::new_v4().expect("a socket");
+                socket.set_recv_buffer_size(16 << 10).expect("a size");
+                let mut stream = socket.connect(w.gateway.address).await.expect("it listens");
+                stream.write_all(text.as_bytes()).await.expect("it is connected");
+                readers.push(stream);
+            }
+            for round in 0..2 {
+                for stream in &mut readers {
+                    let mut buffer = vec![0; 8 << 10];
+                    assert!(stream.read(&mut buffer).await.is_ok_and(|n| n > 0), "{what}: round {round}");
+                }
+                tokio::task::block_in_place(|| w.is_well());
+            }
+            process::memory(w.gateway.pid(), "VmHWM:")
+        });
+        println!("{what}: {} MiB", peak >> 20);
+        assert!(peak < SLOW_MEMORY, "{what}: the daemon took {} MiB", peak >> 20);
+    }
 }
 
 /// One connection of many archives takes not all that there is room for.

@@ -99,6 +99,29 @@ fn a_request_has_one_end() {
     w.is_well();
 }
 
+/// Two servers that disagree about the host of a request can be made to serve one site under the name of another.
+#[test]
+fn a_request_has_one_host() {
+    let w = World::shared();
+    for (version, headers, status) in [
+        ("1.1", "Host: x\r\n", 200),
+        ("1.0", "", 200),
+        ("1.1", "", 400),
+        ("1.1", "Host: x\r\nHost: x\r\n", 400),
+        ("1.1", "Host: x\r\nHost: y\r\n", 400),
+        ("1.1", "Host: x y\r\n", 400),
+        ("1.1", "Host: x/y\r\n", 400),
+        ("1.1", "Host: x@y\r\n", 400),
+        ("1.1", "Host: x:y\r\n", 400),
+        ("1.1", "Host: x\r\nX-Forwarded-Host: y, z\r\n", 400),
+        ("1.1", "Host: x\r\nX-Forwarded-Host: y\r\nX-Forwarded-Host: z\r\n", 400),
+    ] {
+        let response = w.raw(format!("GET {} HTTP/{version}\r\n{headers}Connection: close\r\n\r\n", w.small));
+        let response = response.expect("an answer");
+        assert_eq!(response.status, status, "{version} {headers:?}: {}", response.describe());
+    }
+}
+
 #[test]
 fn bodies_that_nobody_wants_are_not_kept() {
     let w = World::shared();
