@@ -2,75 +2,13 @@
 
 mod support;
 
-use bytes::Bytes;
 use cairn_store::{
-    Block, StoreError,
+    Block,
     blockstore::{Blockstore as _, KvBlocks},
-    kv::{Batch, Durability, Kv, MemoryKv, Scan, Table, Usage},
+    kv::{Batch, Durability},
 };
-use std::sync::{Arc, Mutex};
-use support::{Shared, leaf, store};
-
-/// Tables on a disk with a volatile cache. What is in the log is durable once anything after it is synced; what
-/// skipped it, once it is flushed.
-#[derive(Default)]
-struct Volatile {
-    seen: MemoryKv,
-    durable: Shared,
-    log: Mutex<Vec<Batch>>,
-    unlogged: Mutex<Vec<Batch>>,
-}
-
-impl Volatile {
-    fn settle(&self, which: &Mutex<Vec<Batch>>) {
-        for batch in which.lock().expect("no test panicked").drain(..) {
-            self.durable.write(batch, Durability::Synced).expect("memory takes all");
-        }
-    }
-
-    /// What a power cut leaves.
-    fn after_power_cut(&self) -> Arc<KvBlocks> {
-        store(Arc::new(self.durable.clone()))
-    }
-}
-
-impl Kv for Volatile {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.seen.get(table, key)
-    }
-
-    fn write(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
-        let waiting = if durability == Durability::Buffered { &self.unlogged } else { &self.log };
-        waiting.lock().expect("no test panicked").push(batch.clone());
-        if durability == Durability::Synced {
-            self.settle(&self.log);
-        }
-        self.seen.write(batch, durability)
-    }
-
-    fn scan(&self, table: Table, from: &[u8], to: Option<&[u8]>) -> Scan<'_> {
-        self.seen.scan(table, from, to)
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        self.settle(&self.log);
-        self.settle(&self.unlogged);
-        Ok(())
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        self.settle(&self.log);
-        Ok(())
-    }
-
-    fn usage(&self) -> Result<Usage, StoreError> {
-        self.seen.usage()
-    }
-
-    fn reclaim(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
+use std::sync::Arc;
+use support::{leaf, store, volatile::Volatile};
 
 fn world() -> (Arc<Volatile>, Arc<KvBlocks>, Vec<Block>) {
     let kv = Arc::new(Volatile::default());

@@ -196,6 +196,8 @@ async fn serve(ctx: &Ctx, args: &Args, daemon: &Arc<Daemon>) -> anyhow::Result<(
         node.shutdown().await;
     }
     while servers.join_next().await.is_some() {}
+    // Changes that nobody asked to make durable.
+    daemon.repo.sync_mfs().await.context("the last changes of the tree could not be kept")?;
     unmounted?;
     // It was asked to end, and did.
     ctx.cancel.withdraw();

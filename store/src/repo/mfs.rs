@@ -27,6 +27,17 @@ impl Repo {
         Ok(tree.through(fetch))
     }
 
+    /// Makes the tree durable as it is, if it was opened.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub async fn sync_mfs(&self) -> Result<(), MfsError> {
+        match self.mfs.get() {
+            Some(tree) => tree.sync().await.map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// The roots that a collection keeps besides those of the pins: that of the tree, and what is about to be in it. To be
     /// called after the collection has begun, as [`crate::gc::collect`] does.
     ///

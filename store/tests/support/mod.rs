@@ -1,6 +1,8 @@
 //! DAGs by hand for tests of pins and collections.
 #![allow(dead_code)] // each test target uses its own part of this
 
+pub mod volatile;
+
 use bytes::Bytes;
 use cairn_store::{
     Block, Cid, StoreError,

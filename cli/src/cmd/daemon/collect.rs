@@ -53,7 +53,7 @@ fn collect(daemon: &Daemon, stop: &AtomicBool) {
     }
     let pins = Pins::new(Arc::clone(daemon.repo.blocks()));
     let mut removed = 0_u64;
-    let result = gc::collect(daemon.repo.blocks(), &pins, &|| Ok(Vec::new()), stop, &mut |event| {
+    let result = gc::collect(daemon.repo.blocks(), &pins, &|| daemon.repo.kept_roots(), stop, &mut |event| {
         if let Event::Removed(_) = event {
             removed += 1;
         }

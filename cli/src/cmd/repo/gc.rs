@@ -49,8 +49,8 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let bar = spinner(ctx, args.silent);
     let mut errors = Vec::new();
     let mut printed: anyhow::Result<()> = Ok(());
-    let stop = ctx.cancel.flag();
-    let ended = gc::collect(ctx.blocks()?, pins(ctx)?, &|| Ok(Vec::new()), &stop, &mut |event| match event {
+    let (repo, stop) = (ctx.repo()?, ctx.cancel.flag());
+    let ended = gc::collect(ctx.blocks()?, pins(ctx)?, &|| repo.kept_roots(), &stop, &mut |event| match event {
         Event::Progress(p) => {
             bar.set_message(format!("{} marked, {} removed ({})", p.marked, p.removed, decimal(p.bytes)));
         }

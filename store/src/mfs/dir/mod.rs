@@ -6,7 +6,7 @@
 //!
 //! Whether it is sharded is decided when it is sealed, by the profile and of what is in it then: after any sequence of
 //! changes it has the CID that `add` gives to the same entries. Two things are kept as they are found: the width of the
-//! shards of a sharded directory, and that it is sharded as long as nothing was taken out of it. Where the profile says
+//! shards of a sharded directory, and that it is sharded as long as it does not become smaller. Where the profile says
 //! that a directory is never sharded, one that would not fit into a block is sharded nevertheless.
 //!
 //! | What | Bound | At the bound |
@@ -33,7 +33,7 @@ use crate::{
         entity::{self, Entity},
         hamt,
         meta::FileMeta,
-        profile::Profile,
+        profile::{HamtEstimate, Profile},
         writer::link_len,
     },
 };
@@ -44,8 +44,13 @@ use std::sync::Arc;
 
 /// Shards that an operation asks for at once.
 pub const WANTED: usize = 64;
-/// A CID in its binary form is not longer, as far as directories reckon with one that is not known yet.
+/// Up to this threshold, in bytes, a directory that is small enough for one node fits into a block.
+const LARGE_THRESHOLD: u64 = 1 << 20;
+/// A CID in its binary form is hardly longer.
 const MAX_CID: usize = 72;
+/// Length of a CID, and a size, that an entry is reckoned with which was never sealed.
+const USUAL_CID: usize = 36;
+const USUAL_TSIZE: u64 = 1 << 28;
 
 /// What an entry leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +96,16 @@ struct Tally {
     node: u64,
 }
 
+/// What is known of the size of a directory: worth keeping when the directory itself is let go of, until it changes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known {
+    /// All of a plain directory; of a sharded one what it has at least.
+    least: Tally,
+    /// What came and what went since it was known to be sharded: as long as it has not become smaller, it still is.
+    came: Tally,
+    went: Tally,
+}
+
 #[derive(Debug, Clone)]
 enum Form {
     Plain(Arc<Plain>),
@@ -106,10 +121,7 @@ pub struct Directory {
     profile: Profile,
     meta: FileMeta,
     form: Form,
-    /// Exact for a plain directory; of a sharded one what it has at least.
-    tally: Tally,
-    /// Whether a sharded directory may have become small: entries were taken out of it.
-    shrunk: bool,
+    known: Known,
     /// Its root, unless there are changes.
     root: Option<Link>,
     /// Entries in memory, about.
@@ -123,8 +135,7 @@ impl Directory {
             profile: *profile,
             meta: normal(meta),
             form: Form::Plain(Arc::default()),
-            tally: Tally::default(),
-            shrunk: false,
+            known: Known::default(),
             root: None,
             weight: 0,
         }
@@ -163,13 +174,12 @@ impl Directory {
             profile,
             meta,
             form,
-            tally: Tally::default(),
-            shrunk: false,
+            known: Known::default(),
             root: Some(Link { cid: *block.cid(), tsize }),
             weight: 0,
         };
         if let Form::Plain(plain) = &directory.form {
-            directory.tally =
+            directory.known.least =
                 plain.iter().map(|(name, link)| tally(&profile, name, link)).fold(Tally::default(), Tally::plus);
         }
         directory.weight = directory.in_memory();
@@ -190,8 +200,10 @@ impl Directory {
     pub fn set_meta(&mut self, meta: FileMeta) {
         let meta = normal(meta);
         if meta != self.meta {
-            // The node's length may count, and is less then.
-            self.shrunk |= node_head(meta) < node_head(self.meta);
+            if self.profile.hamt_estimate == HamtEstimate::Block {
+                self.known.came.size += node_head(meta);
+                self.known.went.size += node_head(self.meta);
+            }
             (self.meta, self.root) = (meta, None);
         }
     }
@@ -252,15 +264,14 @@ impl Directory {
         match &mut self.form {
             Form::Plain(plain) => {
                 if before.is_none() {
-                    check_room(&self.profile, self.meta, self.tally, plain, name)?;
+                    check_room(&self.profile, self.meta, self.known.least, plain, name)?;
                 }
                 Arc::make_mut(plain).insert(name, link);
             }
             Form::Sharded { root, fanout } => Arc::make_mut(root).insert(name, link, *fanout)?,
         }
         let old = before.map(|link| tally(&self.profile, name, &link)).unwrap_or_default();
-        self.shrunk |= new.size < old.size;
-        self.tally = self.tally.minus(old).plus(new);
+        self.known.change(old, new);
         self.weight += usize::from(before.is_none());
         self.root = None;
         Ok(before)
@@ -276,9 +287,9 @@ impl Directory {
             Form::Plain(plain) => Arc::make_mut(plain).remove(name),
             Form::Sharded { root, fanout } => Arc::make_mut(root).remove(name, *fanout)?,
         }
-        self.tally = self.tally.minus(tally(&self.profile, name, &before));
+        self.known.change(tally(&self.profile, name, &before), Tally::default());
         self.weight = self.weight.saturating_sub(1);
-        (self.shrunk, self.root) = (true, None);
+        self.root = None;
         Ok(Some(before))
     }
 
@@ -311,7 +322,7 @@ impl Directory {
     /// [`DirError::Missing`].
     pub fn reckon(&mut self) -> Result<(), DirError> {
         let Form::Sharded { root, fanout } = &self.form else { return Ok(()) };
-        if !self.shrunk || self.sharded_by(self.tally) {
+        if self.is_known_sharded() {
             return Ok(());
         }
         let mut found = Tally::default();
@@ -322,7 +333,7 @@ impl Directory {
             !enough(found)
         });
         let proven = self.sharded_by(found);
-        self.tally = found;
+        self.known.least = found;
         if proven || wanted.is_empty() { Ok(()) } else { Err(DirError::Missing(wanted)) }
     }
 
@@ -332,6 +343,29 @@ impl Directory {
             Arc::make_mut(root).shrink();
             self.weight = self.in_memory();
         }
+    }
+
+    /// What is known of its size.
+    pub fn known(&self) -> Known {
+        self.known
+    }
+
+    /// Takes what was known of its size when it was let go of. It has not changed since.
+    pub fn recall(&mut self, known: Known) {
+        if matches!(self.form, Form::Sharded { .. }) {
+            self.known = known;
+        }
+    }
+
+    /// Whether a sharded directory stays one for all that is known.
+    fn is_known_sharded(&self) -> bool {
+        let (profile, Known { least, came, went }) = (&self.profile, self.known);
+        let by_size = profile.hamt_threshold > 0 && profile.hamt_estimate != HamtEstimate::Disabled;
+        let shrunk = (by_size && went.size > came.size)
+            || (profile.max_dir_links > 0 && went.entries > came.entries)
+            // A block is the bound where no threshold is below it.
+            || ((!by_size || profile.hamt_threshold > LARGE_THRESHOLD) && went.node > came.node);
+        !shrunk || self.sharded_by(least)
     }
 
     /// Whether a directory of at least that much is sharded.
@@ -349,6 +383,14 @@ impl Directory {
             Form::Plain(plain) => plain.len(),
             Form::Sharded { root, .. } => root.count(),
         }
+    }
+}
+
+impl Known {
+    fn change(&mut self, old: Tally, new: Tally) {
+        self.least = self.least.minus(old).plus(new);
+        self.came = self.came.plus(new);
+        self.went = self.went.plus(old);
     }
 }
 
@@ -370,9 +412,9 @@ impl Tally {
     }
 }
 
-/// What one entry counts. Without a link: as little as it can be.
+/// What one entry counts. Without a link: as much as it will usually be, until it has one.
 fn tally(profile: &Profile, name: &[u8], link: &Option<Link>) -> Tally {
-    let (cid, tsize) = link.map_or((0, 0), |link| (link.cid.encoded_len(), link.tsize));
+    let (cid, tsize) = link.map_or((USUAL_CID, USUAL_TSIZE), |link| (link.cid.encoded_len(), link.tsize));
     Tally {
         entries: 1,
         size: entry_size(profile, name.len(), cid, tsize),

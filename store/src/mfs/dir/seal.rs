@@ -52,9 +52,10 @@ impl Directory {
     fn settle_form(&mut self) -> Result<(), MfsError> {
         match &self.form {
             Form::Plain(plain) => {
-                self.tally = self.count(plain.iter().map(|(name, link)| (name.as_ref(), link)));
-                let overflows = self.overflows(self.tally);
-                let wanted = is_sharded(&self.profile, self.meta, self.tally.entries, self.tally.size).unwrap_or(false);
+                self.known.least = self.count(plain.iter().map(|(name, link)| (name.as_ref(), link)));
+                let overflows = self.overflows(self.known.least);
+                let Tally { entries, size, .. } = self.known.least;
+                let wanted = is_sharded(&self.profile, self.meta, entries, size).unwrap_or(false);
                 if !wanted && !overflows {
                     return Ok(());
                 }
@@ -72,7 +73,7 @@ impl Directory {
                 self.weight = self.in_memory();
             }
             Form::Sharded { root, fanout } => {
-                if !self.shrunk || self.sharded_by(self.tally) {
+                if self.is_known_sharded() {
                     return Ok(());
                 }
                 let mut entries = Vec::new();
@@ -83,14 +84,14 @@ impl Directory {
                 if !wanted.is_empty() {
                     return Ok(());
                 }
-                self.tally = self.count(entries.iter().map(|(name, link)| (name.as_ref(), link)));
-                if !self.sharded_by(self.tally) {
+                self.known.least = self.count(entries.iter().map(|(name, link)| (name.as_ref(), link)));
+                if !self.sharded_by(self.known.least) {
                     self.form = Form::Plain(Arc::new(Plain::of(entries.into_iter())));
                     self.weight = self.in_memory();
                 }
             }
         }
-        self.shrunk = false;
+        (self.known.came, self.known.went) = (Tally::default(), Tally::default());
         Ok(())
     }
 

@@ -246,7 +246,8 @@ impl Shard {
         Ok(out)
     }
 
-    /// Goes through what is in memory, until `visit` says that it is enough; answers the first shards that were passed over.
+    /// Goes through what is in memory, until `visit` says that it is enough; answers some shards that were passed over: of
+    /// the uppermost, since they have the most entries.
     pub(super) fn walk(&self, fanout: usize, visit: &mut dyn FnMut(&[u8], &Option<Link>) -> bool) -> Vec<Want> {
         let mut wanted = Vec::new();
         let mut stack = vec![Frame { shard: self, next: 0, path: 0, depth: 0, at_cursor: false }];
@@ -264,8 +265,14 @@ impl Shard {
                     }
                 }
                 Child::Below(shard) => stack.push(Frame { shard, next: 0, path, depth, at_cursor: false }),
-                Child::Sealed(link) if wanted.len() < WANTED => wanted.push(Want { cid: link.cid, path, depth }),
-                Child::Sealed(_) => {}
+                Child::Sealed(link) => {
+                    if wanted.first().is_some_and(|want: &Want| want.depth > depth) {
+                        wanted.clear();
+                    }
+                    if wanted.len() < WANTED && wanted.first().is_none_or(|want| want.depth == depth) {
+                        wanted.push(Want { cid: link.cid, path, depth });
+                    }
+                }
             }
         }
         wanted

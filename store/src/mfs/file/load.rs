@@ -23,7 +23,7 @@ use ::cid::Version;
 use std::ops::Range;
 
 /// Children of nodes that were looked into, about 200 bytes each. Beyond them, nodes without changes are forgotten.
-const MAX_ENTRIES: usize = 1 << 16;
+pub(super) const MAX_ENTRIES: usize = 1 << 16;
 /// Bytes of leaves without changes. Beyond them, such leaves are forgotten.
 const MAX_CLEAN: u64 = 4 << 20;
 /// Longest leaf that is made in place of one that is written over without being looked into.
@@ -261,7 +261,7 @@ impl File {
 
     /// Forgets what has no changes, when it is much.
     pub(super) fn trim(&mut self) {
-        if self.tree.entries <= MAX_ENTRIES && self.tree.clean <= MAX_CLEAN {
+        if self.tree.entries <= self.trim_from && self.tree.clean <= MAX_CLEAN {
             return;
         }
         // The root's own block may be without its metadata, so what is below it is looked at.
@@ -277,5 +277,7 @@ impl File {
                 }
             }
         }
+        // What has changes stays until it is sealed: not all of it is looked at again for every write.
+        self.trim_from = MAX_ENTRIES.max(2 * self.tree.entries);
     }
 }

@@ -39,6 +39,7 @@ use crate::{
     unixfs::{BuildError, ReadError, Root, meta::FileMeta, profile::Profile},
 };
 use bytes::Bytes;
+use load::MAX_ENTRIES;
 use shape::Shape;
 use tree::{Child, Form, Leaf, Place, ROOT, Tree};
 
@@ -78,6 +79,8 @@ pub struct File {
     height: u32,
     /// The file's blocks; `None` while there are changes.
     root: Option<Root>,
+    /// Children in memory from which on it is worth looking for what can be forgotten.
+    trim_from: usize,
 }
 
 impl File {
@@ -92,6 +95,7 @@ impl File {
             uniform: true,
             height: 0,
             root: None,
+            trim_from: MAX_ENTRIES,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
         dir::Link,
         file::{File, FileError},
         need::Supplied,
-        tree::{Fail, Needed},
+        tree::{Content, Fail, Needed},
     },
     session::Session,
     unixfs::Root,
@@ -243,7 +243,12 @@ impl Mfs {
 
     /// Seals the files below an inode that have changes, or all of them.
     async fn seal_files(&self, below: Option<Ino>) -> Result<(), MfsError> {
-        let mut files = self.inner.tree.lock().dirty_files(below);
+        let files = self.inner.tree.lock().dirty_files(below);
+        self.seal_these(files).await
+    }
+
+    /// Seals files, which come by ascending number. Unless the caller has the gate alone they may be changed again by then.
+    pub(super) async fn seal_these(&self, mut files: Vec<(Ino, Content)>) -> Result<(), MfsError> {
         let mut have = Supplied::new();
         while !files.is_empty() {
             let rest = files.split_off(files.len().min(FILES));

@@ -2,7 +2,7 @@
 
 use super::{Mfs, blocking};
 use crate::{
-    Cid,
+    Block, Cid,
     blockstore::Blockstore as _,
     kv::Durability,
     mfs::{
@@ -18,6 +18,11 @@ use std::{ops::Range, sync::Arc};
 
 /// Bytes that are read at once.
 pub(super) const MAX_READ: usize = 16 << 20;
+
+/// Bytes of a file in memory from which on its leaves are written one by one; of others the whole file is.
+const LARGE: u64 = 4 << 20;
+/// Other files that are written together.
+const RECLAIMED: usize = 64;
 
 /// Where the bytes of a file are.
 enum Source {
@@ -265,27 +270,41 @@ impl Mfs {
             }
             tree.fat_files()
         };
-        for (_, ino, content) in files {
-            let (inner, mut file) = (Arc::clone(&self.inner), content.lock_owned().await);
-            blocking(move || {
-                let mut sink = |blocks: Vec<crate::Block>| inner.store(&blocks, Durability::Buffered);
-                let done = file.write_back(&mut sink);
-                let (len, bytes, dirty) = (file.len(), file.dirty_bytes(), file.is_dirty());
-                inner.tree.lock().file_changed(ino, len, file.meta(), bytes, dirty);
-                done.map_err(MfsError::from)
-            })
-            .await??;
+        let (large, small): (Vec<_>, Vec<_>) = files.into_iter().partition(|(bytes, ..)| *bytes >= LARGE);
+        for (_, ino, content) in &large {
+            self.write_back(*ino, Arc::clone(content)).await?;
+            if self.inner.tree.lock().dirty_bytes() <= max - max / 4 {
+                return Ok(());
+            }
+        }
+        // What is left are ends of files: they are read again when more is appended.
+        for some in [small, large].concat().chunks(RECLAIMED) {
+            let mut some: Vec<(Ino, Content)> = some.iter().map(|(_, ino, content)| (*ino, content.clone())).collect();
+            some.sort_unstable_by_key(|(ino, _)| *ino);
+            self.seal_these(some).await?;
             if self.inner.tree.lock().dirty_bytes() <= max - max / 4 {
                 break;
             }
         }
         Ok(())
     }
+
+    /// Has the leaves of a file written, but for the last.
+    async fn write_back(&self, ino: Ino, content: Content) -> Result<(), MfsError> {
+        let (inner, mut file) = (Arc::clone(&self.inner), content.lock_owned().await);
+        blocking(move || {
+            let done = file.write_back(&mut |blocks: Vec<Block>| inner.store(&blocks, Durability::Buffered));
+            let (len, bytes, dirty) = (file.len(), file.dirty_bytes(), file.is_dirty());
+            inner.tree.lock().file_changed(ino, len, file.meta(), bytes, dirty);
+            Ok(done?)
+        })
+        .await?
+    }
 }
 
 impl super::Inner {
     /// Stores blocks. They can be read on return; durable they are after the next commit.
-    pub(super) fn store(&self, blocks: &[crate::Block], durability: Durability) -> Result<(), crate::StoreError> {
+    pub(super) fn store(&self, blocks: &[Block], durability: Durability) -> Result<(), crate::StoreError> {
         let bytes: u64 = blocks.iter().map(|block| block.data().len() as u64).sum();
         self.stored.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
         self.blocks.put_many(blocks, durability)

@@ -26,7 +26,7 @@ pub(super) use names::Make;
 
 use super::{
     Attr, Ino, Kind, MfsError, Naming, ROOT_INO,
-    dir::{DirError, Directory, Link, Want},
+    dir::{DirError, Directory, Known, Link, Want},
     error::shown,
     file::File,
 };
@@ -49,8 +49,8 @@ use tokio::sync::Mutex;
 
 /// Inodes in memory that nobody refers to.
 pub(super) const MAX_IDLE: usize = 8192;
-/// Entries of directories in memory, about 40 MB.
-pub(super) const MAX_WEIGHT: usize = 1 << 18;
+/// Entries of directories in memory, about 35 MB.
+pub(super) const MAX_WEIGHT: usize = 1 << 17;
 
 /// Why an operation was not done.
 #[derive(Debug)]
@@ -96,6 +96,8 @@ pub(super) type Content = Arc<Mutex<File>>;
 pub(super) struct Dir {
     /// Names and links; `None` if it is to be read from its root.
     pub(super) directory: Option<Directory>,
+    /// What was known of its size when it was let go of.
+    pub(super) known: Known,
     /// Entries that have inodes.
     pub(super) children: HashMap<Bytes, Ino>,
     /// Those of them whose links in the directory are not theirs any more.
@@ -388,8 +390,9 @@ impl Tree {
             return Ok(());
         }
         match &mut inode.body {
-            Body::Dir(Dir { directory: directory @ None, .. }) => {
+            Body::Dir(Dir { directory: directory @ None, known, .. }) => {
                 let mut read = Directory::from_block(&profile, block)?;
+                read.recall(*known);
                 if ino == ROOT_INO {
                     read.rename_later(naming_of(&profile));
                 }

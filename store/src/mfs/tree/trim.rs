@@ -146,7 +146,7 @@ impl Tree {
             if inode.dirty {
                 dir.directory.iter_mut().for_each(crate::mfs::dir::Directory::shrink);
             } else if inode.link.is_some() {
-                dir.directory = None;
+                dir.known = dir.directory.take().map(|directory| directory.known()).unwrap_or_default();
             }
             total += dir.directory.as_ref().map_or(0, crate::mfs::dir::Directory::weight);
         }

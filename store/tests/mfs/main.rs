@@ -1,0 +1,12 @@
+//! The mutable tree, on memory that loses what was not made durable.
+
+mod collections;
+mod commits;
+mod hostile;
+mod large;
+mod model;
+mod names;
+mod run;
+#[path = "../support/mod.rs"]
+mod support;
+mod world;
