@@ -245,7 +245,8 @@ pub fn can_mount() -> bool {
     match std::fs::OpenOptions::new().read(true).write(true).open("/dev/fuse") {
         Ok(_) => true,
         Err(error) => {
-            assert!(std::env::var_os("CI").is_none(), "/dev/fuse can't be opened in CI: {error}");
+            let needed = ["CI", "CAIRN_NO_SKIP"].iter().any(|name| std::env::var_os(name).is_some());
+            assert!(!needed, "/dev/fuse can't be opened: {error}");
             eprintln!("skipped: /dev/fuse can't be opened ({error})");
             false
         }
