@@ -25,6 +25,11 @@ if [ "${1:-}" = test ]; then
     PATH=$PATH:/usr/sbin:/sbin
     command -v ip >/dev/null 2>&1 || useful="$useful iproute2"
     command -v nft >/dev/null 2>&1 || useful="$useful nftables"
+    # Mounting without being root, and programs that work in the mount.
+    command -v fusermount3 >/dev/null 2>&1 || useful="$useful fuse3"
+    for program in rsync sqlite3 fio git; do
+        command -v "$program" >/dev/null 2>&1 || useful="$useful $program"
+    done
 elif [ "${1:-}" = browser ]; then
     [ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 ||
         command -v google-chrome >/dev/null 2>&1 || useful="$useful chromium"
