@@ -168,6 +168,7 @@ fn every_command_can_be_reached() {
         "cairn repo migrate",
         // As in Kubo, which says so with `NoRemote`.
         "cairn key export",
+        "cairn files chroot",
         "cairn diag datastore",
         "cairn diag datastore count",
         "cairn diag datastore get",
