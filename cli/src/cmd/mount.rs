@@ -222,7 +222,11 @@ fn alone(ctx: &Ctx, places: &Places, how: How) -> anyhow::Result<()> {
         .context("cannot start the runtime's threads")?;
     let daemon = Daemon::new(repo, runtime.handle().clone(), ctx.global.offline)?;
     let result = runtime.block_on(async {
-        let node = if daemon.offline { None } else { Some(super::daemon::network::start(ctx, &Default::default(), &daemon).await?) };
+        let node = if daemon.offline {
+            None
+        } else {
+            Some(super::daemon::network::start(ctx, &Default::default(), &daemon).await?)
+        };
         let wanted = in_daemon(&daemon, places, how).await?;
         say(ctx, &wanted)?;
         ctx.out.finish()?;
