@@ -166,7 +166,7 @@ impl OpenFolder {
             for at in wanted {
                 // One that is missing, or malformed, is not known: the others are.
                 let Some(answer) = blocks.next().await else { break };
-                seen[at] = answer.ok().and_then(|block| trees.see_block(&self.node.source, &block));
+                seen[at] = answer.ok().and_then(|block| ReadOnly::see_block(&self.node.source, &block));
             }
         };
         let _ = tokio::time::timeout(LOOK_TIME, look).await;

@@ -144,7 +144,7 @@ impl ReadOnly {
     }
 
     /// What can be said of a node whose block is at hand.
-    pub(super) fn see_block(&self, source: &Arc<dyn Fetch>, block: &Block) -> Option<Seen> {
+    pub(super) fn see_block(source: &Arc<dyn Fetch>, block: &Block) -> Option<Seen> {
         look(source, block).ok().map(|(seen, _)| seen)
     }
 

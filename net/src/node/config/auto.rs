@@ -24,7 +24,7 @@ pub fn expand(config: &mut Config) -> Result<(), ConfigError> {
         let Some(listed) = config.get_strings(key)? else { continue };
         if listed.contains(&AUTO) {
             let rest = listed.iter().filter(|item| **item != AUTO).copied();
-            let all: Vec<&str> = rest.chain(on.then(|| public(key)).unwrap_or_default()).collect();
+            let all: Vec<&str> = rest.chain(if on { public(key) } else { Vec::new() }).collect();
             let all = Value::from(all);
             config.set(key, all)?;
         }
