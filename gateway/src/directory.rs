@@ -139,7 +139,10 @@ async fn listing(
         sort: Some(sort),
         view,
     };
-    let share = request.buffers.share();
+    let mut share = request.buffers.share();
+    // Who has to wait until others have read theirs does not hold it meanwhile.
+    share.lean = share.bytes == 0 || !share.cover(dir.bytes_held());
+    let dir = Some(dir).filter(|_| !share.lean);
     let mut lister = request.buffers.read(&share, Lister::begin(request, dir, facts)).await?;
     let first = request.buffers.read(&share, lister.next()).await?.unwrap_or_default();
     let body = if lister.writer.is_none() { Body::full(first) } else { request.buffers.listing(lister, share, first) };
@@ -169,8 +172,12 @@ enum Rows {
 }
 
 impl Lister {
-    async fn begin(request: &Request<'_>, dir: Dir, mut facts: pages::Facts<'_>) -> Result<Self, ReadError> {
-        let (fetch, deadline, cid) = (request.blocks(), request.deadline, *dir.cid());
+    async fn begin(request: &Request<'_>, dir: Option<Dir>, mut facts: pages::Facts<'_>) -> Result<Self, ReadError> {
+        let (fetch, deadline, cid) = (request.blocks(), request.deadline, *facts.cid);
+        let dir = match dir {
+            Some(dir) => dir,
+            None => Dir::open(Arc::clone(&fetch), &cid, deadline).await?,
+        };
         let (first, all) = first_entries(dir).await?;
         let kinds = kinds(request, &first).await;
         let rows = match facts.sort.filter(|_| all) {

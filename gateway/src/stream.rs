@@ -209,9 +209,9 @@ impl Buffers {
         if share.cover(bytes.len() + SMALL) { Ok(Body::pieces(bytes).keeping(share)) } else { Err(too_many()) }
     }
 
-    /// Reads a block; without a share only when few others do.
+    /// Reads a block; without a share, or without room for its tables, only when few others do.
     pub async fn read<T>(&self, share: &Share, read: impl Future<Output = T>) -> T {
-        if share.bytes > 0 { read.await } else { self.read_piece(read).await }
+        if share.bytes > 0 && !share.lean { read.await } else { self.read_piece(read).await }
     }
 
     async fn read_piece<T>(&self, read: impl Future<Output = T>) -> T {

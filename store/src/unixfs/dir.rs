@@ -99,6 +99,15 @@ impl Dir {
         self.meta
     }
 
+    /// Bytes that it holds.
+    pub fn bytes_held(&self) -> usize {
+        let links = match &self.root {
+            Root::Plain(links) => links.len(),
+            Root::Sharded(shard) => shard.links.len(),
+        };
+        self.bytes + links * size_of::<PbLink>()
+    }
+
     /// The entry of that name: the first of them, if a plain directory holds it twice.
     ///
     /// # Errors
