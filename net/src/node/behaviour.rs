@@ -5,7 +5,7 @@ use super::{
     config::{Config, RelayService},
     connman, identify, limits, peerstore, pinger,
     pubsub::{self, PubSub},
-    record_fetch,
+    punch, record_fetch,
 };
 use crate::{bitswap, dht};
 use libp2p::{
@@ -39,6 +39,7 @@ pub(super) struct Behaviour {
     relay_client: Toggle<relay::client::Behaviour>,
     pub relay_service: Toggle<relay::Behaviour>,
     dcutr: Toggle<dcutr::Behaviour>,
+    punch: Toggle<punch::Behaviour>,
     mdns: Toggle<mdns::tokio::Behaviour>,
     pub dht: dht::Behaviour,
     bitswap: bitswap::Behaviour,
@@ -82,6 +83,7 @@ impl Behaviour {
         };
         let (pinger, pinger_handle) = pinger::new();
         let (record_fetch, fetcher) = (config.ipns_pubsub && config.pubsub.is_some()).then(record_fetch::new).unzip();
+        let punches = nat.hole_punching && parts.relay_client.is_some();
         let behaviour = Self {
             gate: limits::Behaviour::new(config.limits.clone(), parts.filters),
             memory,
@@ -93,7 +95,8 @@ impl Behaviour {
             autonat_client: autonat_client::Behaviour::default(),
             autonat_server: nat.autonat_server.then(autonat::Behaviour::new).into(),
             upnp: nat.port_map.then(upnp::tokio::Behaviour::default).into(),
-            dcutr: (nat.hole_punching && parts.relay_client.is_some()).then(|| dcutr::Behaviour::new(local)).into(),
+            dcutr: punches.then(|| dcutr::Behaviour::new(local)).into(),
+            punch: punches.then(punch::Behaviour::new).into(),
             relay_client: parts.relay_client.into(),
             relay_service: nat.relay_service.as_ref().map(|s| relay::Behaviour::new(local, relay_config(s))).into(),
             mdns: mdns(config, local).into(),

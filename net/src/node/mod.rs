@@ -23,6 +23,7 @@ mod peerstore;
 mod pinger;
 mod pnet;
 pub mod pubsub;
+mod punch;
 mod record_fetch;
 mod relays;
 mod security;

@@ -243,7 +243,7 @@ fn fio_finds_what_it_wrote() {
             "--group_reporting",
         ]);
         command
-            .args(["--verify=crc32c", "--do_verify=1", "--fsync=64"])
+            .args(["--verify=crc32c", "--do_verify=1", "--verify_state_save=0", "--fsync=64"])
             .args([format!("--rw={rw}"), format!("--bs={bs}")]);
         assert!(ok(&mut command).contains("err= 0"), "{rw} {bs}");
     }
