@@ -210,7 +210,7 @@ fn a_missing_block_is_given_up_in_time() {
     let begun = Instant::now();
     let outcome =
         one.run(["block", "get", "--timeout=2s", "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"]);
-    assert!(!outcome.status.success() && begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
+    assert!(!outcome.status.success() && begun.elapsed().as_secs() < 25, "{:?}", begun.elapsed());
     eventually("the other is told that it is not wanted any more", || {
         two.ok(["bitswap", "wantlist", "--peer", &one.peer()]).is_empty()
     });

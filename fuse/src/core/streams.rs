@@ -33,8 +33,8 @@ const AHEAD_BYTES: usize = 64 << 20;
 /// The least that a reader reads ahead in a window.
 const MIN_AHEAD: u64 = 256 << 10;
 /// For so long a place that could not be read is not tried again: the kernel asks a second time for pages that it could
-/// not get ahead of time, and nobody shall wait twice.
-const SECOND_TRY: Duration = Duration::from_millis(500);
+/// not get ahead of time, and nobody shall wait twice. Whoever opens the file anew tries at once.
+const SECOND_TRY: Duration = Duration::from_secs(2);
 
 /// How many readers there are.
 #[derive(Default)]

@@ -18,10 +18,7 @@ use cairn_store::{
         tree::{Step, Tree},
     },
 };
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 /// A sharded directory of so many small files, ten of which are directories with files in them.
 fn tree(files: u64) -> (Cid, Vec<Block>) {
@@ -71,16 +68,13 @@ async fn a_tree_of_ten_thousand_files_costs_few_round_trips() {
     let (root, blocks) = tree(10_000);
     a.store.put_many(&blocks, Durability::Buffered).expect("puts");
     b.connect(&a).await;
-    let begun = Instant::now();
     let got = within(walk(b.exchange.session(), &root)).await;
-    let took = begun.elapsed();
     let there = walk(Arc::new(Offline::new(Arc::clone(&a.store) as Arc<dyn Blockstore>)), &root).await;
     assert_eq!(got.len(), 10_000 + 10 * (2 + 30) + 2);
     assert_eq!(got, there);
-    let trips = took.as_secs_f64() / rtt.as_secs_f64();
     let stat = b.bitswap.stat().await;
-    println!("{took:?}, {trips:.0} round trips, {} messages, {stat:?}", stat.messages_received);
-    assert!(trips < 100.0, "{trips:.0} round trips");
+    // Each round trip brings a message at least; asked for one by one, the blocks would come in 11,257 of them.
+    assert!(stat.messages_received < 2000, "{stat:?}");
     assert!(stat.dup_blks_received * 50 <= stat.blocks_received, "{stat:?}");
 }
 
@@ -95,9 +89,10 @@ async fn a_block_of_a_connected_peer_takes_two_round_trips() {
     let session = b.exchange.session();
     // The first one opens a stream each way as well.
     within(session.fetch(blocks[0].cid(), None)).await.expect("comes");
-    let begun = Instant::now();
+    let before = b.bitswap.stat().await.messages_received;
     within(session.fetch(blocks[1].cid(), None)).await.expect("comes");
-    assert!(begun.elapsed() < 3 * rtt, "{:?}", begun.elapsed());
+    let answers = b.bitswap.stat().await.messages_received - before;
+    assert!(answers <= 2, "{answers} answers to two questions at most");
 }
 
 fn node(links: &[Cid]) -> Block {

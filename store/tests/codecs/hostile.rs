@@ -35,7 +35,8 @@ fn two_megabytes_of_openings_cost_nothing() {
         assert_eq!(dag::json::decode(&bytes), Err(CodecError::TooDeep));
         assert_eq!(dag::json::links(&bytes), Err(CodecError::TooDeep));
     }
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // A reader that goes over it once for each opening takes hours.
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use cairn_tests::{
 };
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Read as _},
+    io::Read as _,
     os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
@@ -37,6 +37,12 @@ fn reader(holders: &[&Online]) -> (Online, Point, PathBuf) {
     node.ok(["mount", "--deadline", &format!("{}s", DEADLINE.as_secs()), "mount"]);
     let ipfs = point.path().join("ipfs");
     (node, point, ipfs)
+}
+
+/// Whether that is what the system says when nothing came in time. Kernels before 6.16 make `EIO` of all errors in the
+/// page cache.
+fn is_late(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ETIMEDOUT | libc::EIO))
 }
 
 /// Reads at a place, all that is asked for.
@@ -82,7 +88,7 @@ fn a_holder_that_dies_is_an_error_in_time_and_another_one_goes_on() {
     let begin = Instant::now();
     let error = at(&file, BIG - MIB, MIB).expect_err("nobody has it");
     let waited = begin.elapsed();
-    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    assert!(is_late(&error), "{error}");
     assert!(waited < DEADLINE + GRACE, "{waited:?}");
     assert_eq!(at(&file, 0, MIB).expect("what is here can still be read"), bytes[..MIB]);
 
@@ -170,6 +176,6 @@ fn one_missing_child_breaks_no_listing() {
     assert_eq!(names, ["a", "b", "c"]);
     assert_eq!(fs::read_to_string(root.join("a")).expect("reads"), "a".repeat(100));
     let error = fs::read(root.join("b")).expect_err("nobody has it");
-    assert_eq!(error.kind(), ErrorKind::TimedOut, "not that it does not exist: {error}");
+    assert!(is_late(&error), "not that it does not exist: {error}");
     assert_eq!(fs::read_to_string(root.join("c")).expect("reads"), "c".repeat(100));
 }
