@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `request`, `reply` | the protocol, in and out |
 //! | `device` | reading and answering |
-//! | `pending` | signals for those who wait |
+//! | `pending`, `signals` | signals for those who wait |
 //! | `dispatch` | which request is which method of the file system |
 //! | `session` | mounting, threads, notifications |
 
@@ -20,5 +20,6 @@ mod pending;
 mod reply;
 mod request;
 mod session;
+mod signals;
 
 pub(crate) use session::{Session, SessionOptions};

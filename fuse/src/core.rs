@@ -10,7 +10,7 @@
 //! | `source` | blocks within the patience of a mount |
 //! | `seen`, `inodes`, `readonly`, `folder`, `streams` | content by its CID: what it is, which of it the kernel knows, directories, files |
 //! | `ipns` | what mutable names lead to |
-//! | `tree`, `tree_folder` | the writable trees |
+//! | `tree`, `tree_folder`, `known` | the writable trees |
 //! | `handles` | what is open |
 //! | `read`, `write` | requests that look, and requests that change |
 
@@ -20,6 +20,7 @@ mod folder;
 mod handles;
 mod inodes;
 mod ipns;
+mod known;
 mod place;
 mod read;
 mod readonly;
@@ -45,10 +46,11 @@ use async_trait::async_trait;
 use cairn_store::mfs::Mfs;
 use handles::Handles;
 use ipns::Ipns;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use place::{FILES, FIRST_PUBLISHED, MAX_TREE, Place};
 use readonly::ReadOnly;
 use std::{
+    collections::HashMap,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -71,8 +73,10 @@ pub struct Settings {
 
 /// What the file system tells its kernel without being asked. Calls return at once.
 pub trait Kernel: Send + Sync {
-    /// That name leads elsewhere now, or the kernel shall let go of it.
-    fn entry_changed(&self, parent: Ino, name: &[u8]);
+    /// That name leads elsewhere now, or the kernel shall let go of it. Says whether the kernel will be told.
+    fn entry_changed(&self, parent: Ino, name: &[u8]) -> bool;
+    /// The content is not what the kernel has of it.
+    fn content_changed(&self, ino: Ino);
     /// The attributes are others than was said. The kernel knows of it when this returns.
     fn attr_changed(&self, ino: Ino);
 }
@@ -120,8 +124,8 @@ pub struct Filesystem {
     own: Option<Arc<dyn OwnNames>>,
     /// Trees of names of this node that were opened, in the order of their numbers.
     published: RwLock<Vec<(String, Arc<Tree>)>>,
-    /// Held while one is being opened, so that none is opened twice.
-    opening: tokio::sync::Mutex<()>,
+    /// Held while one is being opened, so that none is opened twice: for each name, since the network may be asked.
+    opening: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     handles: Handles,
     kernel: Arc<OnceLock<Arc<dyn Kernel>>>,
 }
@@ -129,16 +133,16 @@ pub struct Filesystem {
 impl Filesystem {
     /// Over these sources and trees.
     pub fn new(sources: Sources, writable: Writable, settings: Settings) -> Arc<Self> {
-        let kernel = Arc::default();
+        let kernel: Arc<OnceLock<Arc<dyn Kernel>>> = Arc::default();
         let trees = ReadOnly::new(sources, settings.layout, settings.patience, Arc::clone(&kernel));
-        let tree = |mfs: &Mfs| Arc::new(Tree::new(FILES, mfs, settings.tree, settings.layout));
+        let tree = |mfs: &Mfs| Arc::new(Tree::new(FILES, mfs, &settings, &kernel));
         Arc::new(Self {
             trees,
             ipns: Ipns::new(),
             files: writable.files.as_ref().map(tree),
             own: writable.own,
             published: RwLock::default(),
-            opening: tokio::sync::Mutex::new(()),
+            opening: Mutex::default(),
             handles: Handles::default(),
             kernel,
             settings,
@@ -188,9 +192,14 @@ impl Filesystem {
 
     /// The tree of a name of this node, opened at first use.
     async fn own_tree(&self, name: &OwnName) -> Result<Arc<Tree>, Errno> {
-        let _alone = self.opening.lock().await;
-        let known = self.published.read().iter().find(|(tree, _)| *tree == name.name).map(|(_, tree)| Arc::clone(tree));
-        if let Some(tree) = known {
+        let known = || self.published.read().iter().find(|(tree, _)| *tree == name.name).map(|(_, tree)| tree.clone());
+        if let Some(tree) = known() {
+            return Ok(tree);
+        }
+        // As many as this node has names.
+        let opening = Arc::clone(self.opening.lock().entry(name.name.clone()).or_default());
+        let _alone = opening.lock().await;
+        if let Some(tree) = known() {
             return Ok(tree);
         }
         let Some(own) = &self.own else { return Err(Errno::ENOENT) };
@@ -198,7 +207,7 @@ impl Filesystem {
         let mut published = self.published.write();
         let index = u8::try_from(published.len()).ok().and_then(|at| at.checked_add(FIRST_PUBLISHED));
         let index = index.filter(|&index| index <= MAX_TREE).ok_or(Errno::ENFILE)?;
-        let tree = Arc::new(Tree::new(index, &mfs, self.settings.tree, self.settings.layout));
+        let tree = Arc::new(Tree::new(index, &mfs, &self.settings, &self.kernel));
         published.push((name.name.clone(), Arc::clone(&tree)));
         Ok(tree)
     }

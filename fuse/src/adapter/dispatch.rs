@@ -5,21 +5,26 @@ use super::{
     pending::Pending,
     reply::{self, Body, Owner},
     request::{self, Op, SetAttr, SetTime},
+    signals,
 };
-use crate::core::{self, Errno, Fallocate, Filesystem, Found, Ino, Time};
+use crate::core::{self, Errno, Fallocate, Filesystem, Found, Ino, Opened, Time};
 use bytes::Bytes;
 use cairn_store::mfs::RenameMode;
+use libc::c_int;
 use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 use tokio::runtime::Handle;
 
 /// Data of a write from so many bytes on is not copied out of the buffer: the buffer goes with it.
 const HAND_OVER: usize = 512 << 10;
+/// How often to look whether a process that got a signal which it catches got one since that ends it: the kernel tells of
+/// the first only.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Answers the requests of a mount.
 pub(super) struct Server {
@@ -33,6 +38,7 @@ pub(super) struct Server {
 struct Asked {
     device: Arc<Device>,
     unique: u64,
+    pid: u32,
     open: bool,
 }
 
@@ -57,7 +63,7 @@ type Work = Pin<Box<dyn Future<Output = Result<Body, Errno>> + Send>>;
 /// How the wait for a request ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
-    /// When it is done, or the process that waits gets a signal.
+    /// When it is done, or the process that waits gets a signal that ends it.
     Signal,
     /// When it is done: it changes something, and has to be done or not.
     Done,
@@ -73,8 +79,8 @@ impl Server {
                 return false;
             }
         };
-        let asked = Asked { device: Arc::clone(device), unique: header.unique, open: true };
-        if let Op::Write { handle, offset, kill_setid, data } = op {
+        let asked = Asked { device: Arc::clone(device), unique: header.unique, pid: header.pid, open: true };
+        if let Op::Write { handle, offset, append, kill_setid, data } = op {
             let len = data.len();
             let data = if len < HAND_OVER {
                 Bytes::copy_from_slice(data)
@@ -83,7 +89,7 @@ impl Server {
                 let next = Vec::with_capacity(buffer.capacity());
                 Bytes::from(std::mem::replace(buffer, next)).slice(from..from + len)
             };
-            self.write(asked, (handle, offset), kill_setid, data);
+            self.write(asked, (handle, append), offset, kill_setid, data);
             return false;
         }
         let last = op == Op::Destroy;
@@ -125,6 +131,9 @@ impl Server {
                 }
                 Err(errno) => asked.answer(Err(errno)),
             },
+            Op::Setxattr { name } | Op::Removexattr { name } => {
+                asked.answer(self.fs.setxattr(node, name).map(|()| Body::Empty));
+            }
             Op::Ioctl => asked.answer(Err(Errno::ENOTTY)),
             Op::Unknown(opcode) => {
                 tracing::debug!(opcode, "a request that is not carried out");
@@ -140,11 +149,16 @@ impl Server {
         }
     }
 
-    fn write(&self, asked: Asked, (handle, offset): (u64, u64), kill_setid: bool, data: Bytes) {
+    /// Writes at an offset, or at the end: `at` is where the kernel believes that to be.
+    fn write(&self, asked: Asked, (handle, append): (u64, bool), at: u64, kill_setid: bool, data: Bytes) {
         // A request has 1 MiB at most.
         let written = data.len() as u32;
         self.run(asked, Until::Done, move |fs| async move {
-            fs.write(handle, offset, data, kill_setid).await?;
+            if append {
+                fs.append(handle, at, data, kill_setid).await?;
+            } else {
+                fs.write(handle, at, data, kill_setid).await?;
+            }
             Ok(reply::count(written))
         });
     }
@@ -169,11 +183,20 @@ impl Server {
         let interrupted = self.pending.wait(asked.unique);
         let pending = Arc::clone(&self.pending);
         self.runtime.spawn(async move {
-            let unique = asked.unique;
+            let (unique, pid) = (asked.unique, asked.pid);
+            let ended = async {
+                if interrupted.await.is_err() {
+                    // Nobody interrupts it.
+                    std::future::pending::<()>().await;
+                }
+                while !signals::end(pid) {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            };
             let answer = tokio::select! {
                 biased;
                 answer = &mut work => answer,
-                Ok(()) = interrupted => Err(Errno::EINTR),
+                () = ended => Err(Errno::EINTR),
             };
             drop(work);
             pending.done(unique);
@@ -244,7 +267,9 @@ fn change(node: Ino, op: Op<'_>, owner: Owner) -> Option<Method> {
                 Ok(reply::attr(&attr, ttl, owner))
             })
         }
-        Op::Open { .. } => method(move |fs| async move { Ok(reply::opened(fs.open(node, true).await?)) }),
+        Op::Open { flags } => {
+            method(move |fs| async move { Ok(reply::opened(appending(flags, fs.open(node, true).await?))) })
+        }
         Op::Fsync { handle } => method(move |fs| async move { fs.fsync(handle).await.map(|()| Body::Empty) }),
         Op::Syncfs => method(move |fs| async move { fs.sync_all().await.map(|()| Body::Empty) }),
         Op::Fallocate { handle, offset, len, mode } => method(move |fs| async move {
@@ -266,7 +291,7 @@ fn change_name(node: Ino, op: Op<'_>, owner: Owner) -> Option<Method> {
             let (name, exclusive) = (name.to_vec(), flags & libc::O_EXCL != 0);
             method(move |fs| async move {
                 let (entry, opened) = fs.create(node, &name, mode, exclusive).await?;
-                Ok(reply::created(&entry, opened, owner))
+                Ok(reply::created(&entry, appending(flags, opened), owner))
             })
         }
         Op::Mknod { mode, name } => {
@@ -301,6 +326,11 @@ fn change_name(node: Ino, op: Op<'_>, owner: Owner) -> Option<Method> {
     })
 }
 
+/// Who appends where others do too goes past the kernel, which takes the end that it knows of for the end.
+fn appending(flags: c_int, opened: Opened) -> Opened {
+    Opened { direct: opened.shared && flags & libc::O_APPEND != 0, ..opened }
+}
+
 fn rename_mode(flags: u32) -> Result<RenameMode, Errno> {
     match flags {
         0 => Ok(RenameMode::Replace),
@@ -311,12 +341,13 @@ fn rename_mode(flags: u32) -> Result<RenameMode, Errno> {
 }
 
 fn set_attr(set: SetAttr, owner: Owner) -> core::SetAttr {
-    let mtime = set.mtime.map(|mtime| match mtime {
+    let time = |time| match time {
         SetTime::Now => now(),
         SetTime::At(seconds, nanos) => Time { seconds, nanos },
-    });
+    };
+    let (atime, mtime) = (set.atime.map(time), set.mtime.map(time));
     let other_owner = set.uid.is_some_and(|uid| uid != owner.uid) || set.gid.is_some_and(|gid| gid != owner.gid);
-    core::SetAttr { mode: set.mode, other_owner, size: set.size, mtime, kill_setid: set.kill_setid }
+    core::SetAttr { mode: set.mode, other_owner, size: set.size, atime, mtime, kill_setid: set.kill_setid }
 }
 
 fn now() -> Time {

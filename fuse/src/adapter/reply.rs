@@ -4,6 +4,8 @@ use crate::core::{Attr, Dirent, Entry, Opened, Room, Space};
 use bytes::Bytes;
 use std::time::Duration;
 
+/// Reads and writes go past the page cache.
+const FOPEN_DIRECT_IO: u32 = 1 << 0;
 /// The file may be kept in the page cache from before.
 const FOPEN_KEEP_CACHE: u32 = 1 << 1;
 /// The listing may be kept.
@@ -52,10 +54,14 @@ impl Writer {
     }
 
     fn attr(&mut self, attr: &Attr, owner: Owner) {
-        let time = attr.mtime.seconds.cast_unsigned();
+        let times = [attr.atime, attr.mtime, attr.ctime];
         self.u64(attr.ino).u64(attr.size).u64(attr.stored.div_ceil(SECTOR));
-        self.u64(time).u64(time).u64(attr.ctime.seconds.cast_unsigned());
-        self.u32(attr.mtime.nanos).u32(attr.mtime.nanos).u32(attr.ctime.nanos);
+        for time in times {
+            self.u64(time.seconds.cast_unsigned());
+        }
+        for time in times {
+            self.u32(time.nanos);
+        }
         self.u32(attr.kind.bits() | attr.perm).u32(attr.nlink).u32(owner.uid).u32(owner.gid).u32(0).u32(BLOCK).u32(0);
     }
 
@@ -96,7 +102,8 @@ pub(super) fn attr(attr: &Attr, ttl: Duration, owner: Owner) -> Body {
 }
 
 fn file_flags(opened: Opened) -> u32 {
-    FOPEN_NOFLUSH | if opened.keep { FOPEN_KEEP_CACHE } else { 0 }
+    let direct = if opened.direct { FOPEN_DIRECT_IO } else { 0 };
+    FOPEN_NOFLUSH | direct | if opened.keep { FOPEN_KEEP_CACHE } else { 0 }
 }
 
 pub(super) fn opened(opened: Opened) -> Body {
@@ -167,8 +174,17 @@ mod tests {
     use crate::core::{EPOCH, Kind, Ttl};
 
     fn some_entry() -> Entry {
-        let attr =
-            Attr { ino: 5, kind: Kind::File, perm: 0o640, size: 9, stored: 9, mtime: EPOCH, ctime: EPOCH, nlink: 1 };
+        let attr = Attr {
+            ino: 5,
+            kind: Kind::File,
+            perm: 0o640,
+            size: 9,
+            stored: 9,
+            atime: EPOCH,
+            mtime: EPOCH,
+            ctime: EPOCH,
+            nlink: 1,
+        };
         Entry { attr, ttl: Ttl::FOREVER }
     }
 
@@ -183,7 +199,7 @@ mod tests {
     #[test]
     fn answers_are_as_long_as_the_kernel_wants() {
         let owner = Owner { uid: 1, gid: 2 };
-        let open = Opened { handle: 1, keep: true };
+        let open = Opened { handle: 1, keep: true, shared: false, direct: false };
         assert_eq!(len(entry(&some_entry(), owner)), 128);
         assert_eq!(len(nothing(Duration::from_secs(1))), 128);
         assert_eq!(len(attr(&some_entry().attr, Duration::ZERO, owner)), 104);

@@ -7,6 +7,8 @@ use std::ffi::c_int;
 pub(super) struct Header {
     pub(super) unique: u64,
     pub(super) node: u64,
+    /// The thread that waits for it, as this program sees it; 0 if it can't.
+    pub(super) pid: u32,
 }
 
 /// A range of an open file or directory.
@@ -31,6 +33,7 @@ pub(super) struct SetAttr {
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
     pub(super) size: Option<u64>,
+    pub(super) atime: Option<SetTime>,
     pub(super) mtime: Option<SetTime>,
     pub(super) kill_setid: bool,
 }
@@ -88,6 +91,8 @@ pub(super) enum Op<'a> {
     Write {
         handle: u64,
         offset: u64,
+        /// Whether it goes to the end, wherever that is.
+        append: bool,
         kill_setid: bool,
         data: &'a [u8],
     },
@@ -110,6 +115,12 @@ pub(super) enum Op<'a> {
     },
     Listxattr {
         size: u32,
+    },
+    Setxattr {
+        name: &'a [u8],
+    },
+    Removexattr {
+        name: &'a [u8],
     },
     Interrupt {
         unique: u64,
@@ -142,9 +153,13 @@ const FATTR_MODE: u32 = 1 << 0;
 const FATTR_UID: u32 = 1 << 1;
 const FATTR_GID: u32 = 1 << 2;
 const FATTR_SIZE: u32 = 1 << 3;
+const FATTR_ATIME: u32 = 1 << 4;
 const FATTR_MTIME: u32 = 1 << 5;
+const FATTR_ATIME_NOW: u32 = 1 << 7;
 const FATTR_MTIME_NOW: u32 = 1 << 8;
 const FATTR_KILL_SUIDGID: u32 = 1 << 11;
+/// What was written to memory that is mapped: at its place, however the file was opened.
+const WRITE_CACHE: u32 = 1 << 0;
 const WRITE_KILL_SUIDGID: u32 = 1 << 2;
 
 /// Reads fields off the front.
@@ -195,7 +210,9 @@ pub(super) fn parse(buffer: &[u8]) -> Result<(Header, Op<'_>), Cut> {
     let mut fields = Fields(buffer);
     let len = fields.u32()? as usize;
     let opcode = fields.u32()?;
-    let header = Header { unique: fields.u64()?, node: fields.u64()? };
+    let (unique, node) = (fields.u64()?, fields.u64()?);
+    fields.skip(8)?;
+    let header = Header { unique, node, pid: fields.u32()? };
     let body = buffer.get(HEADER..len).ok_or(Cut)?;
     Ok((header, operation(opcode, Fields(body))?))
 }
@@ -244,20 +261,27 @@ fn handle_operation(opcode: u32, mut f: Fields<'_>) -> Result<Op<'_>, Cut> {
         16 => {
             let range = f.range()?;
             let flags = f.u32()?;
-            f.skip(16)?;
+            f.skip(8)?;
+            let append = f.int()? & libc::O_APPEND != 0 && flags & WRITE_CACHE == 0;
+            f.skip(4)?;
             let data = f.0.get(..range.size as usize).ok_or(Cut)?;
             let kill_setid = flags & WRITE_KILL_SUIDGID != 0;
-            Op::Write { handle: range.handle, offset: range.offset, kill_setid, data }
+            Op::Write { handle: range.handle, offset: range.offset, append, kill_setid, data }
         }
         17 => Op::Statfs,
         18 | 29 => Op::Release { handle: f.u64()? },
         20 | 30 => Op::Fsync { handle: f.u64()? },
+        21 => {
+            f.skip(8)?;
+            Op::Setxattr { name: f.name()? }
+        }
         22 => {
             let size = f.u32()?;
             f.skip(4)?;
             Op::Getxattr { size, name: f.name()? }
         }
         23 => Op::Listxattr { size: f.u32()? },
+        24 => Op::Removexattr { name: f.name()? },
         25 => Op::Flush,
         27 => Op::Opendir,
         28 => Op::Readdir { range: f.range()?, plus: false },
@@ -288,21 +312,23 @@ fn set_attr(f: &mut Fields<'_>) -> Result<SetAttr, Cut> {
     let valid = f.u32()?;
     f.skip(4 + 8)?;
     let size = f.u64()?;
-    f.skip(8 + 8)?;
-    let mtime = i64::from_ne_bytes(f.bytes()?);
-    f.skip(8 + 4)?;
-    let nanos = f.u32()?;
+    f.skip(8)?;
+    let (atime, mtime) = (i64::from_ne_bytes(f.bytes()?), i64::from_ne_bytes(f.bytes()?));
+    f.skip(8)?;
+    let (atime_nanos, mtime_nanos) = (f.u32()?, f.u32()?);
     f.skip(4)?;
     let mode = f.u32()?;
     f.skip(4)?;
     let (uid, gid) = (f.u32()?, f.u32()?);
     let has = |bit: u32| valid & bit != 0;
-    let mtime = if has(FATTR_MTIME_NOW) { SetTime::Now } else { SetTime::At(mtime, nanos) };
+    let atime = if has(FATTR_ATIME_NOW) { SetTime::Now } else { SetTime::At(atime, atime_nanos) };
+    let mtime = if has(FATTR_MTIME_NOW) { SetTime::Now } else { SetTime::At(mtime, mtime_nanos) };
     Ok(SetAttr {
         mode: has(FATTR_MODE).then_some(mode),
         uid: has(FATTR_UID).then_some(uid),
         gid: has(FATTR_GID).then_some(gid),
         size: has(FATTR_SIZE).then_some(size),
+        atime: has(FATTR_ATIME).then_some(atime),
         mtime: has(FATTR_MTIME).then_some(mtime),
         kill_setid: has(FATTR_KILL_SUIDGID),
     })
@@ -319,7 +345,9 @@ mod tests {
         bytes.extend_from_slice(&opcode.to_ne_bytes());
         bytes.extend_from_slice(&7u64.to_ne_bytes());
         bytes.extend_from_slice(&9u64.to_ne_bytes());
-        bytes.extend_from_slice(&[0; 16]);
+        bytes.extend_from_slice(&[0; 8]);
+        bytes.extend_from_slice(&11u32.to_ne_bytes());
+        bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(body);
         bytes
     }
@@ -327,7 +355,7 @@ mod tests {
     #[test]
     fn names_and_numbers_are_found() {
         let lookup = request(1, b"name\0");
-        assert_eq!(parse(&lookup), Ok((Header { unique: 7, node: 9 }, Op::Lookup { name: b"name" })));
+        assert_eq!(parse(&lookup), Ok((Header { unique: 7, node: 9, pid: 11 }, Op::Lookup { name: b"name" })));
         let mut rename = 5u64.to_ne_bytes().to_vec();
         rename.extend_from_slice(&2u32.to_ne_bytes());
         rename.extend_from_slice(&[0; 4]);
@@ -339,9 +367,11 @@ mod tests {
         write.extend_from_slice(&100u64.to_ne_bytes());
         write.extend_from_slice(&4u32.to_ne_bytes());
         write.extend_from_slice(&WRITE_KILL_SUIDGID.to_ne_bytes());
-        write.extend_from_slice(&[0; 16]);
+        write.extend_from_slice(&[0; 8]);
+        write.extend_from_slice(&(libc::O_WRONLY | libc::O_APPEND).to_ne_bytes());
+        write.extend_from_slice(&[0; 4]);
         write.extend_from_slice(b"data");
-        let expected = Op::Write { handle: 3, offset: 100, kill_setid: true, data: b"data" };
+        let expected = Op::Write { handle: 3, offset: 100, append: true, kill_setid: true, data: b"data" };
         assert_eq!(parse(&request(16, &write)).map(|(_, op)| op), Ok(expected));
         write.truncate(write.len() - 1);
         assert_eq!(parse(&request(16, &write)), Err(Cut));

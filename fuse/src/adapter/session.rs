@@ -125,13 +125,18 @@ impl Session {
 
     /// Begins to tell the kernel of changes.
     fn notices(&self, fs: &Arc<Filesystem>, runtime: &Handle) -> io::Result<()> {
-        let (sender, receiver) = mpsc::sync_channel::<(Ino, Bytes)>(MAX_NOTICES);
+        let (sender, receiver) = mpsc::sync_channel::<Notice>(MAX_NOTICES);
         let notifier = self.fuser.notifier();
         // The kernel waits for a directory that is in use: on a thread that nobody else waits for.
         thread::Builder::new().name("cairn-fuse-notify".to_owned()).spawn(move || {
-            while let Ok((parent, name)) = receiver.recv() {
-                // It may know nothing of the name.
-                let _ = notifier.inval_entry(fuser::INodeNo(parent), OsStr::from_bytes(&name));
+            while let Ok(notice) = receiver.recv() {
+                // It may know nothing of it.
+                let _ = match notice {
+                    Notice::Entry(parent, name) => {
+                        notifier.inval_entry(fuser::INodeNo(parent), OsStr::from_bytes(&name))
+                    }
+                    Notice::Content(ino) => notifier.inval_inode(fuser::INodeNo(ino), 0, 0),
+                };
             }
         })?;
         fs.attach(Arc::new(Notices { sender, notifier: self.fuser.notifier() }));
@@ -179,15 +184,29 @@ fn answer(server: &Server, device: &Arc<Device>) {
     }
 }
 
+/// What waits for its turn to be told.
+enum Notice {
+    Entry(Ino, Bytes),
+    Content(Ino),
+}
+
 struct Notices {
-    sender: mpsc::SyncSender<(Ino, Bytes)>,
+    sender: mpsc::SyncSender<Notice>,
     notifier: Notifier,
 }
 
 impl Kernel for Notices {
-    fn entry_changed(&self, parent: Ino, name: &[u8]) {
-        if self.sender.try_send((parent, Bytes::copy_from_slice(name))).is_err() {
+    fn entry_changed(&self, parent: Ino, name: &[u8]) -> bool {
+        let sent = self.sender.try_send(Notice::Entry(parent, Bytes::copy_from_slice(name))).is_ok();
+        if !sent {
             tracing::debug!("too many names to let go of");
+        }
+        sent
+    }
+
+    fn content_changed(&self, ino: Ino) {
+        if self.sender.try_send(Notice::Content(ino)).is_err() {
+            tracing::debug!("too much content to let go of");
         }
     }
 

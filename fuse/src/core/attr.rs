@@ -47,9 +47,11 @@ pub struct Attr {
     pub size: u64,
     /// Bytes that are stored for it, as far as it is known.
     pub stored: u64,
-    /// Time of the last change of its content. There is no other time: access and status change say the same.
+    /// Time of the last access, as far as somebody set it; else that of the last change.
+    pub atime: Time,
+    /// Time of the last change of its content.
     pub mtime: Time,
-    /// Time of the last change of its attributes.
+    /// Time of the last change of its content or of what is said of it.
     pub ctime: Time,
     /// Names: 0 once it was deleted while open.
     pub nlink: u32,

@@ -14,6 +14,10 @@ pub struct Opened {
     pub handle: u64,
     /// Whether what the kernel has of its content is still right.
     pub keep: bool,
+    /// Whether others may change it too.
+    pub shared: bool,
+    /// Whether reads and writes go past what the kernel has of its content.
+    pub direct: bool,
 }
 
 #[derive(Clone)]
@@ -44,7 +48,8 @@ impl Handles {
         table.next += 1;
         let number = table.next;
         table.all.insert(number, handle);
-        Ok(Opened { handle: number, keep })
+        let shared = matches!(table.all.get(&number), Some(Handle::TreeFile(tree, _)) if tree.options.shared);
+        Ok(Opened { handle: number, keep, shared, direct: false })
     }
 
     pub(super) fn get(&self, number: u64) -> Result<Handle, Errno> {

@@ -41,6 +41,15 @@ impl Node {
     pub(super) fn correct(&self, seen: Seen) -> bool {
         std::mem::replace(&mut *self.seen.lock(), seen) != seen
     }
+
+    /// Takes what was said of it elsewhere. A directory may claim anything: it is believed for its own entries, as far as
+    /// nobody knows better.
+    fn hear(&self, seen: Seen) {
+        let mut own = self.seen.lock();
+        if own.claimed {
+            *own = seen;
+        }
+    }
 }
 
 struct Slot {
@@ -91,6 +100,7 @@ impl Inodes {
             && slot.node.cid == node.cid
         {
             slot.lookups += 1;
+            slot.node.hear(node.seen());
             return (number, Arc::clone(&slot.node), Vec::new());
         }
         maps.next += 1;
@@ -128,6 +138,13 @@ impl Inodes {
         if order.len() > 2 * slots.len() + SHED {
             order.retain(|number| slots.contains_key(number));
         }
+    }
+
+    /// What is known of a file wherever it stands.
+    pub(super) fn seen(&self, cid: &Cid) -> Option<Seen> {
+        let maps = self.maps.lock();
+        let number = maps.files.get(cid)?;
+        Some(maps.slots.get(number)?.node.seen())
     }
 
     pub(super) fn len(&self) -> usize {

@@ -21,6 +21,7 @@ use cairn_store::{
     path::{Namespace, Path},
     resolve::{self, MAX_NAMES, ResolveError},
 };
+use futures::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -38,7 +39,9 @@ const FOLLOWED_FOR: Duration = Duration::from_secs(600);
 const MAX_TTL: Duration = Duration::from_secs(3600);
 const MIN_TTL: Duration = Duration::from_secs(1);
 /// The same for a name that nobody knows.
-const NEGATIVE: Duration = Duration::from_secs(10);
+pub(super) const NEGATIVE: Duration = Duration::from_secs(10);
+/// Names that are asked for again at once.
+const AT_ONCE: usize = 8;
 
 /// Where a name leads.
 #[derive(Clone)]
@@ -110,9 +113,14 @@ impl Ipns {
             followed.retain(|_, (_, asked)| now.duration_since(*asked) < FOLLOWED_FOR);
             followed.iter().map(|(name, (cid, _))| (name.clone(), *cid)).collect()
         };
-        for (name, before) in names {
+        let asked = stream::iter(names).map(|(name, before)| async move {
             let source = trees.source();
-            let Ok((cid, ttl)) = resolve(trees, &source, &name).await else { continue };
+            let answer = resolve(trees, &source, &name).await;
+            (name, before, source, answer)
+        });
+        let mut answers = std::pin::pin!(asked.buffer_unordered(AT_ONCE));
+        while let Some((name, before, source, answer)) = answers.next().await {
+            let Ok((cid, ttl)) = answer else { continue };
             if cid == before {
                 continue;
             }
@@ -164,7 +172,7 @@ fn could_be_a_name(name: &str) -> bool {
 pub(super) fn alias(trees: &ReadOnly, alias: &str, name: &str, ttl: Ttl) -> Result<Found, Errno> {
     let cid = super::readonly::inline_symlink(name).ok_or(Errno::ENAMETOOLONG)?;
     let size = name.len() as u64;
-    let seen = super::seen::Seen { kind: Kind::Symlink, size, dag_size: size, perm: None, mtime: None };
+    let seen = super::seen::Seen { kind: Kind::Symlink, size, dag_size: size, perm: None, mtime: None, claimed: false };
     let place = (trees.layout.ino(Place::Ipns), Bytes::copy_from_slice(alias.as_bytes()));
     Ok(Found::Entry(trees.refer(Node::new(cid, trees.source(), place, seen), ttl)))
 }
@@ -172,7 +180,7 @@ pub(super) fn alias(trees: &ReadOnly, alias: &str, name: &str, ttl: Ttl) -> Resu
 /// Attributes of a directory that is only in this program.
 pub(super) fn virtual_attr(ino: super::Ino, perm: u32) -> Attr {
     let epoch = super::attr::EPOCH;
-    Attr { ino, kind: Kind::Directory, perm, size: 0, stored: 0, mtime: epoch, ctime: epoch, nlink: 1 }
+    Attr { ino, kind: Kind::Directory, perm, size: 0, stored: 0, atime: epoch, mtime: epoch, ctime: epoch, nlink: 1 }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::{
     errno::Errno,
     folder::{OpenFolder, Room},
     handles::{Handle, Opened},
-    ipns::{alias, virtual_attr},
+    ipns::{NEGATIVE, alias, virtual_attr},
     place::{FILES, Place, TREE_ROOT},
     streams::{OpenFile, Ticket},
     tree::Tree,
@@ -80,7 +80,11 @@ impl Filesystem {
             let attr = tree.attr(TREE_ROOT).await?;
             return Ok(Found::Entry(Entry { attr, ttl: Ttl { entry: ALIAS_TTL.entry, attr: tree.ttl().attr } }));
         }
-        self.ipns.lookup(&self.trees, name).await
+        match self.ipns.lookup(&self.trees, name).await? {
+            // A key may be given any name.
+            Found::Nothing(ttl) if self.own.is_some() => Ok(Found::Nothing(ttl.min(NEGATIVE))),
+            found => Ok(found),
+        }
     }
 
     /// Takes back references.
@@ -91,7 +95,6 @@ impl Filesystem {
             Ok(Place::Tree(tree, number)) if number != TREE_ROOT => {
                 if let Ok(tree) = self.tree(tree) {
                     tree.forget(number, count);
-                    tree.forget_content(number);
                 }
             }
             _ => {}
@@ -144,7 +147,10 @@ impl Filesystem {
             Place::Node(number) => self.handles.open(Handle::File(self.trees.open(number).await?), true),
             Place::Tree(tree, number) => {
                 let tree = self.tree(tree)?;
-                let keep = tree.open(number).await?;
+                let (keep, corrected) = tree.open(number).await?;
+                if corrected && let Some(kernel) = self.kernel.get() {
+                    kernel.attr_changed(ino);
+                }
                 let opened = self.handles.open(Handle::TreeFile(Arc::clone(&tree), number), keep);
                 opened.inspect_err(|_| tree.mfs.release(number))
             }

@@ -22,7 +22,7 @@ use cairn_store::{
 };
 use std::{
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Root blocks of directories that are kept decoded, in bytes.
@@ -104,7 +104,9 @@ impl ReadOnly {
     pub(super) fn refer(&self, node: Node, ttl: Ttl) -> Entry {
         let (number, node, shed) = self.inodes.refer(node);
         if let Some(kernel) = self.kernel.get() {
-            shed.iter().for_each(|(parent, name)| kernel.entry_changed(*parent, name));
+            for (parent, name) in &shed {
+                kernel.entry_changed(*parent, name);
+            }
         }
         Entry { attr: self.attr_of(number, &node), ttl }
     }
@@ -128,6 +130,7 @@ impl ReadOnly {
             size: seen.size,
             // What authors say of their sizes is never more than a hint.
             stored: seen.dag_size.min(seen.size.saturating_mul(2).max(4096)),
+            atime: mtime,
             mtime,
             ctime: mtime,
             nlink: 1,
@@ -137,10 +140,25 @@ impl ReadOnly {
     /// What a node is. A file in one raw block is as long as its parent says, until it is opened.
     pub(super) async fn see(&self, source: &Arc<dyn Fetch>, cid: &Cid, tsize: u64) -> Result<Seen, Errno> {
         if cid.codec() == codec::RAW && tsize > 0 {
-            return Ok(Seen::raw(tsize));
+            return Ok(match self.inodes.seen(cid) {
+                Some(seen) if !seen.claimed => seen,
+                // One of two directories is wrong.
+                Some(seen) if seen.size != tsize => self.measure(cid).await.unwrap_or(Seen::raw(tsize)),
+                _ => Seen::raw(tsize),
+            });
         }
         let block = source.fetch(cid, None).await?;
         Ok(look(source, &block)?.0)
+    }
+
+    /// What a file in one raw block is, if it is here.
+    async fn measure(&self, cid: &Cid) -> Option<Seen> {
+        let local = &self.sources.local;
+        if !local.has_local(cid).await.ok()? {
+            return None;
+        }
+        let block = local.fetch(cid, Some(Instant::now() + self.patience)).await.ok()?;
+        Self::see_block(local, &block)
     }
 
     /// What can be said of a node whose block is at hand.

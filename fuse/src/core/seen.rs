@@ -28,12 +28,14 @@ pub(super) struct Seen {
     pub(super) dag_size: u64,
     pub(super) perm: Option<u32>,
     pub(super) mtime: Option<Time>,
+    /// Whether only a directory says so.
+    pub(super) claimed: bool,
 }
 
 impl Seen {
     /// A file in one raw block, of which a directory says that it is that long.
     pub(super) fn raw(size: u64) -> Self {
-        Self { kind: Kind::File, size, dag_size: size, perm: None, mtime: None }
+        Self { kind: Kind::File, size, dag_size: size, perm: None, mtime: None, claimed: true }
     }
 }
 
@@ -113,7 +115,7 @@ fn look_pb(fetch: &Arc<dyn Fetch>, block: &Block) -> Result<(Seen, Body), ReadEr
         Entity::Symlink(target) => (Kind::Symlink, target.len() as u64),
         Entity::Directory(_) | Entity::Shard(_) => (Kind::Directory, 0),
     };
-    let seen = Seen { kind, size, dag_size, perm: meta.mode, mtime: meta.mtime };
+    let seen = Seen { kind, size, dag_size, perm: meta.mode, mtime: meta.mtime, claimed: false };
     let body = match entity {
         Entity::File(node) => Body::File(node),
         Entity::Symlink(target) => Body::Symlink(target),
@@ -125,14 +127,14 @@ fn look_pb(fetch: &Arc<dyn Fetch>, block: &Block) -> Result<(Seen, Body), ReadEr
 }
 
 fn bytes_file(block: &Block) -> (Seen, Body) {
-    let seen = Seen::raw(block.data().len() as u64);
+    let seen = Seen { claimed: false, ..Seen::raw(block.data().len() as u64) };
     (seen, Body::File(FileNode::leaf(block.data().clone())))
 }
 
 fn links_folder(block: &Block, links: Vec<Entry>) -> (Seen, Body) {
     let own = block.data().len() as u64;
     let dag_size = links.iter().fold(own, |sum, link| sum.saturating_add(link.tsize));
-    let seen = Seen { kind: Kind::Directory, size: 0, dag_size, perm: None, mtime: None };
+    let seen = Seen { kind: Kind::Directory, size: 0, dag_size, perm: None, mtime: None, claimed: false };
     (seen, Body::Folder(Folder::Links(links)))
 }
 

@@ -5,8 +5,8 @@
 //! ahead of each other queue at their reader. A jump fetches the blocks that it reads and none ahead, until somebody reads
 //! on behind it.
 //!
-//! A read fails when the mount's patience is over since it came in, and since the last block came in for the file: slow
-//! is not dead, and what queues behind a dead read dies with it.
+//! A read fails when the mount's patience is over since it came in, and since the last block came in for its reader: slow
+//! is not dead, and what queues behind a dead read dies with it. What others read elsewhere says nothing of it.
 
 use super::errno::Errno;
 use bytes::Bytes;
@@ -17,6 +17,8 @@ use cairn_store::{
 };
 use parking_lot::Mutex;
 use std::{
+    collections::VecDeque,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -35,6 +37,8 @@ const MIN_AHEAD: u64 = 256 << 10;
 /// For so long a place that could not be read is not tried again: the kernel asks a second time for pages that it could
 /// not get ahead of time, and nobody shall wait twice. Whoever opens the file anew tries at once.
 const SECOND_TRY: Duration = Duration::from_secs(2);
+/// Such places that are remembered.
+const MAX_DEAD: usize = 16;
 
 /// How many readers there are.
 #[derive(Default)]
@@ -62,17 +66,22 @@ pub(super) struct OpenFile {
 struct Streams {
     all: Vec<Stream>,
     clock: u64,
-    /// When the last block came in.
-    progress: Option<Instant>,
-    /// The bytes that could not be had in time last, and when that was found out.
-    dead: Option<(std::ops::Range<u64>, Instant)>,
+    /// The bytes that could not be had in time, and when that was found out: the last ones of `MAX_DEAD` places.
+    dead: VecDeque<(Range<u64>, Instant)>,
 }
 
 struct Stream {
     /// Where the reads that were given to it end.
     end: u64,
     used: u64,
-    reader: Arc<tokio::sync::Mutex<Reader>>,
+    reader: Arc<Turns>,
+}
+
+/// A reader, for one read at a time.
+struct Turns {
+    reader: tokio::sync::Mutex<Reader>,
+    /// When the last block came in.
+    progress: Mutex<Option<Instant>>,
 }
 
 struct Reader {
@@ -88,7 +97,7 @@ impl Drop for Reader {
 
 /// A read that has its reader.
 pub(super) struct Ticket {
-    reader: Arc<tokio::sync::Mutex<Reader>>,
+    reader: Arc<Turns>,
     offset: u64,
     len: usize,
     ahead: bool,
@@ -120,17 +129,27 @@ impl OpenFile {
                 streams.all.push(Stream { end: 0, used: 0, reader: self.reader() });
                 (streams.all.len() - 1, offset == 0)
             }
-            None => ((0..MAX_STREAMS).min_by_key(|&at| streams.all[at].used).unwrap_or_default(), offset == 0),
+            None => {
+                let idle = |stream: &Stream| Arc::strong_count(&stream.reader) == 1;
+                let oldest = |at: &usize| (!idle(&streams.all[*at]), streams.all[*at].used);
+                let at = (0..streams.all.len()).min_by_key(oldest).unwrap_or_default();
+                // A reader that is waited for ends with those who wait: nobody else joins them.
+                if !idle(&streams.all[at]) {
+                    streams.all[at].reader = self.reader();
+                }
+                (at, offset == 0)
+            }
         };
         let stream = &mut streams.all[at];
         (stream.end, stream.used) = (end, clock);
         Ticket { reader: Arc::clone(&stream.reader), offset, len, ahead, came: Instant::now() }
     }
 
-    fn reader(&self) -> Arc<tokio::sync::Mutex<Reader>> {
+    fn reader(&self) -> Arc<Turns> {
         self.load.0.fetch_add(1, Ordering::Relaxed);
         let reader = FileReader::from_node(Arc::clone(&self.source), &self.cid, self.node.clone(), None);
-        Arc::new(tokio::sync::Mutex::new(Reader { reader, load: Arc::clone(&self.load) }))
+        let reader = tokio::sync::Mutex::new(Reader { reader, load: Arc::clone(&self.load) });
+        Arc::new(Turns { reader, progress: Mutex::default() })
     }
 
     /// Reads: as many bytes as were asked for, less only at the end of the file. Pieces are those of the blocks.
@@ -145,29 +164,30 @@ impl OpenFile {
         let reading = self.read_in_turn(&ticket);
         tokio::pin!(reading);
         loop {
-            let end = self.streams.lock().progress.map_or(ticket.came, |at| at.max(ticket.came)) + self.patience;
+            let progress = || *ticket.reader.progress.lock();
+            let end = progress().map_or(ticket.came, |at| at.max(ticket.came)) + self.patience;
             match tokio::time::timeout_at(end.into(), &mut reading).await {
                 Ok(pieces) => return pieces,
-                Err(_) if self.streams.lock().progress.is_some_and(|at| at + self.patience > end) => {}
+                Err(_) if progress().is_some_and(|at| at + self.patience > end) => {}
                 Err(_) => {
                     tracing::debug!(cid = %self.cid, ?range, "no block came in time");
-                    self.streams.lock().dead = Some((range, Instant::now()));
+                    let dead = &mut self.streams.lock().dead;
+                    dead.truncate(MAX_DEAD - 1);
+                    dead.push_front((range, Instant::now()));
                     return Err(Errno::ETIMEDOUT);
                 }
             }
         }
     }
 
-    fn is_dead(&self, range: &std::ops::Range<u64>) -> bool {
-        let streams = self.streams.lock();
-        streams.dead.as_ref().is_some_and(|(dead, at)| {
-            let alive = streams.progress.is_some_and(|progress| progress > *at);
-            !alive && at.elapsed() < SECOND_TRY && range.start < dead.end && dead.start < range.end
-        })
+    fn is_dead(&self, range: &Range<u64>) -> bool {
+        let dead = &mut self.streams.lock().dead;
+        dead.retain(|(_, at)| at.elapsed() < SECOND_TRY);
+        dead.iter().any(|(dead, _)| range.start < dead.end && dead.start < range.end)
     }
 
     async fn read_in_turn(&self, ticket: &Ticket) -> Result<Vec<Bytes>, Errno> {
-        let mut turn = ticket.reader.lock().await;
+        let mut turn = ticket.reader.reader.lock().await;
         let jump = if ticket.len as u64 > MIN_AHEAD { ticket.len as u64 / 2 } else { 0 };
         let window = if ticket.ahead { turn.load.window().max(MIN_AHEAD) } else { jump };
         let reader = &mut turn.reader;
@@ -179,23 +199,25 @@ impl OpenFile {
         while reader.position() < ticket.offset {
             // The gap is small: what was read ahead is kept.
             let gap = usize::try_from(ticket.offset - reader.position()).unwrap_or(usize::MAX);
-            if self.next(reader, gap).await?.is_none() {
+            if ticket.next(reader, gap).await?.is_none() {
                 return Ok(Vec::new());
             }
         }
         let mut pieces = Vec::new();
         let mut left = ticket.len;
         while left > 0 {
-            let Some(piece) = self.next(reader, left).await? else { break };
+            let Some(piece) = ticket.next(reader, left).await? else { break };
             left -= piece.len();
             pieces.push(piece);
         }
         Ok(pieces)
     }
+}
 
+impl Ticket {
     async fn next(&self, reader: &mut FileReader, max: usize) -> Result<Option<Bytes>, Errno> {
         let piece = reader.next_at_most(max).await?;
-        self.streams.lock().progress = Some(Instant::now());
+        *self.reader.progress.lock() = Some(Instant::now());
         Ok(piece)
     }
 }

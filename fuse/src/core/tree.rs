@@ -1,9 +1,11 @@
 //! A writable tree: `files`, or a key of this node below `ipns`.
 
 use super::{
-    attr::{Attr, EPOCH, Entry, Found, Ino, Kind, Time, Ttl, is_name},
+    Kernel, Settings,
+    attr::{Attr, EPOCH, Entry, Found, Ino, Kind, Time, Ttl, UNKNOWN_INO, is_name},
     errno::Errno,
-    place::{Layout, Place},
+    known::{self, Known, MAX_KNOWN},
+    place::{Layout, Place, TREE_ROOT},
 };
 use bytes::Bytes;
 use cairn_store::{
@@ -12,7 +14,11 @@ use cairn_store::{
     unixfs::meta::FileMeta,
 };
 use parking_lot::Mutex;
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// How long the kernel may believe what it was told of a tree that others change too.
 const SHARED_TTL: Duration = Duration::from_secs(1);
@@ -50,6 +56,8 @@ pub struct SetAttr {
     pub other_owner: bool,
     /// Length in bytes.
     pub size: Option<u64>,
+    /// Time of access. It is kept in memory alone.
+    pub atime: Option<Time>,
     /// Modification time.
     pub mtime: Option<Time>,
     /// Whether set-user-id and set-group-id have to go, since somebody else than the owner changed the content.
@@ -75,12 +83,22 @@ pub(super) struct Tree {
     layout: Layout,
     /// What the kernel's copy of a file's content is, of files that were opened in a shared tree.
     cached: Mutex<HashMap<u64, Cid>>,
+    known: Mutex<Known>,
+    kernel: Arc<OnceLock<Arc<dyn Kernel>>>,
 }
 
 impl Tree {
-    pub(super) fn new(index: u8, mfs: &Mfs, options: TreeOptions, layout: Layout) -> Self {
-        let mfs = if options.store_mtime { mfs.stamping() } else { mfs.clone() };
-        Self { index, mfs, options, layout, cached: Mutex::default() }
+    pub(super) fn new(index: u8, mfs: &Mfs, settings: &Settings, kernel: &Arc<OnceLock<Arc<dyn Kernel>>>) -> Self {
+        let mfs = mfs.waiting(settings.patience);
+        Self {
+            index,
+            mfs: if settings.tree.store_mtime { mfs.stamping() } else { mfs },
+            options: settings.tree,
+            layout: settings.layout,
+            cached: Mutex::default(),
+            known: Mutex::default(),
+            kernel: Arc::clone(kernel),
+        }
     }
 
     pub(super) fn ttl(&self) -> Ttl {
@@ -106,21 +124,48 @@ impl Tree {
             perm: stored.unwrap_or(perm),
             size: attr.size,
             stored: attr.size,
+            atime: attr.atime.unwrap_or(mtime),
             mtime,
-            ctime: mtime,
+            ctime: attr.ctime.unwrap_or(mtime),
             nlink: u32::from(self.mfs.is_linked(attr.ino)),
         }
     }
 
-    pub(super) fn entry(&self, attr: &mfs::Attr) -> Entry {
-        Entry { attr: self.attr_of(attr), ttl: self.ttl() }
+    /// What the kernel is told of an entry, of which it has one reference more then.
+    pub(super) fn entry(&self, parent: u64, name: &[u8], attr: &mfs::Attr) -> Entry {
+        let entry = Entry { attr: self.attr_of(attr), ttl: self.ttl() };
+        let excess = {
+            let (number, kind, name) = (attr.ino, entry.attr.kind, Bytes::copy_from_slice(name));
+            let mut known = self.known.lock();
+            known.note(known::Entry { number, kind, parent, name });
+            known.excess(MAX_KNOWN)
+        };
+        for old in excess {
+            let told = |kernel: &Arc<dyn Kernel>| kernel.entry_changed(self.ino(old.parent), &old.name);
+            // What is open stays in memory whatever the kernel does with its name.
+            if self.mfs.is_open(old.number) || !self.kernel.get().is_some_and(told) {
+                self.known.lock().note(old);
+            }
+        }
+        entry
     }
 
     pub(super) async fn lookup(&self, parent: u64, name: &[u8]) -> Result<Found, Errno> {
         match self.mfs.lookup(parent, name).await {
-            Ok(attr) => Ok(Found::Entry(self.entry(&attr))),
+            Ok(attr) => Ok(Found::Entry(self.entry(parent, name, &attr))),
             Err(MfsError::NotFound(_)) => Ok(Found::Nothing(self.ttl().entry)),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The number of the directory above one.
+    pub(super) async fn above(&self, number: u64) -> Ino {
+        let Ok(above) = self.mfs.lookup(number, b"..").await else { return UNKNOWN_INO };
+        self.mfs.forget(above.ino, 1);
+        match (above.ino, number) {
+            // That of the root is none of the tree's.
+            (TREE_ROOT, TREE_ROOT) if self.layout != Layout::Files => UNKNOWN_INO,
+            (ino, _) => self.ino(ino),
         }
     }
 
@@ -130,6 +175,8 @@ impl Tree {
 
     pub(super) fn forget(&self, number: u64, count: u64) {
         self.mfs.forget(number, count);
+        self.cached.lock().remove(&number);
+        self.known.lock().forget(number);
     }
 
     pub(super) async fn set_attr(&self, number: u64, set: SetAttr) -> Result<Attr, Errno> {
@@ -145,6 +192,9 @@ impl Tree {
         }
         if set.kill_setid && change.mode.is_none() {
             change.mode = self.without_setid(number).await?;
+        }
+        if let Some(atime) = set.atime {
+            self.mfs.set_accessed(number, atime)?;
         }
         if change == Change::default() {
             return self.attr(number).await;
@@ -177,7 +227,7 @@ impl Tree {
     pub(super) async fn create(&self, parent: u64, name: &[u8], mode: u32, exclusive: bool) -> Result<Entry, Errno> {
         check_name(name)?;
         let attr = self.mfs.create(parent, name, self.new_entry(mode, FILE_PERM), exclusive).await?;
-        Ok(self.entry(&attr))
+        Ok(self.entry(parent, name, &attr))
     }
 
     pub(super) async fn mkdir(&self, parent: u64, name: &[u8], mode: u32) -> Result<Entry, Errno> {
@@ -185,13 +235,13 @@ impl Tree {
         // What is made in a directory with set-group-id has it too.
         let setgid = self.mfs.attr(parent).await?.meta.mode.unwrap_or_default() & SETGID;
         let attr = self.mfs.mkdir(parent, name, self.new_entry(mode | setgid, FOLDER_PERM)).await?;
-        Ok(self.entry(&attr))
+        Ok(self.entry(parent, name, &attr))
     }
 
     pub(super) async fn symlink(&self, parent: u64, name: &[u8], target: &[u8]) -> Result<Entry, Errno> {
         check_name(name)?;
         let attr = self.mfs.symlink(parent, name, target, New::default()).await?;
-        Ok(self.entry(&attr))
+        Ok(self.entry(parent, name, &attr))
     }
 
     pub(super) async fn rename(
@@ -204,29 +254,26 @@ impl Tree {
         Ok(self.mfs.rename(parent, name, to, to_name, mode).await?)
     }
 
-    /// Opens a file; also says whether the kernel's copy of its content is still right.
-    pub(super) async fn open(&self, number: u64) -> Result<bool, Errno> {
+    /// Opens a file, and learns how long it really is; says whether the kernel's copy of its content is still right, and
+    /// whether its length was another one.
+    pub(super) async fn open(&self, number: u64) -> Result<(bool, bool), Errno> {
         self.mfs.open_file(number)?;
+        let learnt = async { Ok::<_, Errno>((self.mfs.measure(number).await?, self.mfs.attr(number).await?.cid)) };
+        let (corrected, now) = learnt.await.inspect_err(|_| self.mfs.release(number))?;
+        Ok((self.is_cached(number, now), corrected))
+    }
+
+    /// Whether the kernel's copy of a file's content is that of this root.
+    fn is_cached(&self, number: u64, now: Option<Cid>) -> bool {
         if !self.options.shared {
-            return Ok(true);
+            return true;
         }
-        let now = match self.mfs.attr(number).await {
-            Ok(attr) => attr.cid,
-            Err(error) => {
-                self.mfs.release(number);
-                return Err(error.into());
-            }
-        };
         let mut cached = self.cached.lock();
         let before = match now {
             Some(cid) => cached.insert(number, cid),
             None => cached.remove(&number),
         };
-        Ok(now.is_some() && before == now)
-    }
-
-    pub(super) fn forget_content(&self, number: u64) {
-        self.cached.lock().remove(&number);
+        now.is_some() && before == now
     }
 
     pub(super) async fn fallocate(&self, number: u64, ask: Fallocate) -> Result<(), Errno> {
@@ -245,8 +292,8 @@ impl Tree {
                 self.mfs.punch(number, range).await?;
             }
         }
-        if !keep && self.mfs.attr(number).await?.size < end {
-            self.mfs.set_attr(number, Change { size: Some(end), ..Change::default() }).await?;
+        if !keep {
+            self.mfs.extend(number, end).await?;
         }
         Ok(())
     }

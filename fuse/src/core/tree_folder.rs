@@ -58,7 +58,7 @@ impl OpenTreeFolder {
         for (line, name) in [(0, &b"."[..]), (1, b"..")] {
             if offset <= line && room.cost(name) <= left {
                 left -= room.cost(name);
-                let ino = if line == 0 { tree.ino(self.number) } else { UNKNOWN_INO };
+                let ino = if line == 0 { tree.ino(self.number) } else { tree.above(self.number).await };
                 let name = Bytes::from_static(name);
                 dirents.push(Dirent { ino, next: line + 1, kind: Some(Kind::Directory), name, entry: None });
             }
@@ -69,7 +69,7 @@ impl OpenTreeFolder {
         };
         let entries = if room.plus { self.entries(tree, local, &page).await } else { vec![None; page.len()] };
         for ((next, listed), attr) in page.into_iter().zip(entries) {
-            let entry = attr.map(|attr| tree.entry(&attr));
+            let entry = attr.map(|attr| tree.entry(self.number, &listed.name, &attr));
             let kind = entry.map_or_else(|| listed.kind.map(kind_of), |entry| Some(entry.attr.kind));
             let ino = entry.map_or_else(
                 || listed.ino.map_or(UNKNOWN_INO, |number| tree.ino(number)),
@@ -139,7 +139,8 @@ fn asks_for(listed: &Listed) -> Option<cairn_store::Cid> {
     if listed.ino.is_some() {
         return None;
     }
-    listed.cid.filter(|cid| cid.codec() != codec::RAW)
+    // The length of a raw block is that of its link, if it says one.
+    listed.cid.filter(|cid| cid.codec() != codec::RAW || listed.size.is_none_or(|size| size == 0))
 }
 
 fn kind_of(kind: mfs::Kind) -> Kind {

@@ -146,14 +146,34 @@ impl Filesystem {
         tree.write(number, offset, data).await
     }
 
-    /// Makes everything durable that was done to the tree of an open file or directory.
+    /// Writes at the end, wherever that is by now; `at` is where the kernel believes it to be.
+    ///
+    /// # Errors
+    /// As [`Filesystem::write`].
+    pub async fn append(&self, handle: u64, at: u64, data: Bytes, kill_setid: bool) -> Result<(), Errno> {
+        let (tree, number) = self.open_for_writing(handle)?;
+        check_len(at, data.len()).map_err(|_| Errno::EFBIG)?;
+        if kill_setid {
+            tree.drop_setid(number).await?;
+        }
+        if tree.mfs.append(number, data).await? != at
+            && let Some(kernel) = self.kernel.get()
+        {
+            kernel.content_changed(tree.ino(number));
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable that was done to the tree of an open file or directory, or to the trees below it.
     ///
     /// # Errors
     /// When the disk refuses.
     pub async fn fsync(&self, handle: u64) -> Result<(), Errno> {
         match self.handles.get(handle)? {
             Handle::TreeFile(tree, _) | Handle::TreeFolder(tree, _) => tree.sync().await,
-            Handle::File(_) | Handle::Folder(_) | Handle::Lines(_) => Ok(()),
+            // A directory above the trees.
+            Handle::Lines(_) => self.sync_all().await,
+            Handle::File(_) | Handle::Folder(_) => Ok(()),
         }
     }
 

@@ -42,6 +42,21 @@ impl Filesystem {
         Ok(if is(XATTR_SIZE) { size.to_string() } else { cid.to_string() }.into_bytes())
     }
 
+    /// Sets an extended attribute, or removes it: those that are there can't be changed. For programs that copy all that is
+    /// listed that is no failure.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` for others, `EROFS` where nothing can be changed.
+    pub fn setxattr(&self, ino: Ino, name: &[u8]) -> Result<(), Errno> {
+        if name != XATTR_CID.as_bytes() && name != XATTR_SIZE.as_bytes() {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        match self.place(ino)? {
+            Place::Tree(..) if !self.settings.read_only => Ok(()),
+            _ => Err(Errno::EROFS),
+        }
+    }
+
     /// The names of the extended attributes, each with a zero byte behind it.
     ///
     /// # Errors

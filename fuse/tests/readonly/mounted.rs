@@ -219,6 +219,44 @@ fn a_signal_ends_the_wait() {
     }
 }
 
+/// As on a disk: what a process catches waits until the call is done, and what ends it ends the wait.
+#[test]
+fn a_signal_that_is_caught_does_not_end_the_wait() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new();
+    let lost = world.file(&Profile::unixfs_v0_2015(), 1000, &noise(100, 7), FileMeta::NONE);
+    world.stall(&lost);
+    let folder = Folder::new(world.sources(), Writable::default(), settings(Layout::All, Duration::from_secs(600)));
+    let path = folder.path(&format!("ipfs/{lost}"));
+    let start = || {
+        let script = "trap 'echo caught' USR1; test -e \"$0\" && echo there";
+        let mut bash = Command::new("bash");
+        bash.args(["-c", script]).arg(&path).stdout(Stdio::piped());
+        let child = bash.spawn().expect("starts");
+        folder.block_on(world.reached.notified());
+        child
+    };
+    let kill = |signal: &str, child: &std::process::Child| {
+        let killed = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kills");
+        assert!(killed.success());
+        // For an answer that would be wrong; none is needed.
+        std::thread::sleep(Duration::from_millis(300));
+    };
+    let child = start();
+    kill("-USR1", &child);
+    let begin = Instant::now();
+    kill("-TERM", &child);
+    assert!(!child.wait_with_output().expect("ends").status.success());
+    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+    let child = start();
+    kill("-USR1", &child);
+    world.release();
+    let output = child.wait_with_output().expect("ends");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "caught\nthere\n");
+}
+
 #[test]
 fn a_name_leads_to_what_was_published_last() {
     if !can_mount() {

@@ -50,6 +50,8 @@ pub struct World {
     pub remote: Mutex<HashSet<Cid>>,
     /// Told when a block is asked for that never comes.
     pub reached: Notify,
+    /// Told when blocks that never came may come.
+    released: Notify,
     /// Blocks given out.
     pub fetched: AtomicUsize,
 }
@@ -61,12 +63,18 @@ struct Local(Arc<World>);
 impl Fetch for World {
     async fn fetch(&self, cid: &Cid, deadline: Deadline) -> Result<Block, FetchError> {
         if self.stalled.lock().expect("lock").contains(cid) {
+            let released = self.released.notified();
             self.reached.notify_one();
-            match deadline {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending::<()>().await,
+            let too_late = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending::<()>().await,
+                }
+            };
+            tokio::select! {
+                () = released => {}
+                () = too_late => return Err(FetchError::TimedOut(Box::new(*cid))),
             }
-            return Err(FetchError::TimedOut(Box::new(*cid)));
         }
         self.fetched.fetch_add(1, Ordering::Relaxed);
         let identity = Block::from_identity(cid);
@@ -145,6 +153,12 @@ impl World {
 
     pub fn stall(&self, cid: &Cid) {
         self.stalled.lock().expect("lock").insert(*cid);
+    }
+
+    /// Lets all come that were stalled.
+    pub fn release(&self) {
+        self.stalled.lock().expect("lock").clear();
+        self.released.notify_waiters();
     }
 
     /// Blocks given out since the last time.

@@ -61,7 +61,7 @@ fn attempts() -> BTreeMap<&'static str, Attempt> {
         fs::chownat(CWD, files.join("file"), Some(other.0), Some(other.1), AtFlags::empty())
     });
     all.insert("setxattr", |_, files| fs::setxattr(files.join("file"), "user.x", b"1", XattrFlags::empty()));
-    all.insert("removexattr", |_, files| fs::removexattr(files.join("file"), "user.ipfs.cid"));
+    all.insert("removexattr", |_, files| fs::removexattr(files.join("file"), "user.x"));
     all.insert("getxattr user.other", |_, files| getxattr(files, "user.other"));
     all.insert("getxattr acl", |_, files| getxattr(files, "system.posix_acl_access"));
     all.insert("open tmpfile", |_, files| {

@@ -38,6 +38,13 @@ pub struct Attr {
     pub size: u64,
     /// Permissions and modification time, where they are stored.
     pub meta: FileMeta,
+    /// When it was changed last, or what is said of it, and when it was accessed last: as far as that was noted since the
+    /// inode came into memory. They are not stored.
+    pub ctime: Option<Mtime>,
+    /// See `ctime`.
+    pub atime: Option<Mtime>,
+    /// Whether nobody but its directory says what size it has. So it is with a file of one raw block that nobody looked at.
+    pub claimed: bool,
     /// Its root, if nothing of it was changed since it was sealed last.
     pub cid: Option<Cid>,
 }

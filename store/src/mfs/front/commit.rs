@@ -103,7 +103,8 @@ pub(super) fn in_background(inner: &Arc<Inner>, after: Duration) {
 fn local_view(weak: &Weak<Inner>) -> Option<Mfs> {
     let inner = weak.upgrade()?;
     let fetch: Arc<dyn Fetch> = Arc::new(Offline::new(Arc::clone(&inner.blocks) as _));
-    Some(Mfs { inner, fetch, stamps: false })
+    let patience = inner.options.deadline;
+    Some(Mfs { inner, fetch, stamps: false, patience })
 }
 
 impl Mfs {

@@ -39,6 +39,7 @@ impl Mfs {
     /// When it is no file, or a block can't be had.
     pub async fn read(&self, ino: Ino, offset: u64, len: usize) -> Result<Bytes, MfsError> {
         let end = offset.saturating_add(len.min(MAX_READ) as u64);
+        self.measure(ino).await?;
         let before = self.inner.tree.lock().inode(ino)?.link;
         match self.read_once(ino, offset..end).await {
             // What was sealed when it was looked up may have been replaced, committed and collected since.
@@ -94,7 +95,7 @@ impl Mfs {
                 }
                 Segment::Sealed { cid, of, .. } => {
                     let streams = &self.inner.streams;
-                    streams.read(&self.fetch, &cid, of, self.inner.options.deadline).await?
+                    streams.read(&self.fetch, &cid, of, self.patience).await?
                 }
             };
             if single {
@@ -138,15 +139,42 @@ impl Mfs {
         self.edit(ino, |file, have| file.punch(range.clone(), have)).await
     }
 
+    /// Makes a file that long if it is shorter.
+    ///
+    /// # Errors
+    /// As [`Mfs::write`].
+    pub async fn extend(&self, ino: Ino, len: u64) -> Result<(), MfsError> {
+        self.edit(ino, |file, have| if file.len() < len { file.truncate(len, have) } else { Ok(()) }).await
+    }
+
+    /// Learns how long a file is of which only its directory says so: see [`Attr::claimed`](crate::mfs::Attr::claimed).
+    /// Says whether it is another length.
+    ///
+    /// # Errors
+    /// When its block can't be had.
+    pub async fn measure(&self, ino: Ino) -> Result<bool, MfsError> {
+        let claim = {
+            let tree = self.inner.tree.lock();
+            let inode = tree.inode(ino)?;
+            inode.link.filter(|_| inode.claimed)
+        };
+        let Some(link) = claim else { return Ok(false) };
+        let block = self.fetch.fetch(&link.cid, self.deadline()).await?;
+        self.inner.tree.lock().measured(ino, &block);
+        Ok(block.data().len() as u64 != link.tsize)
+    }
+
     pub(super) async fn set_file(&self, ino: Ino, change: Change) -> Result<(), MfsError> {
         let timed = change.mtime.is_none() && change.size.is_some();
+        // Also if it has that length already, as ftruncate(2) has it.
+        let cut = change.size.and(self.now());
         self.edit_as(ino, timed, |file, have| {
             if let Some(size) = change.size {
                 file.truncate(size, have)?;
             }
             let meta = file.meta();
             let mode = change.mode.map_or(meta.mode, Some);
-            file.set_meta(FileMeta { mode, mtime: change.mtime.or(meta.mtime) });
+            file.set_meta(FileMeta { mode, mtime: change.mtime.or(cut).or(meta.mtime) });
             Ok(())
         })
         .await
@@ -253,7 +281,9 @@ impl Mfs {
             file.set_meta(FileMeta { mtime: now, ..meta });
         }
         let (len, bytes, dirty) = (file.len(), file.dirty_bytes(), file.is_dirty());
-        self.inner.tree.lock().file_changed(ino, len, file.meta(), bytes, dirty);
+        let mut tree = self.inner.tree.lock();
+        tree.file_changed(ino, len, file.meta(), bytes, dirty);
+        tree.note_change(ino);
     }
 
     /// Has leaves written as long as there are too many bytes in memory.

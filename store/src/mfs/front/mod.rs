@@ -88,6 +88,8 @@ pub struct Mfs {
     fetch: Arc<dyn Fetch>,
     /// Whether times are noted that nobody asked for.
     stamps: bool,
+    /// How long an operation waits for a block.
+    patience: Duration,
 }
 
 struct Inner {
@@ -161,7 +163,7 @@ impl Mfs {
         };
         let inner = Arc::new(Inner {
             gate: RwLock::new(()),
-            tree: Mutex::new(Tree::new(options.profile, directory)),
+            tree: Mutex::new(Tree::new(options.profile, directory, options.now)),
             guard: Mutex::default(),
             blocks,
             cell,
@@ -175,7 +177,7 @@ impl Mfs {
         if let Some(after) = options.commit_after {
             commit::in_background(&inner, after);
         }
-        Ok(Self { inner, fetch, stamps: false })
+        Ok(Self { inner, fetch, stamps: false, patience: options.deadline })
     }
 
     /// The same tree, as a file system is expected to behave: what is made or written gets the present time, and the
@@ -189,6 +191,12 @@ impl Mfs {
     #[must_use]
     pub fn through(&self, fetch: Arc<dyn Fetch>) -> Self {
         Self { fetch, ..self.clone() }
+    }
+
+    /// The same tree, whose operations wait so long for a block.
+    #[must_use]
+    pub fn waiting(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
     }
 
     /// What decides the CIDs of what is written.
@@ -237,7 +245,7 @@ impl Mfs {
     }
 
     fn deadline(&self) -> Deadline {
-        deadline(self.inner.options.deadline)
+        deadline(self.patience)
     }
 
     /// Does something that changes nothing, with as many blocks as it needs.

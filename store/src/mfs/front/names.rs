@@ -11,6 +11,7 @@ use crate::{
         tree::{Body, Make, Removal, Tree},
     },
     pin::{self, PinError},
+    unixfs::node::Mtime,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -21,7 +22,14 @@ impl Mfs {
     /// # Errors
     /// When there is none, or its root block can't be had.
     pub async fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attr, MfsError> {
-        self.look(|tree| tree.lookup(parent, name)).await
+        self.look(|tree| {
+            let attr = tree.lookup(parent, name)?;
+            if tree.is_heavy() {
+                tree.trim();
+            }
+            Ok(attr)
+        })
+        .await
     }
 
     /// Gives up references. An inode without any may get another number the next time that it is looked up.
@@ -29,13 +37,15 @@ impl Mfs {
         self.inner.tree.lock().forget(ino, count);
     }
 
-    /// The entry at a path of names divided by `/`, which begins at the root. Symbolic links are not followed.
+    /// The entry at a path of names divided by `/`, which begins at the root, and its true length. Symbolic links are not
+    /// followed.
     ///
     /// # Errors
     /// As [`Mfs::lookup`].
     pub async fn resolve(&self, path: &[u8]) -> Result<Held, MfsError> {
-        let attr = self.look(|tree| tree.walk(path)).await?;
-        Ok(self.hold(attr))
+        let held = self.hold(self.look(|tree| tree.walk(path)).await?);
+        self.measure(held.ino()).await?;
+        Ok(self.hold(self.inner.tree.lock().refer(held.ino())?))
     }
 
     /// Makes a guard of one reference.
@@ -63,6 +73,17 @@ impl Mfs {
             self.change(|tree| tree.set_meta(ino, change)).await?;
         }
         self.attr(ino).await
+    }
+
+    /// Sets the time of the last access, which is kept as long as the inode is in memory.
+    ///
+    /// # Errors
+    /// When the number names nothing.
+    pub fn set_accessed(&self, ino: Ino, time: Mtime) -> Result<(), MfsError> {
+        let mut tree = self.inner.tree.lock();
+        tree.inode_mut(ino)?.times.accessed = Some(time);
+        tree.note_change(ino);
+        Ok(())
     }
 
     /// Makes an empty file. One that is there is answered as it is, unless it is to be `exclusive`. The inode has one
@@ -260,6 +281,11 @@ impl Mfs {
     /// Ends one [`Mfs::open_file`].
     pub fn release(&self, ino: Ino) {
         self.inner.tree.lock().release(ino);
+    }
+
+    /// Whether somebody has it open.
+    pub fn is_open(&self, ino: Ino) -> bool {
+        self.inner.tree.lock().inode(ino).is_ok_and(|inode| inode.opens > 0)
     }
 
     /// Whether an inode is the root, or below it.

@@ -70,6 +70,7 @@ impl Tree {
         unsealed.remove(&ino);
         let Some(inode) = self.inodes.get_mut(&ino) else { return };
         inode.parent = None;
+        inode.times.changed = Some((self.now)());
         if let Some(link) = inode.link {
             self.orphans.insert(ino, link.cid);
         }
@@ -181,6 +182,7 @@ impl Tree {
         let name = Bytes::copy_from_slice(name);
         if let Some(inode) = self.inodes.get_mut(&ino) {
             inode.parent = Some((parent, name.clone()));
+            inode.times.changed = Some((self.now)());
         }
         if let Ok(dir) = self.dir_mut(parent) {
             dir.children.insert(name, ino);
@@ -221,6 +223,7 @@ impl Tree {
             }
             _ => {}
         }
+        self.note_change(ino);
         if changed {
             self.touch(ino);
         }

@@ -138,6 +138,18 @@ pub(super) struct Inode {
     pub(super) size: u64,
     /// When it was used last.
     pub(super) used: u64,
+    /// Whether its size is what its link says: its block was not seen.
+    pub(super) claimed: bool,
+    pub(super) times: Times,
+}
+
+/// Times that are kept in memory alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Times {
+    /// Of the last change of it, or of what is said of it.
+    pub(super) changed: Option<Mtime>,
+    /// Of the last access, if somebody set it.
+    pub(super) accessed: Option<Mtime>,
 }
 
 /// Inodes and names.
@@ -147,6 +159,8 @@ pub(super) struct Tree {
     last: Ino,
     /// Counts uses.
     clock: u64,
+    /// What time it is.
+    now: fn() -> Mtime,
     dirty: usize,
     dirty_bytes: u64,
     /// Entries of directories that were read since the last [`Tree::trim`], and how many inodes are many.
@@ -158,7 +172,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// A tree with that root.
-    pub(super) fn new(profile: Profile, root: Directory) -> Self {
+    pub(super) fn new(profile: Profile, root: Directory, now: fn() -> Mtime) -> Self {
         let (meta, link) = (root.meta(), root.root());
         let dir = Dir { directory: Some(Box::new(root)), ..Dir::default() };
         let inode = Inode {
@@ -171,6 +185,8 @@ impl Tree {
             meta,
             size: 0,
             used: 0,
+            claimed: false,
+            times: Times::default(),
         };
         let dirty = usize::from(inode.dirty);
         let inodes = HashMap::from([(ROOT_INO, inode)]);
@@ -179,6 +195,7 @@ impl Tree {
             inodes,
             last: ROOT_INO,
             clock: 0,
+            now,
             dirty,
             dirty_bytes: 0,
             gained: 0,
@@ -287,7 +304,16 @@ impl Tree {
     pub(super) fn attr(&self, ino: Ino) -> Result<Attr, MfsError> {
         let inode = self.inode(ino)?;
         let cid = inode.link.filter(|_| !inode.dirty).map(|link| link.cid);
-        Ok(Attr { ino, kind: inode.kind(), size: inode.size, meta: inode.meta, cid })
+        Ok(Attr {
+            ino,
+            kind: inode.kind(),
+            size: inode.size,
+            meta: inode.meta,
+            ctime: inode.times.changed,
+            atime: inode.times.accessed,
+            claimed: inode.claimed,
+            cid,
+        })
     }
 
     /// The same, counted as a reference.
@@ -343,8 +369,17 @@ impl Tree {
         }
     }
 
-    /// Notes the time of a change of a directory's entries, if it is to be noted.
+    /// Notes when an inode was changed, or what is said of it.
+    pub(super) fn note_change(&mut self, ino: Ino) {
+        let now = (self.now)();
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.times.changed = Some(now);
+        }
+    }
+
+    /// Notes the time of a change of a directory's entries, if it is to be stored.
     fn stamp_dir(&mut self, ino: Ino, now: Option<Mtime>) {
+        self.note_change(ino);
         if let Some(now) = now
             && let Some(inode) = self.inodes.get_mut(&ino)
             && let Body::Dir(Dir { directory: Some(directory), .. }) = &mut inode.body

@@ -1,8 +1,9 @@
 //! Finding, listing and making entries.
 
-use super::{Body, Dir, Fail, FileBody, Inode, Needed, Step, Tree, in_dir, naming_of};
+use super::{Body, Dir, Fail, FileBody, Inode, Needed, Step, Times, Tree, in_dir, naming_of};
 use crate::{
     Block,
+    cid::codec,
     mfs::{
         Attr, Cursor, Ino, Kind, Listed, MAX_NAME, MfsError, New, ROOT_INO,
         dir::{Directory, Link},
@@ -37,10 +38,43 @@ impl Tree {
             return Ok(ino);
         }
         match self.directory(parent)?.get(name).map_err(in_dir(parent))? {
+            Some(Some(link)) if link.cid.codec() == codec::RAW && link.tsize > 0 => Ok(self.claim(parent, name, link)?),
             Some(Some(link)) => {
                 Err(Fail::from(Needed::Child { parent, name: Bytes::copy_from_slice(name), cid: link.cid }))
             }
             _ => Err(MfsError::NotFound(shown(name)).into()),
+        }
+    }
+
+    /// The inode of a file in one raw block, which is what its link says until somebody opens it.
+    fn claim(&mut self, parent: Ino, name: &[u8], link: Link) -> Result<Ino, MfsError> {
+        let name = Bytes::copy_from_slice(name);
+        self.gained += 1;
+        let ino = self.add(Inode {
+            body: Body::File(FileBody { content: None, profile: self.profile, dirty_bytes: 0 }),
+            parent: Some((parent, name.clone())),
+            refs: 0,
+            opens: 0,
+            link: Some(link),
+            dirty: false,
+            meta: FileMeta::NONE,
+            size: link.tsize,
+            used: 0,
+            claimed: true,
+            times: Times::default(),
+        });
+        self.dir_mut(parent)?.children.insert(name, ino);
+        Ok(ino)
+    }
+
+    /// Takes the true length of a file in one raw block.
+    pub(in crate::mfs) fn measured(&mut self, ino: Ino, block: &Block) {
+        if let Some(inode) = self.inodes.get_mut(&ino)
+            && inode.claimed
+            && inode.link.is_some_and(|link| link.cid == *block.cid())
+        {
+            inode.size = block.data().len() as u64;
+            inode.claimed = false;
         }
     }
 
@@ -130,8 +164,11 @@ impl Tree {
             meta: FileMeta { mode: meta.mode.map(|m| m & 0o7777).filter(|&m| m != 0), ..meta },
             size,
             used: 0,
+            claimed: false,
+            times: Times::default(),
         });
         self.dir_mut(parent)?.children.insert(name, ino);
+        self.note_change(ino);
         self.stamp_dir(parent, now);
         self.touch(ino);
         Ok(self.attr(ino)?)

@@ -1,6 +1,6 @@
 //! Taking blocks that an operation asked for.
 
-use super::{Body, Dir, FileBody, Inode, Needed, Tree, naming_of};
+use super::{Body, Dir, FileBody, Inode, Needed, Times, Tree, naming_of};
 use crate::{
     Block,
     cid::codec,
@@ -63,7 +63,10 @@ impl Tree {
                 *directory = Some(Box::new(read));
             }
             Body::File(FileBody { content: content @ None, profile, .. }) => {
-                *content = Some(Arc::new(Mutex::new(File::from_block(profile, block)?)));
+                let file = File::from_block(profile, block)?;
+                inode.size = file.len();
+                inode.claimed = false;
+                *content = Some(Arc::new(Mutex::new(file)));
             }
             _ => {}
         }
@@ -102,5 +105,17 @@ pub(super) fn read_inode(profile: &Profile, link: Link, block: &Block) -> Result
             (Body::Dir(Dir { directory: Some(directory), ..Dir::default() }), 0)
         }
     };
-    Ok(Inode { body, parent: None, refs: 0, opens: 0, link: Some(link), dirty: false, meta, size, used: 0 })
+    Ok(Inode {
+        body,
+        parent: None,
+        refs: 0,
+        opens: 0,
+        link: Some(link),
+        dirty: false,
+        meta,
+        size,
+        used: 0,
+        claimed: false,
+        times: Times::default(),
+    })
 }

@@ -101,6 +101,9 @@ impl Tree {
             }
         }
         self.lighten();
+        if self.inodes.capacity() > 4 * self.inodes.len() {
+            self.inodes.shrink_to(2 * self.inodes.len());
+        }
         // With many references this looks again when as many more have come.
         self.heavy_at = self.inodes.len() + MAX_IDLE;
         self.gained = 0;
