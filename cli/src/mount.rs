@@ -88,7 +88,7 @@ impl Ground {
             },
             space: space(&self.repo),
         };
-        let writable = self.writable(wanted.layout, &(session.as_ref())()).await?;
+        let writable = self.writable(wanted.layout, &(session.as_ref())(), how.deadline).await?;
         let fs = Filesystem::new(Sources { session, local, names }, writable, settings);
         let options = mount::Options {
             dir: wanted.dir.clone(),
@@ -104,14 +104,14 @@ impl Ground {
         Ok(tokio::task::spawn_blocking(mounting).await.context("mounting was given up")??)
     }
 
-    async fn writable(&self, layout: Layout, fetch: &Arc<dyn Fetch>) -> anyhow::Result<Writable> {
+    async fn writable(&self, layout: Layout, fetch: &Arc<dyn Fetch>, patience: Duration) -> anyhow::Result<Writable> {
         let mut writable = Writable::default();
         if matches!(layout, Layout::All | Layout::Files) {
             let tree = self.repo.mfs(Arc::clone(fetch)).await;
             writable.files = Some(tree.context("the tree of files can't be opened")?);
         }
         if matches!(layout, Layout::All | Layout::Ipns) {
-            writable.own = Some(Arc::new(OwnKeys::new(self.clone(), Arc::clone(fetch))?));
+            writable.own = Some(Arc::new(OwnKeys::new(self.clone(), Arc::clone(fetch), patience)?));
         }
         Ok(writable)
     }

@@ -86,6 +86,14 @@ pub enum MountError {
     /// Nothing is mounted there.
     #[error("{0} is not mounted")]
     NotMounted(String),
+    /// What was written could not be made durable by the process that mounted. It is unmounted all the same.
+    #[error("{dir} is unmounted, but what was written to it may not be durable: {error}")]
+    Settle {
+        /// The directory.
+        dir: String,
+        /// What was said.
+        error: io::Error,
+    },
     /// What was written can't be made durable. It is unmounted all the same.
     #[error("what was written to {dir} could not be made durable: {errno}")]
     Sync {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Options of `cairn umount`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-What was written is durable afterwards. A mount that is in use disappears at once, and ends when nobody uses it any more.
+What was written is durable afterwards, also by way of a process that mounted on its own. A mount that is in use disappears at once, and ends when nobody uses it any more.
 A mount that a process left behind which was killed is cleared away.
 
 Examples:

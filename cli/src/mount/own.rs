@@ -9,7 +9,7 @@ use cairn_net::{
 };
 use cairn_store::{
     Cid, StoreError,
-    fetch::Fetch,
+    fetch::{Deadline, Fetch},
     mfs::{Mfs, MfsError, NamedCell, RootCell},
     names::{NameError, Names as _},
     path::Path,
@@ -22,7 +22,7 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// How long the network is asked what is published under a name before its tree is opened.
+/// How long the network is asked at most what is published under a name before its tree is opened.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The keys of a repository.
@@ -31,17 +31,18 @@ pub struct OwnKeys {
     store: Keystore,
     own: PrivateKey,
     fetch: Arc<dyn Fetch>,
+    patience: Duration,
 }
 
 impl OwnKeys {
-    /// Those of that repository.
+    /// Those of that repository; the network is asked for no longer than `patience`.
     ///
     /// # Errors
     /// When the configuration holds no key.
-    pub fn new(ground: Ground, fetch: Arc<dyn Fetch>) -> anyhow::Result<Self> {
+    pub fn new(ground: Ground, fetch: Arc<dyn Fetch>, patience: Duration) -> anyhow::Result<Self> {
         let own = PrivateKey::from_protobuf(&Identity::of(&ground.repo.config())?.to_protobuf()?)?;
         let store = Keystore::of_repo(ground.repo.path());
-        Ok(Self { ground, store, own, fetch })
+        Ok(Self { ground, store, own, fetch, patience: patience.min(PATIENCE) })
     }
 }
 
@@ -106,7 +107,7 @@ impl OwnKeys {
 
     /// What is published under a name; `None` if nothing is.
     async fn published(&self, name: &str) -> Result<Option<Cid>, MfsError> {
-        let deadline = Some(Instant::now() + PATIENCE);
+        let deadline = Some(Instant::now() + self.patience);
         let target = match self.ground.names.lookup(name, deadline).await {
             Ok(target) => target.path,
             Err(NameError::NotFound(_) | NameError::Offline(_)) => return Ok(None),
@@ -116,11 +117,10 @@ impl OwnKeys {
                 return Ok(None);
             }
         };
-        self.resolved(&target).await.map(Some)
+        self.resolved(&target, deadline).await.map(Some)
     }
 
-    async fn resolved(&self, target: &Path) -> Result<Cid, MfsError> {
-        let deadline = Some(Instant::now() + PATIENCE);
+    async fn resolved(&self, target: &Path, deadline: Deadline) -> Result<Cid, MfsError> {
         match resolve::resolve_block(&self.fetch, &self.ground.names, target, deadline).await {
             Ok(cid) => Ok(cid),
             Err(ResolveError::Fetch(error)) => Err(error.into()),

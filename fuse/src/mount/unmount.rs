@@ -1,28 +1,63 @@
 //! Unmounting, also what other processes mounted.
 
 use super::{MountError, shown, table};
-use rustix::mount::UnmountFlags;
+use rustix::{
+    fs::{Mode, OFlags, fsync, open, syncfs},
+    io::Errno,
+    mount::UnmountFlags,
+};
 use std::{
     io,
     path::{Path, PathBuf},
     process::Command,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 /// Programs that unmount for whoever mounted.
 const HELPERS: [&str; 2] = ["fusermount3", "fusermount"];
 
-/// Unmounts what this program mounted there, in whichever process; lazily if it is in use, so that nobody new gets in.
+/// How long it may take to make durable what was written: a process that was stopped never answers.
+const SETTLE: Duration = Duration::from_secs(120);
+
+/// Makes durable what was written, and unmounts what this program mounted there, in whichever process; lazily if it is in
+/// use, so that nobody new gets in.
 ///
 /// # Errors
-/// When nothing of ours is mounted there, or the system refuses.
+/// When nothing of ours is mounted there, or the system refuses. When something could not be made durable it is unmounted
+/// all the same.
 pub fn unmount(dir: &Path) -> Result<(), MountError> {
     let failed = |error| MountError::Unmount { dir: shown(dir), error };
     let dir = absolute(dir).map_err(failed)?;
     table::find(&dir).map_err(failed)?.ok_or_else(|| MountError::NotMounted(shown(&dir)))?;
-    match system(&dir, UnmountFlags::empty()) {
-        Ok(()) => Ok(()),
-        Err(_) => lazily(&dir).map_err(failed),
-    }
+    let settled = settle(&dir);
+    system(&dir, UnmountFlags::empty()).or_else(|_| lazily(&dir)).map_err(failed)?;
+    settled.map_err(|error| MountError::Settle { dir: shown(&dir), error })
+}
+
+/// Has the process that mounted make everything durable.
+fn settle(dir: &Path) -> io::Result<()> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let dir = dir.to_owned();
+    let settling = move || {
+        // Nobody waits any more if it took too long.
+        let _ = sender.send(sync(&dir));
+    };
+    thread::Builder::new().name("cairn-settle".to_owned()).spawn(settling)?;
+    receiver.recv_timeout(SETTLE).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn sync(dir: &Path) -> io::Result<()> {
+    let dir = match open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(dir) => dir,
+        // The process was killed; or it is `ipfs`, which can't be listed, nor written to.
+        Err(Errno::NOTCONN | Errno::CONNABORTED | Errno::PERM) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    // Linux does not hand on the first, but writes what it has of files that are mapped.
+    syncfs(&dir)?;
+    Ok(fsync(&dir)?)
 }
 
 /// Takes a mount out of the tree of directories; it ends when nobody uses it any more.
@@ -42,7 +77,7 @@ fn absolute(dir: &Path) -> io::Result<PathBuf> {
 fn system(dir: &Path, flags: UnmountFlags) -> io::Result<()> {
     match rustix::mount::unmount(dir, flags | UnmountFlags::NOFOLLOW) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::PERM) => helper(dir, flags.contains(UnmountFlags::DETACH)),
+        Err(Errno::PERM) => helper(dir, flags.contains(UnmountFlags::DETACH)),
         Err(error) => Err(error.into()),
     }
 }

@@ -97,6 +97,22 @@ fn what_is_in_use_is_unmounted_all_the_same() {
 }
 
 #[test]
+fn what_another_process_has_mounted_is_durable_when_it_is_unmounted() {
+    if !can_mount() {
+        return;
+    }
+    let node = Node::new();
+    let mounted = Mounted::new(&node);
+    fs::write(mounted.path("files/new"), "written").expect("writes");
+    // The mount goes on for whoever has it open: its process does not end.
+    let held = fs::File::open(mounted.path("files/new")).expect("opens");
+    node.ok(["--offline", "umount", mounted.point().path().to_str().expect("text")]);
+    mounted.kill();
+    drop(held);
+    assert_eq!(node.ok(["--offline", "files", "read", "/new"]), "written");
+}
+
+#[test]
 fn umount_clears_away_what_was_left_behind() {
     if !can_mount() {
         return;
