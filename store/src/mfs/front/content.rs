@@ -197,6 +197,7 @@ impl Mfs {
                 match target.copy_range(at, &mut source, range.clone(), &have) {
                     Ok(copied) => {
                         self.changed(to, &mut target, copied > 0);
+                        self.inner.adopt_orphan(from);
                         return Ok(copied);
                     }
                     Err(FileError::Need(need)) => need,

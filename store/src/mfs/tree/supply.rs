@@ -102,5 +102,16 @@ pub(super) fn read_inode(profile: &Profile, link: Link, block: &Block) -> Result
             (Body::Dir(Dir { directory: Some(directory), ..Dir::default() }), 0)
         }
     };
-    Ok(Inode { body, parent: None, refs: 0, opens: 0, link: Some(link), dirty: false, meta, size, used: 0 })
+    Ok(Inode {
+        body,
+        parent: None,
+        refs: 0,
+        opens: 0,
+        link: Some(link),
+        dirty: false,
+        meta,
+        closed: false,
+        size,
+        used: 0,
+    })
 }
