@@ -111,6 +111,7 @@ impl Mfs {
     /// When it is no file, it would be too long, a block can't be had that is changed in part, or there is too much in
     /// memory and the store takes nothing.
     pub async fn write(&self, ino: Ino, offset: u64, data: Bytes) -> Result<(), MfsError> {
+        self.check_quota(&data).await?;
         self.edit(ino, |file, have| file.write(offset, &data, have)).await?;
         self.reclaim().await
     }
@@ -120,6 +121,7 @@ impl Mfs {
     /// # Errors
     /// As [`Mfs::write`].
     pub async fn append(&self, ino: Ino, data: Bytes) -> Result<u64, MfsError> {
+        self.check_quota(&data).await?;
         let at = self
             .edit(ino, |file, have| {
                 let at = file.len();
@@ -128,6 +130,15 @@ impl Mfs {
             .await?;
         self.reclaim().await?;
         Ok(at)
+    }
+
+    /// Refuses bytes that the repository is not to hold: here and not when they are sealed, which has to go on.
+    async fn check_quota(&self, data: &Bytes) -> Result<(), MfsError> {
+        if self.inner.blocks.is_near_quota(data.len() as u64) {
+            let blocks = Arc::clone(&self.inner.blocks);
+            blocking(move || blocks.check_quota()).await??;
+        }
+        Ok(())
     }
 
     /// Makes the bytes of a range zeros, as far as there are any; the length stays.
