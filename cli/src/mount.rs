@@ -123,9 +123,7 @@ fn space(repo: &Arc<Repo>) -> Arc<dyn Fn() -> Space + Send + Sync> {
     Arc::new(move || {
         let used = repo.kv().usage().map_or(0, |usage| usage.total);
         let max = repo.storage_max().unwrap_or(u64::MAX).max(used);
-        let disk =
-            rustix::fs::statvfs(repo.path()).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-        let free = (max - used).min(disk);
+        let free = (max - used).min(repo.kv().room().unwrap_or(u64::MAX));
         Space { total: used + free, free }
     })
 }

@@ -248,6 +248,20 @@ impl KvBlocks {
         self
     }
 
+    /// Looks how large the tables are, under the same rule.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when they have no room for more.
+    pub fn check_quota(&self) -> Result<(), StoreError> {
+        self.quota.look(self.kv.as_ref())
+    }
+
+    /// Notes that somebody who is no [`Bulk`] is about to write so many bytes; whether [`KvBlocks::check_quota`] is to be
+    /// asked first, which may take a while.
+    pub fn is_near_quota(&self, bytes: u64) -> bool {
+        !self.quota.take(bytes)
+    }
+
     /// Says, once, who is told of blocks that were stored.
     pub fn on_stored(&self, tell: OnStored) {
         // A second one is not told.

@@ -108,9 +108,10 @@ impl NetworkBehaviour for Behaviour {
             }
             FromSwarm::ConnectionClosed(e) => {
                 self.links.close(&e.peer_id, e.connection_id);
-                if e.remaining_established == 0 {
-                    self.waiting.push_back(PeerEvent::Disconnected(e.peer_id));
-                }
+                self.waiting.push_back(match e.remaining_established {
+                    0 => PeerEvent::Disconnected(e.peer_id),
+                    _ => PeerEvent::ConnectionLost(e.peer_id),
+                });
             }
             FromSwarm::DialFailure(e) => {
                 let Some(peer) = e.peer_id else { return };

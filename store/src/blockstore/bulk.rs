@@ -120,10 +120,17 @@ impl Quota {
 
     /// Notes that an import wrote some bytes.
     fn wrote(&self, bytes: u64, kv: &dyn Kv) -> Result<(), StoreError> {
+        if self.take(bytes) { Ok(()) } else { self.look(kv) }
+    }
+
+    /// Takes bytes of those that may be written before somebody looks; whether there were as many.
+    pub(super) fn take(&self, bytes: u64) -> bool {
         let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
-        if left.is_ok() || self.max == u64::MAX {
-            return Ok(());
-        }
+        left.is_ok() || self.max == u64::MAX
+    }
+
+    /// Looks how large the tables are.
+    pub(super) fn look(&self, kv: &dyn Kv) -> Result<(), StoreError> {
         let used = kv.usage()?.total;
         let room = self.max.saturating_sub(used);
         self.left.store(room.min(Bulk::CHECK_EVERY), Ordering::Relaxed);

@@ -38,6 +38,8 @@ pub(super) struct Marker<'a, 'w> {
     /// Whether some nodes wait in their work rows alone.
     spilled: bool,
     failed: bool,
+    /// Whether a block was passed over that could not be read.
+    passed_over: bool,
 }
 
 impl<'a, 'w> Marker<'a, 'w> {
@@ -52,6 +54,7 @@ impl<'a, 'w> Marker<'a, 'w> {
             strict: true,
             spilled: false,
             failed: false,
+            passed_over: false,
         }
     }
 
@@ -151,12 +154,23 @@ impl<'a, 'w> Marker<'a, 'w> {
             Err(NodeError::Store(error)) => return Err(error.into()),
             // Its work row stays: if this run is interrupted and the block comes back, its links are marked then.
             Err(NodeError::Missing(_)) if !self.strict => {}
+            // A stranger's block that somebody linked to keeps nothing, and must not keep all garbage.
+            Err(error) if !self.strict => self.pass_over(cid, &error),
             Err(error) => {
                 self.failed = true;
                 self.watch.tell(Event::Unreadable { cid: *cid, error });
             }
         }
         Ok(())
+    }
+
+    /// Says of a block that it keeps nothing else: the first time to everybody, for there may be any number of them.
+    fn pass_over(&mut self, cid: &Cid, error: &dyn std::error::Error) {
+        if std::mem::replace(&mut self.passed_over, true) {
+            tracing::debug!(%cid, %error, "a block keeps nothing");
+        } else {
+            tracing::warn!(%cid, %error, "what a block links to is not kept, since it can't be read; no pin is above it");
+        }
     }
 
     /// What is linked, and in place of an identity CID what it links to: it is no block, and needs no mark. Their
@@ -173,6 +187,7 @@ impl<'a, 'w> Marker<'a, 'w> {
                 };
                 match dag::links(&cid, block.data()) {
                     Ok(links) => inner.extend(links),
+                    Err(error) if !self.strict => self.pass_over(&cid, &error),
                     Err(error) => {
                         (self.failed, *readable) = (true, false);
                         self.watch.tell(Event::Unreadable { cid, error: error.into() });

@@ -96,6 +96,10 @@ impl<K: Kv> Kv for FaultyKv<K> {
         self.inner.sync()
     }
 
+    fn room(&self) -> Result<u64, StoreError> {
+        self.inner.room()
+    }
+
     fn usage(&self) -> Result<Usage, StoreError> {
         self.step()?;
         self.inner.usage()

@@ -183,6 +183,14 @@ pub trait Kv: Send + Sync {
     /// When the files can't be examined.
     fn usage(&self) -> Result<Usage, StoreError>;
 
+    /// Bytes that can still be written, as far as the disk is concerned.
+    ///
+    /// # Errors
+    /// When the disk can't be examined.
+    fn room(&self) -> Result<u64, StoreError> {
+        Ok(u64::MAX)
+    }
+
     /// Statistics for people; empty where there are none.
     fn describe(&self) -> String {
         String::new()

@@ -26,6 +26,8 @@ use std::{
 /// A write is refused when it would leave less than this on the disk, in bytes: room for the log, a flush and
 /// a collection's tombstones.
 const RESERVE: u64 = 16 << 20;
+/// A batch of at most so many bytes may take a part of what is kept aside.
+const FEW: u64 = 256 << 10;
 /// Bytes that RocksDB adds to a row of a batch: type, table and lengths.
 const ROW_OVERHEAD: usize = 16;
 /// Share of dead bytes in blob files from which [`Kv::reclaim`] rewrites the live ones.
@@ -105,12 +107,18 @@ impl RocksKv {
             }
             return Ok(());
         }
-        let pending = self.unflushed.load(Ordering::Relaxed).min(2 * BLOCKS_BUFFER as u64);
-        let needed = pending + bytes + RESERVE + self.reserve.missing();
-        if free < needed {
+        let needed = self.pending() + bytes + RESERVE + self.reserve.missing();
+        // A little more is taken than large writes find: what was removed counts only once that is written.
+        let few = bytes <= FEW && free >= self.pending() + bytes + RESERVE + reserve::SIZE / 2;
+        if free < needed && !few {
             return Err(StoreError::NoSpace { detail: format!("{free} bytes are free, {needed} are needed") });
         }
         Ok(())
+    }
+
+    /// Bytes that were written and are to go to the disk once more.
+    fn pending(&self) -> u64 {
+        self.unflushed.load(Ordering::Relaxed).min(2 * BLOCKS_BUFFER as u64)
     }
 
     fn property(&self, table: Table, name: &str) -> Result<u64, StoreError> {
@@ -289,6 +297,11 @@ impl Kv for RocksKv {
             total += entry.and_then(|e| e.metadata()).map_or(0, |m| m.len());
         }
         Ok(Usage { total })
+    }
+
+    fn room(&self) -> Result<u64, StoreError> {
+        let kept = self.pending() + RESERVE + self.reserve.missing();
+        Ok(reserve::free(&self.path)?.saturating_sub(kept))
     }
 
     fn describe(&self) -> String {

@@ -7,7 +7,9 @@ use crate::{
 use bytes::Bytes;
 use cairn_store::{
     Block, Cid,
+    block::Prefix,
     blockstore::{Blockstore as _, KvBlocks},
+    cid::codec,
     dag,
     gc::{self, Event},
     kv::Durability,
@@ -228,4 +230,54 @@ async fn what_is_missing_below_the_tree_is_no_error_to_a_collection() {
     assert_eq!(collect(&world).await, 0);
     assert!(matches!(read(&mfs, "/d/1").await, Err(MfsError::Fetch(_))));
     assert_eq!(read(&mfs, "/d/2").await.expect("reads"), b"leaf 2");
+}
+
+/// A range that was taken by reference out of a file without a name outlives that file.
+#[tokio::test]
+async fn a_range_of_an_unlinked_file_outlives_it() {
+    let world = World::new(options(small())).await;
+    let mfs = &world.mfs;
+    let content: Vec<u8> = (0..200).collect();
+    let source = write(mfs, ROOT_INO, "source", &content).await;
+    let target = write(mfs, ROOT_INO, "target", b"").await;
+    mfs.open_file(source.ino).expect("opens");
+    mfs.sync().await.expect("syncs");
+    for _ in 0..2 {
+        collect(&world).await;
+    }
+    mfs.unlink(ROOT_INO, b"source").await.expect("unlinks");
+    mfs.sync().await.expect("syncs");
+    assert_eq!(mfs.copy_range(source.ino, 0..160, target.ino, 0).await.expect("copies"), 160);
+    assert_eq!(mfs.copy_range(source.ino, 0..160, target.ino, 160).await.expect("copies"), 160);
+    assert_eq!(mfs.stats().dirty_bytes, 0, "no byte was copied");
+    mfs.release(source.ino);
+    mfs.forget(source.ino, 1);
+    collect(&world).await;
+    let root = mfs.sync().await.expect("syncs");
+    collect(&world).await;
+    assert_eq!(read(mfs, "/target").await.expect("reads"), [&content[..160], &content[..160]].concat());
+    assert_eq!(all(&world.blocks), reachable(&world.blocks, &root), "and nothing else is kept");
+}
+
+#[tokio::test]
+async fn what_is_malformed_below_the_tree_stops_no_collection() {
+    let world = World::new(options(Profile::cid_v1())).await;
+    let mut out = Vec::new();
+    let mut builder = DirBuilder::new(&Profile::cid_v1(), FileMeta::NONE);
+    for (name, codec) in [("pb", codec::DAG_PB), ("cbor", codec::DAG_CBOR)] {
+        let bad = Block::seal(Prefix::v1(codec), Bytes::from_static(&[0xff; 3])).expect("seals");
+        builder.add(name.to_owned(), bad.cid(), 3).expect("adds");
+        out.push(bad);
+    }
+    let good = leaf("good");
+    builder.add("good".to_owned(), good.cid(), 4).expect("adds");
+    out.push(good);
+    let root = builder.finish(&mut out).expect("builds").cid;
+    world.blocks.put_many(&out, Durability::Synced).expect("puts");
+    world.mfs.link_cid(ROOT_INO, b"d", &root).await.expect("links");
+    world.mfs.sync().await.expect("syncs");
+    world.blocks.put(&leaf("junk")).expect("puts");
+    world.blocks.epochs().advance();
+    assert_eq!(collect(&world).await, 1, "the junk");
+    assert_eq!(read(&world.mfs, "/d/good").await.expect("reads"), b"good");
 }

@@ -7,8 +7,9 @@ use crate::{
 use bytes::Bytes;
 use cairn_store::{
     Cid, StoreError,
+    blockstore::KvBlocks,
     fetch::{Fetch, Offline},
-    kv::{Fault, FaultyKv},
+    kv::{Fault, FaultyKv, MemoryKv},
     mfs::{MetaCell, Mfs, MfsError, New, Options, ROOT_INO, RenameMode, RootCell},
     unixfs::profile::Profile,
 };
@@ -297,4 +298,26 @@ async fn what_is_committed_is_the_tree_at_one_moment() {
         last = number;
     }
     mover.await.expect("moves");
+}
+
+#[tokio::test]
+async fn a_repository_that_is_full_refuses_bytes_and_goes_on() {
+    const MAX: usize = 4 << 20;
+    let blocks = Arc::new(KvBlocks::open(Arc::new(MemoryKv::new())).expect("opens").storage_max(MAX as u64));
+    let mfs = open(&blocks, options(Profile::cid_v1())).await.expect("opens");
+    let file = write(&mfs, ROOT_INO, "f", b"small").await;
+    let piece = |i: usize| Bytes::from(format!("{i:08}").repeat(1 << 16));
+    let mut at = 0;
+    let error = loop {
+        match mfs.write(file.ino, at as u64, piece(at)).await {
+            Ok(()) => at += 1 << 19,
+            Err(error) => break error,
+        }
+        mfs.sync().await.expect("what was taken is kept");
+        assert!(at < 8 * MAX, "it must end");
+    };
+    assert!(matches!(error, MfsError::Store(StoreError::Full { .. })), "{error}");
+    assert!(at >= MAX, "{at}");
+    mfs.unlink(ROOT_INO, b"f").await.expect("can be removed");
+    mfs.sync().await.expect("syncs");
 }

@@ -60,6 +60,13 @@ async fn nothing_is_made_in_a_directory_that_was_removed() {
     write(&mfs, ROOT_INO, "f", b"x").await;
     assert!(matches!(mfs.rename(ROOT_INO, b"f", gone, b"f", RenameMode::Replace).await, Err(MfsError::NotFound(_))));
     assert_eq!(read(&mfs, "/f").await.expect("reads"), b"x");
+    // Nor below one that was removed with all that is in it.
+    let d = dir(&mfs, ROOT_INO, "d").await;
+    let below = dir(&mfs, dir(&mfs, d, "e").await, "f").await;
+    mfs.remove(ROOT_INO, b"d").await.expect("removes");
+    assert!(matches!(mfs.create(below, b"f", NEW, true).await, Err(MfsError::NotFound(_))));
+    assert!(matches!(mfs.rename(ROOT_INO, b"f", below, b"f", RenameMode::Replace).await, Err(MfsError::NotFound(_))));
+    assert_eq!(read(&mfs, "/f").await.expect("reads"), b"x");
     // A whole tree that goes takes with it what nobody uses.
     let (d, before) = (dir(&mfs, ROOT_INO, "d").await, mfs.stats().inodes);
     for i in 0..10 {
@@ -176,6 +183,17 @@ async fn a_stamping_view_notes_times_as_a_file_system_does() {
         }
         assert_eq!(mfs.attr(d.ino).await.expect("is there").meta.mtime, NOW, "{change}");
     }
+    // Permissions of zero can't be stored; they hold as long as the entry is in memory.
+    let mode = |mode| Change { mode: Some(mode), ..Change::default() };
+    for ino in [file.ino, d.ino] {
+        assert_eq!(mfs.set_attr(ino, mode(0o640)).await.expect("changes").meta.mode, Some(0o640));
+        assert_eq!(mfs.set_attr(ino, mode(0)).await.expect("changes").meta.mode, Some(0));
+        mfs.sync().await.expect("syncs");
+        assert_eq!(mfs.attr(ino).await.expect("is there").meta.mode, Some(0));
+        assert_eq!(mfs.set_attr(ino, mode(0o400)).await.expect("changes").meta.mode, Some(0o400));
+    }
+    let closed = New { meta: FileMeta { mode: Some(0), ..FileMeta::NONE }, ..NEW };
+    assert_eq!(mfs.create(ROOT_INO, b"closed", closed, true).await.expect("makes").meta.mode, Some(0));
     // Through the other view of the same tree nothing of that happens.
     let other = dir(&plain, ROOT_INO, "e").await;
     assert_eq!(write(&plain, other, "f", b"x").await.meta, FileMeta::NONE);

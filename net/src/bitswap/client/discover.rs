@@ -5,7 +5,7 @@ use super::{
         message::{Entry, WantType},
         session::{SessionId, WantId},
     },
-    Client, Output,
+    Client, Output, Want,
     schedule::priority,
     short,
 };
@@ -119,6 +119,28 @@ impl Client {
                 want.unanswered = want.unanswered.saturating_sub(1);
             }
             self.tell(id, peer);
+        }
+    }
+
+    /// One of several connections to a peer ended. What was written to it last may never have arrived, and answers may
+    /// have been lost with it: what is open there is asked once more over those that are left.
+    pub fn on_connection_lost(&mut self, peer: &PeerId) {
+        let told =
+            |want: &Want| want.told.contains(peer) && !want.have.contains(peer) && !want.dont_have.contains(peer);
+        let silent: Vec<WantId> = self.wants.iter().filter(|(_, want)| told(want)).map(|(id, _)| *id).collect();
+        let Some(state) = self.peers.get_mut(peer) else { return };
+        for id in &state.asked {
+            if let Some(want) = self.wants.get(id) {
+                let again = Entry::want(want.cid, WantType::Block, priority(*id));
+                state.outbox.entry(want.cid).or_insert(again);
+            }
+        }
+        for id in silent {
+            if let Some(want) = self.wants.get_mut(&id) {
+                want.told.remove(peer);
+                want.unanswered = want.unanswered.saturating_sub(1);
+            }
+            self.tell(id, *peer);
         }
     }
 

@@ -217,6 +217,28 @@ fn a_dont_have_is_asked_of_the_next_peer_and_a_dropped_want_is_cancelled() {
 }
 
 #[test]
+fn what_may_have_been_lost_with_a_connection_is_asked_once_more() {
+    let (mut client, now) = one_want();
+    client.on_connected(peer(1), false);
+    client.poll(now);
+    let questions = client.take_messages();
+    client.on_connection_lost(&peer(1));
+    assert_eq!(client.take_messages(), questions, "whether it has the block");
+    client.on_message(peer(1), &[], &[(cid(1), Presence::Have)], now);
+    client.poll(now);
+    let asked = client.take_messages();
+    assert!(asked[0].1.iter().any(|entry| entry.want == WantType::Block));
+    client.on_connection_lost(&peer(2));
+    assert!(client.take_messages().is_empty(), "nothing is open there");
+    client.on_connection_lost(&peer(1));
+    assert_eq!(client.take_messages(), asked, "the block itself");
+    client.on_message(peer(1), &[(*cid(1).hash(), SIZE)], &[], now);
+    client.take_messages();
+    client.on_connection_lost(&peer(1));
+    assert!(client.take_messages().is_empty(), "it came");
+}
+
+#[test]
 fn who_sends_what_nobody_asked_for_is_refused_and_late_blocks_are_no_crime() {
     let (mut client, now) = one_want();
     client.on_connected(peer(1), false);

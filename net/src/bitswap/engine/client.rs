@@ -187,6 +187,7 @@ impl Task {
                 let _ = self.shared.server.send(ServerEvent::Disconnected(peer)).await;
             }
             PeerEvent::AnotherConnection(peer) => self.client.on_another_connection(&peer, Instant::now()),
+            PeerEvent::ConnectionLost(peer) => self.client.on_connection_lost(&peer),
             PeerEvent::DialFailed(peer) => self.client.on_dial_failed(&peer),
             PeerEvent::Speaks(peer, version) => {
                 // It may have been left out for not speaking it a moment ago.

@@ -60,6 +60,8 @@ pub enum PeerEvent {
     },
     /// A further connection to a peer.
     AnotherConnection(PeerId),
+    /// A connection to a peer ended, and others are left.
+    ConnectionLost(PeerId),
     /// The last connection to a peer ended.
     Disconnected(PeerId),
     /// A peer can't be reached.

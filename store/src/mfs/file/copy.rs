@@ -89,6 +89,7 @@ impl File {
             }
         }
         self.write(at, &bytes, blocks)?;
+        from.trim();
         Ok(len)
     }
 

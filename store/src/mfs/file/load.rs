@@ -25,7 +25,7 @@ use std::ops::Range;
 /// Children of nodes that were looked into, about 200 bytes each. Beyond them, nodes without changes are forgotten.
 pub(super) const MAX_ENTRIES: usize = 1 << 16;
 /// Bytes of leaves without changes. Beyond them, such leaves are forgotten.
-const MAX_CLEAN: u64 = 4 << 20;
+pub(super) const MAX_CLEAN: u64 = 4 << 20;
 /// Longest leaf that is made in place of one that is written over without being looked into.
 const MAX_NEW_LEAF: u64 = 1 << 20;
 

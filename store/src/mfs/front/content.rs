@@ -112,6 +112,7 @@ impl Mfs {
     /// When it is no file, it would be too long, a block can't be had that is changed in part, or there is too much in
     /// memory and the store takes nothing.
     pub async fn write(&self, ino: Ino, offset: u64, data: Bytes) -> Result<(), MfsError> {
+        self.check_quota(&data).await?;
         self.edit(ino, |file, have| file.write(offset, &data, have)).await?;
         self.reclaim().await
     }
@@ -121,6 +122,7 @@ impl Mfs {
     /// # Errors
     /// As [`Mfs::write`].
     pub async fn append(&self, ino: Ino, data: Bytes) -> Result<u64, MfsError> {
+        self.check_quota(&data).await?;
         let at = self
             .edit(ino, |file, have| {
                 let at = file.len();
@@ -129,6 +131,15 @@ impl Mfs {
             .await?;
         self.reclaim().await?;
         Ok(at)
+    }
+
+    /// Refuses bytes that the repository is not to hold: here and not when they are sealed, which has to go on.
+    async fn check_quota(&self, data: &Bytes) -> Result<(), MfsError> {
+        if self.inner.blocks.is_near_quota(data.len() as u64) {
+            let blocks = Arc::clone(&self.inner.blocks);
+            blocking(move || blocks.check_quota()).await??;
+        }
+        Ok(())
     }
 
     /// Makes the bytes of a range zeros, as far as there are any; the length stays.
@@ -225,6 +236,7 @@ impl Mfs {
                 match target.copy_range(at, &mut source, range.clone(), &have) {
                     Ok(copied) => {
                         self.changed(to, &mut target, copied > 0);
+                        self.inner.adopt_orphan(from);
                         return Ok(copied);
                     }
                     Err(FileError::Need(need)) => need,

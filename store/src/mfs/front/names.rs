@@ -72,6 +72,9 @@ impl Mfs {
         } else {
             self.change(|tree| tree.set_meta(ino, change)).await?;
         }
+        if let Some(mode) = change.mode.filter(|_| self.stamps) {
+            self.inner.tree.lock().close_to_all(ino, mode & 0o7777 == 0)?;
+        }
         self.attr(ino).await
     }
 
@@ -130,7 +133,16 @@ impl Mfs {
             self.sync().await?;
         }
         let now = self.now();
-        self.change(|tree| tree.make(parent, name, new, &what, now)).await
+        let closed = self.stamps && new.meta.mode.is_some_and(|mode| mode & 0o7777 == 0);
+        self.change(|tree| {
+            let attr = tree.make(parent, name, new, &what, now)?;
+            if closed {
+                tree.close_to_all(attr.ino, true)?;
+                return Ok(tree.attr(attr.ino)?);
+            }
+            Ok(attr)
+        })
+        .await
     }
 
     /// The target of a symbolic link.
@@ -209,9 +221,21 @@ impl Mfs {
     /// When there is an entry of that name.
     pub async fn copy(&self, ino: Ino, parent: Ino, name: &[u8]) -> Result<(), MfsError> {
         self.change(|tree| tree.check_new(parent, name)).await?;
-        let link = self.seal_below(ino).await?;
-        let adoption = self.adopt(link.cid).await?;
+        let (link, adoption) = self.adopt_inode(ino).await?;
         self.link(parent, name, link, &adoption).await
+    }
+
+    /// Seals an inode, and keeps what is below its root from collections.
+    pub(super) async fn adopt_inode(&self, ino: Ino) -> Result<(Link, Adoption), MfsError> {
+        for _ in 0..MAX_ADOPTIONS {
+            let link = self.seal_below(ino).await?;
+            let adoption = self.adopt(link.cid).await?;
+            // IMPORTANT: only what was in the tree after it was adopted can't have been collected before.
+            if self.inner.tree.lock().keeps(ino, &link)? {
+                return Ok((link, adoption));
+            }
+        }
+        Err(MfsError::Invalid("what is to be copied changes all the time".to_owned()))
     }
 
     async fn link(&self, parent: Ino, name: &[u8], link: Link, adoption: &Adoption) -> Result<(), MfsError> {
@@ -228,7 +252,7 @@ impl Mfs {
     }
 
     /// Keeps what is below a root from collections, until a commit has it in the tree.
-    async fn adopt(&self, cid: Cid) -> Result<Adoption, MfsError> {
+    pub(super) async fn adopt(&self, cid: Cid) -> Result<Adoption, MfsError> {
         let adoption = {
             let _open = self.inner.gate.read().await;
             self.inner.begin_change();
@@ -294,8 +318,23 @@ impl Mfs {
     }
 }
 
+impl Inner {
+    /// Keeps what is below a file that was unlinked and is open from collections until the next commit: the caller, who
+    /// holds the gate, has taken parts of it into the tree.
+    pub(super) fn adopt_orphan(&self, ino: Ino) {
+        let Some(cid) = self.tree.lock().orphan(ino) else { return };
+        let mut guard = self.guard.lock();
+        if guard.adopted.values().any(|adopted| adopted.linked && adopted.cid == cid) {
+            return;
+        }
+        guard.last += 1;
+        let number = guard.last;
+        guard.adopted.insert(number, Adopted { cid, linked: true });
+    }
+}
+
 /// An adoption under way. If it comes to nothing, nothing is kept.
-struct Adoption {
+pub(super) struct Adoption {
     inner: Arc<Inner>,
     number: u64,
 }
@@ -309,5 +348,7 @@ impl Drop for Adoption {
     }
 }
 
+/// Times that an inode is sealed again because it changed before what is below it was kept.
+const MAX_ADOPTIONS: usize = 64;
 /// Longest target of a symbolic link in bytes, as Linux has it.
 const MAX_TARGET: usize = 4095;

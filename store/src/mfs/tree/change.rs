@@ -2,7 +2,7 @@
 
 use super::{Body, Dir, Inode, Step, Tree, in_dir};
 use crate::{
-    mfs::{Change, Ino, Kind, MfsError, ROOT_INO, RenameMode, dir::Link, error::shown},
+    mfs::{Change, Ino, Kind, MfsError, RenameMode, dir::Link, error::shown},
     unixfs::{meta::FileMeta, node::Mtime},
 };
 use bytes::Bytes;
@@ -103,9 +103,8 @@ impl Tree {
                 RenameMode::Exchange => self.check_loop(target.live, from.0, to.1)?,
                 _ => self.check_replaces(from, to)?,
             }
-        } else if self.inode(to.0)?.parent.is_none() && to.0 != ROOT_INO {
-            return Err(MfsError::NotFound(self.name(to.0)).into());
         }
+        self.check_linked(to.0)?;
         // IMPORTANT: first what may fail; by now all shards on the way to both names were looked into.
         self.directory_mut(to.0)?.insert(to.1, source.link).map_err(in_dir(to.0))?;
         match target {

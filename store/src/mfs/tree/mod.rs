@@ -135,6 +135,8 @@ pub(super) struct Inode {
     /// Whether it has changes since.
     pub(super) dirty: bool,
     pub(super) meta: FileMeta,
+    /// Whether it has permissions of zero, as long as it is in memory.
+    pub(super) closed: bool,
     pub(super) size: u64,
     /// When it was used last.
     pub(super) used: u64,
@@ -183,6 +185,7 @@ impl Tree {
             dirty: link.is_none(),
             link,
             meta,
+            closed: false,
             size: 0,
             used: 0,
             claimed: false,
@@ -304,16 +307,24 @@ impl Tree {
     pub(super) fn attr(&self, ino: Ino) -> Result<Attr, MfsError> {
         let inode = self.inode(ino)?;
         let cid = inode.link.filter(|_| !inode.dirty).map(|link| link.cid);
+        let mode = if inode.closed { Some(0) } else { inode.meta.mode };
         Ok(Attr {
             ino,
             kind: inode.kind(),
             size: inode.size,
-            meta: inode.meta,
+            meta: FileMeta { mode, ..inode.meta },
             ctime: inode.times.changed,
             atime: inode.times.accessed,
             claimed: inode.claimed,
             cid,
         })
+    }
+
+    /// Notes that nobody has permissions, or that what is stored counts again. It is not stored: readers take permissions
+    /// of zero for none that were stored.
+    pub(super) fn close_to_all(&mut self, ino: Ino, closed: bool) -> Result<(), MfsError> {
+        self.inode_mut(ino)?.closed = closed;
+        Ok(())
     }
 
     /// The same, counted as a reference.

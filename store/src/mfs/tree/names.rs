@@ -58,6 +58,7 @@ impl Tree {
             link: Some(link),
             dirty: false,
             meta: FileMeta::NONE,
+            closed: false,
             size: link.tsize,
             used: 0,
             claimed: true,
@@ -107,12 +108,10 @@ impl Tree {
         Ok(self.refer(ino)?)
     }
 
-    /// Refuses directories that were removed: nothing can be made in them.
-    fn check_linked(&self, ino: Ino) -> Result<(), MfsError> {
-        if ino == ROOT_INO || self.inode(ino)?.parent.is_some() {
-            return Ok(());
-        }
-        Err(MfsError::NotFound(self.name(ino)))
+    /// Refuses directories that were removed, or one above them was: nothing can be made in them.
+    pub(super) fn check_linked(&self, ino: Ino) -> Result<(), MfsError> {
+        self.inode(ino)?;
+        if self.is_linked(ino) { Ok(()) } else { Err(MfsError::NotFound(self.name(ino))) }
     }
 
     /// Refuses a new entry of that name in a directory.
@@ -162,6 +161,7 @@ impl Tree {
             link: None,
             dirty: false,
             meta: FileMeta { mode: meta.mode.map(|m| m & 0o7777).filter(|&m| m != 0), ..meta },
+            closed: false,
             size,
             used: 0,
             claimed: false,

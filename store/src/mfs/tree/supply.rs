@@ -113,6 +113,7 @@ pub(super) fn read_inode(profile: &Profile, link: Link, block: &Block) -> Result
         link: Some(link),
         dirty: false,
         meta,
+        closed: false,
         size,
         used: 0,
         claimed: false,

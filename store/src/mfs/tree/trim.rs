@@ -1,7 +1,10 @@
 //! Letting go of inodes.
 
 use super::{Body, Dir, Inode, MAX_IDLE, MAX_WEIGHT, Tree};
-use crate::mfs::{Ino, ROOT_INO};
+use crate::{
+    Cid,
+    mfs::{Ino, MfsError, ROOT_INO, dir::Link},
+};
 use std::sync::Arc;
 
 impl Inode {
@@ -37,6 +40,16 @@ impl Tree {
             at = *above;
         }
         at == ROOT_INO
+    }
+
+    /// The root of what was unlinked and is in use, if it was ever sealed.
+    pub(in crate::mfs) fn orphan(&self, ino: Ino) -> Option<Cid> {
+        self.orphans.get(&ino).copied()
+    }
+
+    /// Whether an inode has that root, and collections keep what is below it.
+    pub(in crate::mfs) fn keeps(&self, ino: Ino, link: &Link) -> Result<bool, MfsError> {
+        Ok(self.sealed_link(ino)? == Some(*link) && (self.is_linked(ino) || self.orphan(ino) == Some(link.cid)))
     }
 
     /// Drops what is not used of a tree that was unlinked.

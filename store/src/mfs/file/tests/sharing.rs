@@ -69,3 +69,15 @@ fn bytes_are_copied_where_leaves_lie_apart() {
     assert_eq!(store.all(&to), model);
     assert_eq!(store.seal(&mut to), Store::default().add(&profile, FileMeta::NONE, &model));
 }
+
+#[test]
+fn what_is_read_for_a_copy_of_bytes_is_let_go_of() {
+    let store = Store::default();
+    let profile = Profile { raw_leaves: true, ..Profile::cid_v1() };
+    let content = pattern(3, 24 << 20);
+    let root = store.add(&profile, FileMeta::NONE, &content);
+    let (mut from, mut to) = (store.open(&profile, &root.cid), File::empty(&profile, FileMeta::NONE));
+    copy(&store, &mut to, 5, &mut from, 1..content.len() as u64);
+    assert!(from.tree.clean <= 2 * crate::mfs::file::load::MAX_CLEAN, "{} bytes", from.tree.clean);
+    assert!(store.all(&to)[5..] == content[1..]);
+}
