@@ -1,5 +1,6 @@
 //! The read-only trees: without a kernel, and mounted.
 
+mod direct;
 mod mounted;
 #[path = "../support/mod.rs"]
 mod support;

@@ -25,7 +25,7 @@ const TTL: Duration = Duration::from_secs(3600);
 /// As in Cairn's mount: the largest request, requests without anybody waiting, threads.
 const MAX_WRITE: u32 = 1 << 20;
 const MAX_BACKGROUND: u16 = 64;
-const THREADS: (usize, usize) = (2, 8);
+const THREADS: (usize, usize) = (4, 16);
 
 /// Mounts the directory that is the second word on the third, until standard input ends, if the first word asks for it.
 ///
@@ -37,7 +37,7 @@ pub fn run_if_asked(words: &[String]) -> anyhow::Result<bool> {
     config.mount_options =
         vec![MountOption::FSName(WORD.to_owned()), MountOption::DefaultPermissions, MountOption::NoAtime];
     let cpus = std::thread::available_parallelism().map_or(THREADS.0, usize::from);
-    (config.n_threads, config.clone_fd) = (Some(cpus.clamp(THREADS.0, THREADS.1)), true);
+    (config.n_threads, config.clone_fd) = (Some((2 * cpus).clamp(THREADS.0, THREADS.1)), true);
     let session = Session::new(Through::new(from.as_ref()), point, &config)?.spawn()?;
     println!("mounted");
     io::stdin().read_to_end(&mut Vec::new())?;
