@@ -8,13 +8,15 @@
 //! | `attr`, `errno` | what `stat` says, and what goes wrong |
 //! | `place` | which tree a number belongs to |
 //! | `source` | blocks within the patience of a mount |
-//! | `seen`, `inodes`, `readonly`, `folder`, `streams` | content by its CID: what it is, which of it the kernel knows, directories, files |
+//! | `seen`, `inodes`, `readonly`, `folder` | content by its CID: what it is, which of it the kernel knows, directories |
+//! | `streams`, `direct` | files: reads that may go to the network, and reads of what is here |
 //! | `ipns` | what mutable names lead to |
 //! | `tree`, `tree_folder`, `known` | the writable trees |
 //! | `handles` | what is open |
 //! | `read`, `write` | requests that look, and requests that change |
 
 mod attr;
+mod direct;
 mod errno;
 mod folder;
 mod handles;
@@ -43,6 +45,7 @@ pub use tree::{Fallocate, SetAttr, TreeOptions};
 pub use xattr::{XATTR_CID, XATTR_SIZE};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use cairn_store::mfs::Mfs;
 use handles::Handles;
 use ipns::Ipns;
@@ -79,6 +82,8 @@ pub trait Kernel: Send + Sync {
     fn content_changed(&self, ino: Ino);
     /// The attributes are others than was said. The kernel knows of it when this returns.
     fn attr_changed(&self, ino: Ino);
+    /// Bytes of a file that never changes, which the kernel did not ask for but may have. It need not take them.
+    fn content(&self, ino: Ino, offset: u64, bytes: Bytes);
 }
 
 /// A name that this node can publish under.

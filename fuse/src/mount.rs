@@ -26,8 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a directory may take to say that it is there: one below a file system that hangs never does.
 const LOOK: Duration = Duration::from_secs(5);
-/// Threads that read requests, at least and at most; between them, one for each processor.
-const THREADS: (usize, usize) = (2, 8);
+/// Threads that read requests, at least and at most; between them, two for each processor: one that waits for the disk keeps
+/// others from nothing.
+const THREADS: (usize, usize) = (4, 16);
 
 /// Where and how to mount.
 #[derive(Debug, Clone)]
@@ -131,7 +132,7 @@ impl Mount {
             allow_other: options.allow_other,
             read_only: options.read_only,
             name: options.name.clone(),
-            threads: cpus.clamp(THREADS.0, THREADS.1),
+            threads: (2 * cpus).clamp(THREADS.0, THREADS.1),
         };
         let session = Session::start(&fs, &dir, &session, runtime)
             .map_err(|error| MountError::Refused { dir: shown(&dir), error })?;

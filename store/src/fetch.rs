@@ -3,11 +3,20 @@
 //! Readers, walks, the gateway and the mount ask a `Fetch` and never learn whether the answer came from the
 //! local store or from the network. [`Offline`] is the local one.
 
-use crate::{Block, Cid, StoreError, blockstore::Blockstore, task::in_context};
+use crate::{
+    Block, Cid, StoreError,
+    blockstore::Blockstore,
+    task::{in_context, may_read},
+};
 use async_trait::async_trait;
-use futures::{StreamExt as _, stream, stream::BoxStream};
+use futures::{
+    StreamExt as _,
+    future::{self, Either},
+    stream,
+    stream::BoxStream,
+};
 use std::{collections::VecDeque, sync::Arc, time::Instant};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinError};
 
 /// Why a block can't be had.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -98,6 +107,11 @@ fn read(store: &dyn Blockstore, mut cids: VecDeque<Cid>) -> (Answers, VecDeque<C
     (answers, cids)
 }
 
+fn died(error: JoinError) -> (Answers, VecDeque<Cid>) {
+    let died = StoreError::Backend(format!("a reading thread died: {error}"));
+    (vec![Err(died.into())], VecDeque::new())
+}
+
 impl Offline {
     /// Reads from that store.
     pub fn new(store: Arc<dyn Blockstore>) -> Self {
@@ -108,6 +122,9 @@ impl Offline {
         &self,
         work: impl FnOnce(&dyn Blockstore) -> T + Send + 'static,
     ) -> Result<T, FetchError> {
+        if may_read() {
+            return Ok(work(self.store.as_ref()));
+        }
         let store = Arc::clone(&self.store);
         // It is never closed.
         let _permit = TRIPS.acquire().await;
@@ -131,25 +148,27 @@ impl Fetch for Offline {
     fn fetch_many(&self, cids: Vec<Cid>, _: Deadline) -> BoxStream<'_, Result<Block, FetchError>> {
         let store = Arc::clone(&self.store);
         let trip = move |cids: VecDeque<Cid>| {
+            if may_read() {
+                return Either::Left(future::ready(read(store.as_ref(), cids)));
+            }
             let store = Arc::clone(&store);
             let reading = in_context(move || read(store.as_ref(), cids));
-            tokio::spawn(async move {
+            let trip = tokio::spawn(async move {
                 let _permit = TRIPS.acquire().await;
                 tokio::task::spawn_blocking(reading).await
-            })
+            });
+            Either::Right(async move { trip.await.and_then(|ended| ended).unwrap_or_else(died) })
         };
         stream::unfold((VecDeque::from(cids), None), move |(waiting, under_way)| {
             let under_way = under_way.or_else(|| (!waiting.is_empty()).then(|| trip(waiting)));
             let trip = trip.clone();
             async move {
-                let ended = under_way?.await.and_then(|ended| ended);
-                let (answers, rest) = ended.unwrap_or_else(|error| {
-                    let died = StoreError::Backend(format!("a reading thread died: {error}"));
-                    (vec![Err(died.into())], VecDeque::new())
-                });
+                let (answers, rest) = under_way?.await;
+                if rest.is_empty() || may_read() {
+                    return Some((stream::iter(answers), (rest, None)));
+                }
                 // The next trip is made while the answers of this one are used.
-                let next = (!rest.is_empty()).then(|| trip(rest));
-                Some((stream::iter(answers), (VecDeque::new(), next)))
+                Some((stream::iter(answers), (VecDeque::new(), Some(trip(rest)))))
             }
         })
         .flatten()
@@ -178,6 +197,7 @@ mod tests {
         cid::codec,
         kv::{Durability, MemoryKv},
     };
+    use futures::FutureExt as _;
 
     #[tokio::test]
     async fn trips_are_cut_by_bytes_and_by_number() {
@@ -195,5 +215,25 @@ mod tests {
             assert_eq!(all, *blocks);
         }
         assert_eq!(Offline::new(store).fetch_many(Vec::new(), None).count().await, 0);
+    }
+
+    #[test]
+    fn a_thread_that_may_read_is_answered_at_once() {
+        let store = Arc::new(KvBlocks::open(Arc::new(MemoryKv::new())).expect("opens"));
+        let seal = |data: Vec<u8>| Block::seal(Prefix::v1(codec::RAW), data.into()).expect("seals");
+        let blocks: Vec<Block> = (0..100).map(|i| seal(vec![i; 1000])).collect();
+        store.put_many(&blocks[..99], Durability::Buffered).expect("puts");
+        let offline = Offline::new(store);
+        let cids: Vec<Cid> = blocks.iter().map(|block| *block.cid()).collect();
+        // There is no runtime that could do it elsewhere.
+        crate::task::reads_here();
+        let one = offline.fetch(&cids[5], None).now_or_never().expect("it is answered at once");
+        assert_eq!(one.expect("is here"), blocks[5]);
+        let here =
+            offline.has_local_many(&cids).now_or_never().expect("it is answered at once").expect("the store answers");
+        assert_eq!(here.iter().filter(|here| **here).count(), 99);
+        let all = offline.fetch_many(cids, None).collect::<Vec<_>>().now_or_never().expect("it is answered at once");
+        assert!(matches!(all[99], Err(FetchError::NotFound(_))));
+        assert!(all.iter().zip(&blocks).take(99).all(|(answer, block)| answer.as_ref().is_ok_and(|b| b == block)));
     }
 }

@@ -85,6 +85,19 @@ pub fn memory(pid: u32, what: &str) -> u64 {
     line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
 }
 
+/// Time that a process has used on all processors so far, in user and system mode.
+///
+/// # Panics
+/// When it does not run.
+pub fn cpu(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    // Behind the name, which may hold anything: state is the first field, and the times are the 12th and the 13th.
+    let (_, fields) = stat.rsplit_once(')').expect("Linux puts the name in brackets");
+    let ticks: u64 =
+        fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().expect("a number")).sum();
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
 /// Runs a command and throws its output away as fast as a pipe can carry it, whatever its length.
 ///
 /// # Errors

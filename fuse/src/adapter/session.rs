@@ -30,6 +30,8 @@ const MAX_BACKGROUND: u16 = 64;
 /// Names that the kernel is to let go of and that wait for their turn. Those that come on top are dropped: the kernel
 /// lets go of them when their time is over.
 const MAX_NOTICES: usize = 4096;
+/// Blocks that the kernel is to be given and that wait for their turn; it does without those that come on top.
+const MAX_CONTENT: usize = 8;
 /// How often names in use are asked for again.
 const REFRESH: Duration = Duration::from_secs(5);
 
@@ -117,6 +119,7 @@ impl Session {
                 // Whichever thread learns of it first, and if it is by a panic: nobody is to wait for this mount.
                 let _ended = ended.drop_guard();
                 let _context = server.runtime.enter();
+                cairn_store::task::reads_here();
                 answer(&server, &Arc::new(device));
             })?;
         }
@@ -139,7 +142,16 @@ impl Session {
                 };
             }
         })?;
-        fs.attach(Arc::new(Notices { sender, notifier: self.fuser.notifier() }));
+        let (content, coming) = mpsc::sync_channel::<(Ino, u64, Bytes)>(MAX_CONTENT);
+        let notifier = self.fuser.notifier();
+        // The kernel waits for pages that are being read: on a thread that reads nothing.
+        thread::Builder::new().name("cairn-fuse-pages".to_owned()).spawn(move || {
+            while let Ok((ino, offset, bytes)) = coming.recv() {
+                // It may have let go of the file.
+                let _ = notifier.store(fuser::INodeNo(ino), offset, &bytes);
+            }
+        })?;
+        fs.attach(Arc::new(Notices { sender, content, notifier: self.fuser.notifier() }));
         let (fs, ended) = (Arc::downgrade(fs), self.ended.clone());
         runtime.spawn(async move {
             loop {
@@ -192,6 +204,7 @@ enum Notice {
 
 struct Notices {
     sender: mpsc::SyncSender<Notice>,
+    content: mpsc::SyncSender<(Ino, u64, Bytes)>,
     notifier: Notifier,
 }
 
@@ -215,5 +228,10 @@ impl Kernel for Notices {
         if let Err(error) = self.notifier.inval_inode(fuser::INodeNo(ino), -1, 0) {
             tracing::debug!(%error, "the kernel was not told of attributes");
         }
+    }
+
+    fn content(&self, ino: Ino, offset: u64, bytes: Bytes) {
+        // Whoever wants them asks.
+        let _ = self.content.try_send((ino, offset, bytes));
     }
 }

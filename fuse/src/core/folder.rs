@@ -15,7 +15,7 @@ use super::{
 use bytes::Bytes;
 use cairn_store::{cid::codec, unixfs};
 use futures::StreamExt as _;
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
 use tokio::sync::Mutex;
 
 /// Bytes of children's blocks that are read for one page of a listing, as their parent declares them.
@@ -58,6 +58,15 @@ struct Cursor {
     next: u64,
     lines: Option<Lines>,
     held: Option<unixfs::Entry>,
+}
+
+/// Does something; also says whether it had to be waited for.
+async fn at_once<T>(work: impl Future<Output = T>) -> (T, bool) {
+    let mut work = pin!(work);
+    match futures::poll!(work.as_mut()) {
+        Poll::Ready(done) => (done, false),
+        Poll::Pending => (work.await, true),
+    }
 }
 
 impl OpenFolder {
@@ -112,10 +121,13 @@ impl OpenFolder {
         loop {
             let next = match held.take() {
                 Some(entry) => Ok(Some(entry)),
-                None => match tokio::time::timeout(trees.patience, lines.next()).await {
-                    Ok(next) => next.map_err(Errno::from),
-                    Err(_) => Err(Errno::ETIMEDOUT),
-                },
+                None => {
+                    let (next, waited) = at_once(tokio::time::timeout(trees.patience, lines.next())).await;
+                    if waited {
+                        lines.read_ahead();
+                    }
+                    next.map_or(Err(Errno::ETIMEDOUT), |next| next.map_err(Errno::from))
+                }
             };
             let entry = match next {
                 Ok(Some(entry)) => entry,

@@ -3,12 +3,13 @@
 use super::{
     Kernel,
     attr::{Attr, EPOCH, Entry, Found, Ino, Kind, Ttl, is_name},
+    direct::Direct,
     errno::Errno,
     inodes::{Inodes, Node},
     place::{Layout, Place},
     seen::{Body, Folder, Seen, look},
     source::{Patient, Recent, Shelf, Sources, shelf},
-    streams::{Load, OpenFile},
+    streams::{OpenFile, Reading},
 };
 use bytes::Bytes;
 use cairn_store::{
@@ -38,7 +39,7 @@ pub(super) struct ReadOnly {
     pub(super) inodes: Inodes,
     folders: Recent<u64, Arc<Folder>>,
     shelf: Arc<Shelf>,
-    load: Arc<Load>,
+    reading: Arc<Reading>,
     kernel: Arc<OnceLock<Arc<dyn Kernel>>>,
 }
 
@@ -49,6 +50,8 @@ impl ReadOnly {
         patience: Duration,
         kernel: Arc<OnceLock<Arc<dyn Kernel>>>,
     ) -> Self {
+        let direct = Direct::new(Arc::clone(&sources.local));
+        let reading = Arc::new(Reading::new(direct, patience, Arc::clone(&kernel)));
         Self {
             sources,
             layout,
@@ -56,7 +59,7 @@ impl ReadOnly {
             inodes: Inodes::new(),
             folders: Recent::new(FOLDER_BYTES),
             shelf: shelf(),
-            load: Arc::default(),
+            reading,
             kernel,
         }
     }
@@ -205,7 +208,8 @@ impl ReadOnly {
         {
             kernel.attr_changed(self.layout.ino(Place::Node(number)));
         }
-        Ok(OpenFile::new(node.cid, file, Arc::clone(&node.source), self.patience, &self.load))
+        let ino = self.layout.ino(Place::Node(number));
+        Ok(OpenFile::new(ino, node.cid, file, Arc::clone(&node.source), &self.reading))
     }
 
     pub(super) async fn readlink(&self, number: u64) -> Result<Bytes, Errno> {

@@ -67,15 +67,27 @@ impl Folder {
         }
     }
 
+    /// The entries, whose shards are asked for one by one until [`Lines::read_ahead`].
     pub(super) fn lines(self) -> Lines {
         match self {
-            Self::Unixfs(dir) => Lines::Unixfs(Box::new(dir.entries())),
+            Self::Unixfs(dir) => {
+                let mut entries = dir.entries();
+                entries.limit(0);
+                Lines::Unixfs(Box::new(entries))
+            }
             Self::Links(links) => Lines::Links(links.into_iter()),
         }
     }
 }
 
 impl Lines {
+    /// Has shards asked for before their turn: they are not here.
+    pub(super) fn read_ahead(&mut self) {
+        if let Self::Unixfs(entries) = self {
+            entries.limit(usize::MAX);
+        }
+    }
+
     pub(super) async fn next(&mut self) -> Result<Option<Entry>, ReadError> {
         match self {
             Self::Unixfs(entries) => entries.next().await,

@@ -5,10 +5,17 @@
 //! ahead of each other queue at their reader. A jump fetches the blocks that it reads and none ahead, until somebody reads
 //! on behind it.
 //!
+//! That is for what is not here. As long as all is, [`super::direct`] reads it.
+//!
 //! A read fails when the mount's patience is over since it came in, and since the last block came in for its reader: slow
 //! is not dead, and what queues behind a dead read dies with it. What others read elsewhere says nothing of it.
 
-use super::errno::Errno;
+use super::{
+    Kernel,
+    attr::Ino,
+    direct::{self, Direct, Piece},
+    errno::Errno,
+};
 use bytes::Bytes;
 use cairn_store::{
     Cid,
@@ -20,8 +27,8 @@ use std::{
     collections::VecDeque,
     ops::Range,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -34,32 +41,45 @@ const MAX_GAP: u64 = 1 << 20;
 const AHEAD_BYTES: usize = 64 << 20;
 /// The least that a reader reads ahead in a window.
 const MIN_AHEAD: u64 = 256 << 10;
+/// A jump that reads more is not followed by more reads of the same block.
+const MAX_JUMP: usize = 64 << 10;
 /// For so long a place that could not be read is not tried again: the kernel asks a second time for pages that it could
 /// not get ahead of time, and nobody shall wait twice. Whoever opens the file anew tries at once.
 const SECOND_TRY: Duration = Duration::from_secs(2);
 /// Such places that are remembered.
 const MAX_DEAD: usize = 16;
 
-/// How many readers there are.
-#[derive(Default)]
-pub(super) struct Load(AtomicUsize);
+/// What open files have in common.
+pub(super) struct Reading {
+    direct: Direct,
+    patience: Duration,
+    kernel: Arc<OnceLock<Arc<dyn Kernel>>>,
+    /// How many readers there are.
+    readers: AtomicUsize,
+}
 
-impl Load {
+impl Reading {
+    pub(super) fn new(direct: Direct, patience: Duration, kernel: Arc<OnceLock<Arc<dyn Kernel>>>) -> Self {
+        Self { direct, patience, kernel, readers: AtomicUsize::new(0) }
+    }
+
     /// Bytes for one window of one reader.
     fn window(&self) -> u64 {
-        let streams = self.0.load(Ordering::Relaxed).max(1);
-        (AHEAD_BYTES / 2 / streams) as u64
+        let readers = self.readers.load(Ordering::Relaxed).max(1);
+        (AHEAD_BYTES / 2 / readers) as u64
     }
 }
 
 /// An open file.
 pub(super) struct OpenFile {
+    ino: Ino,
     cid: Cid,
-    node: FileNode,
+    node: Arc<FileNode>,
     source: Arc<dyn Fetch>,
-    patience: Duration,
-    load: Arc<Load>,
+    reading: Arc<Reading>,
     streams: Mutex<Streams>,
+    /// Whether something of it was not here: its readers read ahead then, and are given all reads that come in order.
+    remote: AtomicBool,
 }
 
 #[derive(Default)]
@@ -86,12 +106,12 @@ struct Turns {
 
 struct Reader {
     reader: FileReader,
-    load: Arc<Load>,
+    reading: Arc<Reading>,
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.load.0.fetch_sub(1, Ordering::Relaxed);
+        self.reading.readers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -105,14 +125,9 @@ pub(super) struct Ticket {
 }
 
 impl OpenFile {
-    pub(super) fn new(
-        cid: Cid,
-        node: FileNode,
-        source: Arc<dyn Fetch>,
-        patience: Duration,
-        load: &Arc<Load>,
-    ) -> Arc<Self> {
-        Arc::new(Self { cid, node, source, patience, load: Arc::clone(load), streams: Mutex::default() })
+    pub(super) fn new(ino: Ino, cid: Cid, node: FileNode, source: Arc<dyn Fetch>, reading: &Arc<Reading>) -> Arc<Self> {
+        let (node, reading) = (Arc::new(node), Arc::clone(reading));
+        Arc::new(Self { ino, cid, node, source, reading, streams: Mutex::default(), remote: AtomicBool::new(false) })
     }
 
     /// Gives a read its reader. To be called in the order in which the kernel sends reads.
@@ -146,9 +161,9 @@ impl OpenFile {
     }
 
     fn reader(&self) -> Arc<Turns> {
-        self.load.0.fetch_add(1, Ordering::Relaxed);
-        let reader = FileReader::from_node(Arc::clone(&self.source), &self.cid, self.node.clone(), None);
-        let reader = tokio::sync::Mutex::new(Reader { reader, load: Arc::clone(&self.load) });
+        self.reading.readers.fetch_add(1, Ordering::Relaxed);
+        let reader = FileReader::from_node(Arc::clone(&self.source), &self.cid, FileNode::clone(&self.node), None);
+        let reader = tokio::sync::Mutex::new(Reader { reader, reading: Arc::clone(&self.reading) });
         Arc::new(Turns { reader, progress: Mutex::default() })
     }
 
@@ -158,6 +173,16 @@ impl OpenFile {
     /// When a block can't be had: after the mount's patience without another one coming.
     pub(super) async fn read(&self, ticket: Ticket) -> Result<Vec<Bytes>, Errno> {
         let range = ticket.offset..ticket.offset.saturating_add(ticket.len as u64);
+        if !(ticket.ahead && self.remote.load(Ordering::Relaxed)) {
+            let here = range.start..range.end.min(self.node.size);
+            if let Some(pieces) = self.reading.direct.read(&self.node, here.clone()).await {
+                if !ticket.ahead && ticket.len <= MAX_JUMP {
+                    self.hand_on(&pieces);
+                }
+                return Ok(pieces.iter().map(|piece| direct::within(piece, &here)).collect());
+            }
+            self.remote.store(true, Ordering::Relaxed);
+        }
         if self.is_dead(&range) {
             return Err(Errno::ETIMEDOUT);
         }
@@ -165,10 +190,10 @@ impl OpenFile {
         tokio::pin!(reading);
         loop {
             let progress = || *ticket.reader.progress.lock();
-            let end = progress().map_or(ticket.came, |at| at.max(ticket.came)) + self.patience;
+            let end = progress().map_or(ticket.came, |at| at.max(ticket.came)) + self.reading.patience;
             match tokio::time::timeout_at(end.into(), &mut reading).await {
                 Ok(pieces) => return pieces,
-                Err(_) if progress().is_some_and(|at| at + self.patience > end) => {}
+                Err(_) if progress().is_some_and(|at| at + self.reading.patience > end) => {}
                 Err(_) => {
                     tracing::debug!(cid = %self.cid, ?range, "no block came in time");
                     let dead = &mut self.streams.lock().dead;
@@ -176,6 +201,16 @@ impl OpenFile {
                     dead.push_front((range, Instant::now()));
                     return Err(Errno::ETIMEDOUT);
                 }
+            }
+        }
+    }
+
+    /// Gives the kernel the rest of the blocks that a jump led to: it would ask for a page at a time, and each time the whole
+    /// block would be read.
+    fn hand_on(&self, pieces: &[Piece]) {
+        if let Some(kernel) = self.reading.kernel.get() {
+            for (from, bytes) in pieces.iter().filter_map(|piece| direct::pages(piece, self.node.size)) {
+                kernel.content(self.ino, from, bytes);
             }
         }
     }
@@ -189,7 +224,7 @@ impl OpenFile {
     async fn read_in_turn(&self, ticket: &Ticket) -> Result<Vec<Bytes>, Errno> {
         let mut turn = ticket.reader.reader.lock().await;
         let jump = if ticket.len as u64 > MIN_AHEAD { ticket.len as u64 / 2 } else { 0 };
-        let window = if ticket.ahead { turn.load.window().max(MIN_AHEAD) } else { jump };
+        let window = if ticket.ahead { turn.reading.window().max(MIN_AHEAD) } else { jump };
         let reader = &mut turn.reader;
         reader.set_read_ahead(window);
         let gap = ticket.offset.checked_sub(reader.position());

@@ -1,6 +1,7 @@
 //! The read-only trees: without a kernel, and mounted.
 
 mod claims;
+mod direct;
 mod mounted;
 #[path = "../support/mod.rs"]
 mod support;

@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod growth;
 pub mod item;
 pub mod load;
+pub mod mount;
 pub mod network;
 pub mod report;
 pub mod soak;
@@ -129,6 +130,14 @@ impl Bench {
     /// When a program fails.
     pub fn gateway(&mut self) -> anyhow::Result<String> {
         gateway::measure(&mut self.fixtures, self.config.runs, self.config.divide)
+    }
+
+    /// The mount.
+    ///
+    /// # Errors
+    /// When a program fails.
+    pub fn mount(&mut self) -> anyhow::Result<String> {
+        mount::measure(&mut self.fixtures, self.config.runs, self.config.divide)
     }
 
     fn once(&mut self, item: &Item, racer: &Racer) -> anyhow::Result<(Usage, Printed)> {

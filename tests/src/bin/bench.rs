@@ -5,12 +5,12 @@
 
 use cairn_tests::{
     arguments::{Arguments, misuse, report as finish},
-    bench::{Bench, Config, bare, ceiling, growth, item::ITEMS, report, soak},
+    bench::{Bench, Config, bare, ceiling, growth, item::ITEMS, mount::through, report, soak},
 };
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode, time::Instant};
 
 /// What is measured besides single commands.
-const OTHERS: [&str; 4] = ["network", "gateway", "growth", "soak"];
+const OTHERS: [&str; 5] = ["network", "gateway", "mount", "growth", "soak"];
 
 fn main() -> ExitCode {
     finish("bench", run())
@@ -20,7 +20,8 @@ fn run() -> anyhow::Result<()> {
     let names =
         ["--runs", "--big-mib", "--divide", "--pebble", "--growth-mib", "--growth-blocks", "--minutes", "--output"];
     let mut arguments = Arguments::from_env(&names)?;
-    if ceiling::run_if_asked(&arguments.words)? || bare::run_if_asked(&arguments.words)? {
+    let words = &arguments.words;
+    if ceiling::run_if_asked(words)? || bare::run_if_asked(words)? || through::run_if_asked(words)? {
         return Ok(());
     }
     let number = |arguments: &mut Arguments, name: &str, default: u64| {
@@ -59,6 +60,7 @@ fn run() -> anyhow::Result<()> {
     }
     let network = if asked("network") { bench.network()? } else { String::new() };
     let gateway = if asked("gateway") { bench.gateway()? } else { String::new() };
+    let mount = if asked("mount") { bench.mount()? } else { String::new() };
     drop(bench);
     let soaked = if words.iter().any(|w| w == "soak") { Some(soak::measure(minutes)?) } else { None };
     let growth = if asked("growth") { growth::measure(runs, growth_mib, growth_blocks)? } else { String::new() };
@@ -74,6 +76,9 @@ fn run() -> anyhow::Result<()> {
         }
         if !gateway.is_empty() {
             report::put(&output, "gateway", &gateway)?;
+        }
+        if !mount.is_empty() {
+            report::put(&output, "mount", &mount)?;
         }
         if !growth.is_empty() {
             report::put(&output, "growth", &growth)?;

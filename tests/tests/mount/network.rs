@@ -95,6 +95,7 @@ fn a_holder_that_dies_is_an_error_in_time_and_another_one_goes_on() {
     let same = second.add(&[], &second.file("big", &bytes));
     assert_eq!(same, cid);
     node.connect(&second);
+    let file = File::open(ipfs.join(&cid)).expect("opens");
     assert!(at(&file, 0, BIG).expect("the second one has it") == bytes);
 }
 
