@@ -63,9 +63,9 @@ pub fn run(ctx: &Ctx, args: &Args, flush: bool) -> anyhow::Result<()> {
             tree.mkdir(parent(&to), true, configured(ctx)?).await?;
         }
         if args.force {
-            remove(&tree, &to).await.map_err(|error| anyhow!("cp: cannot unlink existing file: {error}"))?;
+            check(&tree, &to).await.map_err(|error| anyhow!("cp: cannot unlink existing file: {error}"))?;
         }
-        put(&tree, &from, &to).await?;
+        put(&tree, &from, &to, args.force).await?;
         tree.end(ctx, flush).await
     })
 }
@@ -77,14 +77,16 @@ async fn find(ctx: &Ctx, tree: &Tree, from: &Source) -> anyhow::Result<From> {
     }
 }
 
-async fn put(tree: &Tree, from: &From, to: &str) -> anyhow::Result<()> {
+async fn put(tree: &Tree, from: &From, to: &str, force: bool) -> anyhow::Result<()> {
     let refuse = |error: anyhow::Error| anyhow!("cp: cannot put node in path {to}: {error}");
     let (dir, name) = split(to);
     let dir = tree.directory(dir).await.map_err(refuse)?;
     let name = name.as_bytes();
-    let put = match from {
-        From::Content(cid) => tree.mfs.link_cid(dir.ino(), name, cid).await,
-        From::Entry(entry) => tree.mfs.copy(entry.ino(), dir.ino(), name).await,
+    let put = match (from, force) {
+        (From::Content(cid), false) => tree.mfs.link_cid(dir.ino(), name, cid).await,
+        (From::Content(cid), true) => tree.mfs.link_cid_over(dir.ino(), name, cid).await,
+        (From::Entry(entry), false) => tree.mfs.copy(entry.ino(), dir.ino(), name).await,
+        (From::Entry(entry), true) => tree.mfs.copy_over(entry.ino(), dir.ino(), name).await,
     };
     put.map_err(|error| match error {
         MfsError::NotUnixfs(_) => anyhow!(NOT_UNIXFS),
@@ -93,8 +95,8 @@ async fn put(tree: &Tree, from: &From, to: &str) -> anyhow::Result<()> {
     })
 }
 
-/// Removes a file, if there is one.
-async fn remove(tree: &Tree, path: &str) -> anyhow::Result<()> {
+/// Refuses to replace what is no file.
+async fn check(tree: &Tree, path: &str) -> anyhow::Result<()> {
     let (dir, name) = split(path);
     let dir = match tree.find(dir).await {
         Err(error) if tree::is_missing(&error) => return Ok(()),
@@ -111,5 +113,5 @@ async fn remove(tree: &Tree, path: &str) -> anyhow::Result<()> {
     if child.attr().kind == Kind::Directory {
         bail!("not a file: {path}");
     }
-    tree.mfs.unlink(dir.ino(), name.as_bytes()).await.map_err(words)
+    Ok(())
 }

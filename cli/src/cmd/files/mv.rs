@@ -48,13 +48,7 @@ async fn rename(tree: &Tree, from: &str, to: &str) -> anyhow::Result<()> {
         Some(there) if there.kind == Kind::Directory => {
             step(tree, from, (there.ino, from_name), RenameMode::NoReplace).await
         }
-        Some(_) => {
-            if moved.attr().kind == Kind::Directory {
-                // No file system lets a directory replace a file in one step.
-                tree.mfs.unlink(to_dir.ino(), to_name.as_bytes()).await.map_err(words)?;
-            }
-            step(tree, from, (to_dir.ino(), to_name), RenameMode::Replace).await
-        }
+        Some(_) => step(tree, from, (to_dir.ino(), to_name), RenameMode::ReplaceFile).await,
     }
 }
 

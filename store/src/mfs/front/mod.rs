@@ -16,7 +16,9 @@
 
 mod commit;
 mod content;
+mod draft;
 mod names;
+mod replace;
 mod streams;
 
 use super::{
@@ -32,8 +34,11 @@ use crate::{
     unixfs::{meta::FileMeta, node::Mtime, profile::Profile},
 };
 use commit::Commits;
+pub use draft::Draft;
+use draft::Drafts;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
+pub use replace::Snapshot;
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicU64},
@@ -103,6 +108,7 @@ struct Inner {
     /// Bytes of blocks that were stored since the last commit.
     stored: AtomicU64,
     streams: Streams,
+    drafts: Drafts,
     /// There is something to commit, or nobody has the tree any more.
     changed: Arc<Notify>,
 }
@@ -170,6 +176,7 @@ impl Mfs {
             reclaiming: tokio::sync::Mutex::new(()),
             stored: AtomicU64::new(0),
             streams: Streams::default(),
+            drafts: Drafts::default(),
             changed: Arc::default(),
         });
         if let Some(after) = options.commit_after {

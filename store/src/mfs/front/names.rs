@@ -207,7 +207,7 @@ impl Mfs {
     }
 
     /// Keeps what is below a root from collections, until a commit has it in the tree.
-    async fn adopt(&self, cid: Cid) -> Result<Adoption, MfsError> {
+    pub(super) async fn adopt(&self, cid: Cid) -> Result<Adoption, MfsError> {
         let adoption = {
             let _open = self.inner.gate.read().await;
             self.inner.begin_change();
@@ -269,9 +269,9 @@ impl Mfs {
 }
 
 /// An adoption under way. If it comes to nothing, nothing is kept.
-struct Adoption {
-    inner: Arc<Inner>,
-    number: u64,
+pub(super) struct Adoption {
+    pub(super) inner: Arc<Inner>,
+    pub(super) number: u64,
 }
 
 impl Drop for Adoption {

@@ -16,6 +16,7 @@
 
 mod change;
 mod names;
+mod replace;
 mod seal;
 mod supply;
 mod trim;
