@@ -13,11 +13,7 @@ use cairn_store::{
     cid::codec,
     kv::Durability,
     mfs::{Change, Mfs, MfsError, New, Options, ROOT_INO, RenameMode},
-    unixfs::{
-        meta::FileMeta,
-        node::Mtime,
-        profile::Profile,
-    },
+    unixfs::{meta::FileMeta, node::Mtime, profile::Profile},
 };
 use std::time::Duration;
 

@@ -63,6 +63,8 @@ impl File {
         let mut new = from.clone();
         new.set_meta(self.meta);
         new.truncate(len, blocks)?;
+        // Sealed as it may be, to this file it is a change.
+        new.mark_changed();
         *self = new;
         Ok(())
     }
