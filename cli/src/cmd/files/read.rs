@@ -3,13 +3,14 @@
 use super::tree::{self, Tree, words};
 use crate::{ctx::Ctx, output::Kind};
 use anyhow::{Context as _, bail};
+use std::ffi::OsString;
 
 /// Options of `cairn files read`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cairn files read -o 1000 -n 24 /notes/today")]
 pub struct Args {
     /// The file
-    path: String,
+    path: OsString,
     /// Byte at which to begin
     #[arg(short, long, value_name = "BYTES", allow_negative_numbers = true, default_value_t = 0)]
     offset: i64,
@@ -27,7 +28,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     ctx.block_on(async {
         let tree = Tree::open(ctx).await?;
         let file = match tree.file(&path).await {
-            Err(error) if tree::is_missing(&error) => Err(error).context(path.clone()),
+            Err(error) if tree::is_missing(&error) => Err(error).context(tree::shown(&path).into_owned()),
             other => other,
         }?;
         // Whoever writes into it meanwhile is not seen.

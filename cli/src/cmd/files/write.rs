@@ -2,12 +2,12 @@
 
 use super::{
     NamingFlags,
-    tree::{self, Tree, parent, split, words},
+    tree::{self, Tree, parent, shown, split, without_slash, words},
 };
 use crate::{cmd::add::READING_STDIN, ctx::Ctx, exit::Usage};
 use anyhow::{Context as _, bail};
 use cairn_store::mfs::{Draft, Naming, New};
-use std::{io::Read, path::PathBuf};
+use std::{ffi::OsString, io::Read, path::PathBuf};
 
 /// Bytes that are written at once.
 const PIECE: usize = 1 << 20;
@@ -24,7 +24,7 @@ Examples:
   cairn files write -o 1000 /notes/today patch")]
 pub struct Args {
     /// The file
-    path: String,
+    path: OsString,
     /// What to write; `-` or none: stdin
     #[arg(value_name = "DATA", default_value = "-", hide_default_value = true)]
     data: PathBuf,
@@ -77,7 +77,7 @@ pub fn run(ctx: &Ctx, args: Args, flush: bool) -> anyhow::Result<()> {
     let tree = ctx.block_on(Tree::open(ctx))?;
     let mut draft = ctx.block_on(open(&tree, &args, &path, new, naming))?;
     let reader = data.reader.take(count.unwrap_or(u64::MAX));
-    copy(ctx, &mut draft, offset, reader).with_context(|| format!("writing {} to {path}", data.name))?;
+    copy(ctx, &mut draft, offset, reader).with_context(|| format!("writing {} to {}", data.name, shown(&path)))?;
     ctx.block_on(async {
         draft.finish().await.map_err(words)?;
         tree.end(ctx, flush).await
@@ -85,17 +85,17 @@ pub fn run(ctx: &Ctx, args: Args, flush: bool) -> anyhow::Result<()> {
 }
 
 /// The content of the file as it is, or as it shall begin.
-async fn open(tree: &Tree, args: &Args, path: &str, new: New, naming: Option<Naming>) -> anyhow::Result<Draft> {
-    if args.parents && parent(path) != "/" {
+async fn open(tree: &Tree, args: &Args, path: &[u8], new: New, naming: Option<Naming>) -> anyhow::Result<Draft> {
+    if args.parents && parent(path) != b"/" {
         tree.mkdir(parent(path), true, naming).await?;
     }
     let path = match tree.file(path).await {
         Err(error) if args.create && tree::is_missing(&error) => path,
-        other => other.map(|_| path.trim_end_matches('/'))?,
+        other => other.map(|_| without_slash(path))?,
     };
     let (dir, name) = split(path);
     let dir = tree.find(dir).await?;
-    tree.mfs.draft(dir.ino(), name.as_bytes(), args.create.then_some(new), args.truncate).await.map_err(words)
+    tree.mfs.draft(dir.ino(), name, args.create.then_some(new), args.truncate).await.map_err(words)
 }
 
 fn copy(ctx: &Ctx, draft: &mut Draft, offset: u64, mut reader: impl Read) -> anyhow::Result<()> {
