@@ -1,7 +1,7 @@
 //! From a request's path and query to a command, as Kubo's HTTP parser does it.
 
 use super::{
-    decode_percent,
+    decode_percent, decode_percent_bytes,
     place::{self, Place},
 };
 use crate::{args::Cli, cmd::mount::HostPath};
@@ -10,7 +10,7 @@ use clap::{
     builder::ValueParser,
     error::{ContextKind, ErrorKind},
 };
-use std::{any::TypeId, collections::BTreeMap, path::PathBuf};
+use std::{any::TypeId, collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf};
 
 /// Global options that concern the caller's side only: they are ignored in a request.
 const CALLERS: [&str; 5] = ["repo_dir", "config_file", "api", "api_auth", "debug"];
@@ -60,7 +60,7 @@ fn takes(arg: &Arg, wanted: TypeId) -> bool {
 /// When it names no command, or makes no sense.
 pub fn parse(path: &str, query: &str) -> Result<Asked, Refusal> {
     let root = Cli::command();
-    let (command, mut names, trailing) = find(&root, path)?;
+    let (command, names, trailing) = find(&root, path)?;
     if place::of(&names) == Place::Here {
         return Err(Refusal::NotFound);
     }
@@ -68,36 +68,50 @@ pub fn parse(path: &str, query: &str) -> Result<Asked, Refusal> {
         return Err(Refusal::NotCallable);
     }
     let mut asked: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut given: Vec<Vec<u8>> = trailing.into_iter().map(String::into_bytes).collect();
     for (key, value) in pairs(query) {
-        asked.entry(key).or_default().push(value);
+        match key.as_str() {
+            "arg" => given.push(value),
+            _ => asked.entry(key).or_default().push(lossy(&value)),
+        }
     }
-    let mut arguments: Vec<String> = trailing.into_iter().collect();
-    arguments.extend(asked.remove("arg").unwrap_or_default());
-    let (line, options) = options(&root, &names, asked)?;
+    let arguments: Vec<String> = given.iter().map(|value| lossy(value)).collect();
+    let (options_line, options) = options(&root, &names, asked)?;
     let name = names.join("/");
-    names.insert(0, root.get_name().to_owned());
-    names.extend(line);
-    names.push("--".to_owned());
+    let words = [root.get_name().to_owned()].into_iter().chain(names).chain(options_line);
+    let mut line: Vec<OsString> = words.map(OsString::from).collect();
+    line.push("--".into());
     let positionals: Vec<&Arg> = command.get_positionals().collect();
     if arguments.is_empty() {
         // A file that is required comes in the body.
-        names.extend(positionals.iter().filter(|a| is_file(a) && a.is_required_set()).map(|_| "-".to_owned()));
+        line.extend(positionals.iter().filter(|a| is_file(a) && a.is_required_set()).map(|_| OsString::from("-")));
     } else if positionals.iter().all(|a| is_file(a)) {
         let taken =
             if positionals.is_empty() { "the command takes no arguments" } else { "files are sent in the body" };
         return Err(Refusal::Bad(format!("unexpected argument {:?}: {taken}", arguments[0])));
     }
-    names.extend(arguments.iter().cloned());
-    let cli = root.try_get_matches_from(names).and_then(|matches| Cli::from_arg_matches(&matches)).map_err(bad)?;
+    line.extend(given.into_iter().enumerate().map(|(i, value)| {
+        let arg = positionals.get(i).or(positionals.last());
+        match arg.is_some_and(|arg| takes(arg, TypeId::of::<OsString>())) {
+            true => OsString::from_vec(value),
+            false => lossy(&value).into(),
+        }
+    }));
+    let cli = root.try_get_matches_from(line).and_then(|matches| Cli::from_arg_matches(&matches)).map_err(bad)?;
     Ok(Asked { cli, name, arguments, options })
 }
 
 /// Key and value of each part of a query.
-fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+fn pairs(query: &str) -> impl Iterator<Item = (String, Vec<u8>)> {
     query.split('&').filter(|part| !part.is_empty()).map(|part| {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
-        (decode_percent(key, true), decode_percent(value, true))
+        (decode_percent(key, true), decode_percent_bytes(value, true))
     })
+}
+
+/// What is no UTF-8 is replaced.
+fn lossy(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
 }
 
 /// The command of a path, its names, and a last part of the path that is an argument.

@@ -88,6 +88,8 @@ pub struct Change {
 pub enum RenameMode {
     /// Replaces it: a directory only if it is empty and replaced by a directory, as POSIX wants.
     Replace,
+    /// Replaces it by anything, a directory too, unless it is a directory itself.
+    ReplaceFile,
     /// Refuses.
     NoReplace,
     /// Gives it the old name; both must be there.

@@ -43,7 +43,7 @@ async fn collect_while(world: &World, meanwhile: impl FnOnce() + Send + 'static)
     tokio::task::spawn_blocking(work).await.expect("collects")
 }
 
-async fn collect(world: &World) -> usize {
+pub async fn collect(world: &World) -> usize {
     collect_while(world, || {}).await
 }
 

@@ -6,6 +6,7 @@ mod hostile;
 mod large;
 mod model;
 mod names;
+mod replace;
 mod run;
 mod stuck;
 #[path = "../support/mod.rs"]

@@ -191,15 +191,15 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     let cancel = ctx.cancel.flag();
     let result = import::import(sources(ctx, args)?, &options, &cancel, &mut committer)
         // Arguments before the one that failed are whole: they are kept and announced, as in Kubo.
-        .map_or_else(|error| committer.abandon().and(Err(error)), |()| Ok(()));
+        .map_or_else(|error| committer.abandon().and(Err(error)), |()| Ok(()))
+        .and_then(|()| committer.finish());
+    // So are entries that were made.
+    let ended = entries.map_or(Ok(()), |entries| entries.end(ctx));
     match result {
         Err(ImportError::Cancelled) => return Err(Interrupted.into()),
         other => other?,
     }
-    committer.finish()?;
-    if let Some(entries) = entries {
-        entries.end(ctx)?;
-    }
+    ended?;
     bar.finish_and_clear();
     if let Some(provide) = provide.filter(|provide| provide.waits()) {
         provide.announce(ctx, to_provide)?;

@@ -1,7 +1,7 @@
 //! `cairn add --to-files`: an entry of the tree for each root.
 
 use crate::{
-    cmd::files::tree::{Tree, base, check, parent},
+    cmd::files::tree::{Tree, base, check, parent, shown},
     ctx::Ctx,
 };
 use anyhow::{anyhow, ensure};
@@ -12,7 +12,7 @@ const OPTION: &str = "to-files";
 /// Where roots become entries.
 pub struct ToFiles {
     tree: Tree,
-    path: String,
+    path: Vec<u8>,
     /// Whether something was put at a path that is not a directory's.
     taken: bool,
 }
@@ -32,23 +32,31 @@ impl ToFiles {
     /// # Errors
     /// When there is one, or no directory for it.
     pub fn add(&mut self, ctx: &Ctx, added: &Added) -> anyhow::Result<()> {
-        let name = String::from_utf8_lossy(&added.name);
-        ensure!(!name.is_empty() && name != added.cid.to_string(), "{OPTION}: cannot add unnamed files to MFS");
+        let name = &added.name[..];
+        ensure!(
+            !name.is_empty() && name != added.cid.to_string().as_bytes(),
+            "{OPTION}: cannot add unnamed files to MFS"
+        );
         let mut to = self.path.clone();
         ctx.block_on(async {
-            if to.ends_with('/') {
-                let missing = |error| anyhow!("{OPTION}: MFS destination directory {to:?} does not exist: {error}");
+            if to.ends_with(b"/") {
+                let missing =
+                    |error| anyhow!("{OPTION}: MFS destination directory {:?} does not exist: {error}", shown(&to));
                 let found = self.tree.find(&to).await.map_err(missing)?;
-                ensure!(found.attr().kind == Kind::Directory, "{OPTION}: MFS destination {to:?} is not a directory");
-                to.push_str(base(&name));
+                let is_directory = found.attr().kind == Kind::Directory;
+                ensure!(is_directory, "{OPTION}: MFS destination {:?} is not a directory", shown(&to));
+                to.extend_from_slice(base(name));
             } else {
-                ensure!(!self.taken, "{OPTION}: MFS destination is a file: only one entry can be copied to {to:?}");
+                let why = "MFS destination is a file: only one entry can be copied to";
+                ensure!(!self.taken, "{OPTION}: {why} {:?}", shown(&to));
                 self.taken = true;
             }
             let dir = parent(&to);
-            let missing = |error| anyhow!("{OPTION}: MFS destination parent {to:?} {dir:?} does not exist: {error}");
+            let text = shown(&to);
+            let missing =
+                |error| anyhow!("{OPTION}: MFS destination parent {text:?} {:?} does not exist: {error}", shown(dir));
             self.tree.find(dir).await.map_err(missing)?;
-            let refuse = |error| anyhow!("{OPTION}: cannot put node in path {to:?}: {error}");
+            let refuse = |error| anyhow!("{OPTION}: cannot put node in path {text:?}: {error}");
             self.tree.put(&to, &added.cid).await.map_err(refuse)
         })
     }

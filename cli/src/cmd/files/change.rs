@@ -12,7 +12,9 @@ use cairn_store::{
 };
 use serde::Serialize;
 use std::{
+    ffi::OsString,
     num::IntErrorKind,
+    os::unix::ffi::OsStrExt as _,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -27,7 +29,7 @@ The directory's own nodes are named anew; what is in it stays. The root follows 
 Import.HashFunction.")]
 pub struct ChcidArgs {
     /// The directory
-    path: String,
+    path: OsString,
     #[command(flatten)]
     naming: NamingFlags,
 }
@@ -39,7 +41,7 @@ pub struct ChmodArgs {
     /// Permission bits, octal; 0 stores none
     mode: String,
     /// File or directory
-    path: String,
+    path: OsString,
 }
 
 /// Options of `cairn files touch`.
@@ -49,7 +51,7 @@ pub struct ChmodArgs {
   cairn files touch --mtime=1630937926 /notes/today")]
 pub struct TouchArgs {
     /// File or directory
-    path: String,
+    path: OsString,
     /// Seconds since 1970 [default: now]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value_t = 0, hide_default_value = true)]
     mtime: i64,
@@ -64,7 +66,7 @@ pub struct TouchArgs {
 pub struct FlushArgs {
     /// What to print the CID of: all of the tree is made durable
     #[arg(default_value = "/")]
-    path: String,
+    path: OsString,
 }
 
 /// Kubo's answer.
@@ -88,7 +90,7 @@ pub fn chcid(ctx: &Ctx, args: &ChcidArgs, flush: bool) -> anyhow::Result<()> {
     let naming = args.naming.given()?;
     ctx.block_on(async {
         let tree = Tree::open(ctx).await?;
-        let found = tree.find(&args.path).await?;
+        let found = tree.find(args.path.as_bytes()).await?;
         if naming.is_some() {
             anyhow::ensure!(found.attr().kind == Kind::Directory, "can only update directories");
             tree.mfs.set_attr(found.ino(), Change { naming, ..Change::default() }).await.map_err(words)?;
@@ -111,7 +113,8 @@ pub fn chmod(ctx: &Ctx, args: &ChmodArgs, flush: bool) -> anyhow::Result<()> {
 fn octal(text: &str) -> anyhow::Result<u32> {
     let refuse = |why: &str| anyhow!("strconv.ParseInt: parsing {text:?}: {why}");
     match i32::from_str_radix(text, 8) {
-        Ok(mode) => u32::try_from(mode).map_err(|_| refuse("value out of range")),
+        // Of a negative one as in Kubo, which takes all bits that there are.
+        Ok(mode) => Ok(mode.cast_unsigned() & 0o7777),
         Err(error) => match error.kind() {
             IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => Err(refuse("value out of range")),
             _ => Err(refuse("invalid syntax")),
@@ -141,7 +144,7 @@ fn now() -> Mtime {
     Mtime { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() }
 }
 
-fn set(ctx: &Ctx, path: &str, change: Change, flush: bool) -> anyhow::Result<()> {
+fn set(ctx: &Ctx, path: &[u8], change: Change, flush: bool) -> anyhow::Result<()> {
     ctx.block_on(async {
         let tree = Tree::open(ctx).await?;
         let found = tree.find(path).await?;
@@ -157,7 +160,7 @@ fn set(ctx: &Ctx, path: &str, change: Change, flush: bool) -> anyhow::Result<()>
 pub fn flush(ctx: &Ctx, args: &FlushArgs) -> anyhow::Result<()> {
     let cid = ctx.block_on(async {
         let tree = Tree::open(ctx).await?;
-        let found = tree.find(&args.path).await?;
+        let found = tree.find(args.path.as_bytes()).await?;
         let cid = tree.mfs.flush(found.ino()).await.map_err(words)?;
         tree.end(ctx, true).await?;
         Ok(cid)
@@ -175,6 +178,8 @@ mod tests {
     fn modes_are_octal() {
         assert_eq!(octal("0644").ok(), Some(0o644));
         assert_eq!(octal("755").ok(), Some(0o755));
+        assert_eq!(octal("1777").ok(), Some(0o1777));
+        assert_eq!(octal("-1").ok(), Some(0o7777));
         let refusal = |text| octal(text).expect_err("no mode").to_string();
         assert_eq!(refusal("x"), "strconv.ParseInt: parsing \"x\": invalid syntax");
         assert_eq!(refusal(""), "strconv.ParseInt: parsing \"\": invalid syntax");

@@ -2,7 +2,7 @@
 
 use super::{
     configured,
-    tree::{self, Source, Tree, base, entry_words, parent, split, words},
+    tree::{self, Source, Tree, base, entry_words, parent, shown, split, words},
 };
 use crate::{cmd::source, ctx::Ctx};
 use anyhow::{anyhow, bail};
@@ -10,6 +10,7 @@ use cairn_store::{
     Cid,
     mfs::{Held, Kind, MfsError},
 };
+use std::ffi::OsString;
 
 const NOT_UNIXFS: &str = "cp: source must be a valid UnixFS (dag-pb or raw codec)";
 
@@ -23,9 +24,9 @@ Examples:
   cairn files cp /docs/readme /notes/")]
 pub struct Args {
     /// What to copy: a path of the tree, /ipfs/<cid>/…, /ipns/<name>/…, or ipfs://…
-    source: String,
+    source: OsString,
     /// Where to, in the tree; into a directory if it ends with a slash
-    dest: String,
+    dest: OsString,
     /// Replace a file
     #[arg(long)]
     force: bool,
@@ -46,26 +47,27 @@ enum From {
 pub fn run(ctx: &Ctx, args: &Args, flush: bool) -> anyhow::Result<()> {
     let from = Source::parse(&args.source)?;
     let text = match &from {
-        Source::Content(path) => path.to_string(),
+        Source::Content(path) => path.to_string().into_bytes(),
         Source::Tree(path) => path.clone(),
     };
-    let text = text.trim_end_matches('/');
     let mut to = tree::check(&args.dest)?;
-    if to.ends_with('/') {
-        to.push_str(base(text));
+    if to.ends_with(b"/") {
+        to.extend_from_slice(base(&text));
     }
+    let text = shown(&text);
+    let text = text.trim_end_matches('/');
     ctx.check_capacity()?;
     ctx.block_on(async {
         let tree = Tree::open(ctx).await?;
         let from =
             find(ctx, &tree, &from).await.map_err(|error| anyhow!("cp: cannot get node from path {text}: {error}"))?;
-        if args.parents && parent(&to) != "/" {
+        if args.parents && parent(&to) != b"/" {
             tree.mkdir(parent(&to), true, configured(ctx)?).await?;
         }
         if args.force {
-            remove(&tree, &to).await.map_err(|error| anyhow!("cp: cannot unlink existing file: {error}"))?;
+            check(&tree, &to).await.map_err(|error| anyhow!("cp: cannot unlink existing file: {error}"))?;
         }
-        put(&tree, &from, &to).await?;
+        put(&tree, &from, &to, args.force).await?;
         tree.end(ctx, flush).await
     })
 }
@@ -77,14 +79,15 @@ async fn find(ctx: &Ctx, tree: &Tree, from: &Source) -> anyhow::Result<From> {
     }
 }
 
-async fn put(tree: &Tree, from: &From, to: &str) -> anyhow::Result<()> {
-    let refuse = |error: anyhow::Error| anyhow!("cp: cannot put node in path {to}: {error}");
+async fn put(tree: &Tree, from: &From, to: &[u8], force: bool) -> anyhow::Result<()> {
+    let refuse = |error: anyhow::Error| anyhow!("cp: cannot put node in path {}: {error}", shown(to));
     let (dir, name) = split(to);
     let dir = tree.directory(dir).await.map_err(refuse)?;
-    let name = name.as_bytes();
-    let put = match from {
-        From::Content(cid) => tree.mfs.link_cid(dir.ino(), name, cid).await,
-        From::Entry(entry) => tree.mfs.copy(entry.ino(), dir.ino(), name).await,
+    let put = match (from, force) {
+        (From::Content(cid), false) => tree.mfs.link_cid(dir.ino(), name, cid).await,
+        (From::Content(cid), true) => tree.mfs.link_cid_over(dir.ino(), name, cid).await,
+        (From::Entry(entry), false) => tree.mfs.copy(entry.ino(), dir.ino(), name).await,
+        (From::Entry(entry), true) => tree.mfs.copy_over(entry.ino(), dir.ino(), name).await,
     };
     put.map_err(|error| match error {
         MfsError::NotUnixfs(_) => anyhow!(NOT_UNIXFS),
@@ -93,23 +96,23 @@ async fn put(tree: &Tree, from: &From, to: &str) -> anyhow::Result<()> {
     })
 }
 
-/// Removes a file, if there is one.
-async fn remove(tree: &Tree, path: &str) -> anyhow::Result<()> {
+/// Refuses to replace what is no file.
+async fn check(tree: &Tree, path: &[u8]) -> anyhow::Result<()> {
     let (dir, name) = split(path);
     let dir = match tree.find(dir).await {
         Err(error) if tree::is_missing(&error) => return Ok(()),
         other => other?,
     };
     if dir.attr().kind != Kind::Directory {
-        bail!("not a directory: {}", split(path).0);
+        bail!("not a directory: {}", shown(split(path).0));
     }
-    let child = match tree.mfs.lookup(dir.ino(), name.as_bytes()).await {
+    let child = match tree.mfs.lookup(dir.ino(), name).await {
         Ok(attr) => tree.mfs.hold(attr),
         Err(MfsError::NotFound(_)) => return Ok(()),
         Err(error) => return Err(words(error)),
     };
     if child.attr().kind == Kind::Directory {
-        bail!("not a file: {path}");
+        bail!("not a file: {}", shown(path));
     }
-    tree.mfs.unlink(dir.ino(), name.as_bytes()).await.map_err(words)
+    Ok(())
 }

@@ -5,13 +5,14 @@ use super::{
     tree::{self, Tree},
 };
 use crate::ctx::Ctx;
+use std::ffi::OsString;
 
 /// Options of `cairn files mkdir`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cairn files mkdir -p /photos/2026/11")]
 pub struct Args {
     /// The directory
-    path: String,
+    path: OsString,
     /// Make those around it too, and let it be there already
     #[arg(short, long)]
     parents: bool,

@@ -3,6 +3,7 @@
 mod change;
 mod chroot;
 mod cp;
+mod local;
 mod ls;
 mod mkdir;
 mod mv;

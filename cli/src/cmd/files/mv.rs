@@ -1,17 +1,18 @@
 //! `cairn files mv`.
 
-use super::tree::{self, Tree, entry_words, split, words};
+use super::tree::{self, Tree, entry_words, shown, split, words};
 use crate::ctx::Ctx;
 use cairn_store::mfs::{Held, Ino, Kind, MfsError, RenameMode};
+use std::ffi::OsString;
 
 /// Options of `cairn files mv`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cairn files mv /notes/today /notes/2026-11-21")]
 pub struct Args {
     /// What to move
-    source: String,
+    source: OsString,
     /// Where to: a file there is replaced, a directory takes it in
-    dest: String,
+    dest: OsString,
 }
 
 /// Runs `cairn files mv`.
@@ -27,16 +28,16 @@ pub fn run(ctx: &Ctx, args: &Args, flush: bool) -> anyhow::Result<()> {
     })
 }
 
-async fn rename(tree: &Tree, from: &str, to: &str) -> anyhow::Result<()> {
+async fn rename(tree: &Tree, from: &[u8], to: &[u8]) -> anyhow::Result<()> {
     let (from_dir, from_name) = split(from);
-    let (to_dir, to_name) = if to.ends_with('/') { (to, from_name) } else { split(to) };
+    let (to_dir, to_name) = if to.ends_with(b"/") { (to, from_name) } else { split(to) };
     let to_dir = tree.directory(to_dir).await?;
     let from_dir = tree.directory(from_dir).await?;
     if from_name.is_empty() {
-        return Err(words(MfsError::NotFound(from.to_owned())));
+        return Err(words(MfsError::NotFound(shown(from).into_owned())));
     }
-    let moved = tree.mfs.hold(tree.mfs.lookup(from_dir.ino(), from_name.as_bytes()).await.map_err(words)?);
-    let there = match tree.mfs.lookup(to_dir.ino(), to_name.as_bytes()).await {
+    let moved = tree.mfs.hold(tree.mfs.lookup(from_dir.ino(), from_name).await.map_err(words)?);
+    let there = match tree.mfs.lookup(to_dir.ino(), to_name).await {
         Ok(attr) => Some(tree.mfs.hold(attr)),
         Err(MfsError::NotFound(_)) => None,
         Err(error) => return Err(words(error)),
@@ -48,16 +49,10 @@ async fn rename(tree: &Tree, from: &str, to: &str) -> anyhow::Result<()> {
         Some(there) if there.kind == Kind::Directory => {
             step(tree, from, (there.ino, from_name), RenameMode::NoReplace).await
         }
-        Some(_) => {
-            if moved.attr().kind == Kind::Directory {
-                // No file system lets a directory replace a file in one step.
-                tree.mfs.unlink(to_dir.ino(), to_name.as_bytes()).await.map_err(words)?;
-            }
-            step(tree, from, (to_dir.ino(), to_name), RenameMode::Replace).await
-        }
+        Some(_) => step(tree, from, (to_dir.ino(), to_name), RenameMode::ReplaceFile).await,
     }
 }
 
-async fn step(tree: &Tree, from: (Ino, &str), to: (Ino, &str), mode: RenameMode) -> anyhow::Result<()> {
-    tree.mfs.rename(from.0, from.1.as_bytes(), to.0, to.1.as_bytes(), mode).await.map_err(entry_words)
+async fn step(tree: &Tree, from: (Ino, &[u8]), to: (Ino, &[u8]), mode: RenameMode) -> anyhow::Result<()> {
+    tree.mfs.rename(from.0, from.1, to.0, to.1, mode).await.map_err(entry_words)
 }

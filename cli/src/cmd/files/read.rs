@@ -3,16 +3,14 @@
 use super::tree::{self, Tree, words};
 use crate::{ctx::Ctx, output::Kind};
 use anyhow::{Context as _, bail};
-
-/// Bytes that are read at once.
-const PIECE: u64 = 1 << 20;
+use std::ffi::OsString;
 
 /// Options of `cairn files read`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cairn files read -o 1000 -n 24 /notes/today")]
 pub struct Args {
     /// The file
-    path: String,
+    path: OsString,
     /// Byte at which to begin
     #[arg(short, long, value_name = "BYTES", allow_negative_numbers = true, default_value_t = 0)]
     offset: i64,
@@ -30,26 +28,21 @@ pub fn run(ctx: &Ctx, args: &Args) -> anyhow::Result<()> {
     ctx.block_on(async {
         let tree = Tree::open(ctx).await?;
         let file = match tree.file(&path).await {
-            Err(error) if tree::is_missing(&error) => Err(error).context(path.clone()),
+            Err(error) if tree::is_missing(&error) => Err(error).context(tree::shown(&path).into_owned()),
             other => other,
         }?;
-        let size = file.attr().size;
-        let Ok(mut at) = u64::try_from(args.offset) else { bail!("cannot specify negative offset") };
+        // Whoever writes into it meanwhile is not seen.
+        let mut content = tree.mfs.snapshot(file.ino()).await.map_err(words)?;
+        let size = content.len();
+        let Ok(at) = u64::try_from(args.offset) else { bail!("cannot specify negative offset") };
         if at > size {
             bail!("offset was past end of file ({at} > {size})");
         }
         let Ok(count) = args.count.map(u64::try_from).transpose() else { bail!("cannot specify negative 'count'") };
-        let end = at.saturating_add(count.unwrap_or(u64::MAX));
+        content.set_range(at..at.saturating_add(count.unwrap_or(u64::MAX)));
         drop(ctx.out.begin(Kind::Bytes("text/plain"), None));
-        while at < end {
+        while let Some(bytes) = content.next().await.map_err(words)? {
             ctx.cancel.check()?;
-            // A megabyte at most.
-            let len = (end - at).min(PIECE) as usize;
-            let bytes = tree.mfs.read(file.ino(), at, len).await.map_err(words)?;
-            if bytes.is_empty() {
-                break;
-            }
-            at += bytes.len() as u64;
             ctx.out.stdout().whole(bytes)?;
         }
         Ok(())

@@ -1,9 +1,10 @@
 //! `cairn files rm`.
 
-use super::tree::{self, Tree, split, words};
+use super::tree::{self, Tree, parent, shown, split, without_slash, words};
 use crate::ctx::Ctx;
 use anyhow::{bail, ensure};
 use cairn_store::mfs::{Kind, MfsError};
+use std::ffi::OsString;
 
 /// Options of `cairn files rm`.
 #[derive(Debug, clap::Args)]
@@ -11,7 +12,7 @@ use cairn_store::mfs::{Kind, MfsError};
 pub struct Args {
     /// What to remove
     #[arg(value_name = "PATH", required = true)]
-    paths: Vec<String>,
+    paths: Vec<OsString>,
     /// Remove directories with all that is in them
     #[arg(short, long)]
     recursive: bool,
@@ -33,10 +34,10 @@ pub fn run(ctx: &Ctx, args: &Args, flush: bool) -> anyhow::Result<()> {
         let mut errors = Vec::new();
         for given in &args.paths {
             match tree::check(given) {
-                Err(error) => errors.push(format!("{given} is not a valid path: {error}")),
+                Err(error) => errors.push(format!("{} is not a valid path: {error}", given.display())),
                 Ok(path) => {
                     if let Err(error) = remove(&tree, args, &path).await {
-                        errors.push(format!("{path}: {error}"));
+                        errors.push(format!("{}: {error}", shown(&path)));
                     }
                 }
             }
@@ -52,24 +53,23 @@ pub fn run(ctx: &Ctx, args: &Args, flush: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn remove(tree: &Tree, args: &Args, path: &str) -> anyhow::Result<()> {
-    ensure!(path != "/", "cannot delete root");
-    let (dir, name) = split(path.strip_suffix('/').unwrap_or(path));
+async fn remove(tree: &Tree, args: &Args, path: &[u8]) -> anyhow::Result<()> {
+    ensure!(path != b"/", "cannot delete root");
+    let (dir, name) = split(without_slash(path));
     let dir = match tree.find(dir).await {
         Err(error) if args.force && tree::is_missing(&error) => return Ok(()),
         other => other?,
     };
     if dir.attr().kind != Kind::Directory {
-        // As if it had been asked for in a directory: there is nothing below a file.
-        return if args.force { Ok(()) } else { Err(words(MfsError::NotFound(path.to_owned()))) };
+        bail!("{} is not a directory", shown(parent(without_slash(path))));
     }
     if !args.force {
-        let found = tree.mfs.hold(tree.mfs.lookup(dir.ino(), name.as_bytes()).await.map_err(words)?);
+        let found = tree.mfs.hold(tree.mfs.lookup(dir.ino(), name).await.map_err(words)?);
         if found.attr().kind == Kind::Directory && !args.recursive {
             bail!("path is a directory, use -r to remove directories");
         }
     }
-    match tree.mfs.remove(dir.ino(), name.as_bytes()).await {
+    match tree.mfs.remove(dir.ino(), name).await {
         Err(MfsError::NotFound(_)) if args.force => Ok(()),
         other => other.map_err(words),
     }

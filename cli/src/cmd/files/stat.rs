@@ -1,6 +1,9 @@
 //! `cairn files stat`.
 
-use super::tree::{Source, Tree, words};
+use super::{
+    local::local,
+    tree::{Source, Tree, words},
+};
 use crate::{
     cmd::{
         ls::{go_mode, time::month_name},
@@ -12,15 +15,14 @@ use crate::{
 };
 use anyhow::bail;
 use cairn_store::{
-    Block, Cid,
-    blockstore::{Blockstore as _, KvBlocks},
+    Block,
     calendar::{DAY, date},
     cid::codec,
     dag::pb::PbNode,
     unixfs::node::{Data, Kind, Mtime},
 };
 use serde::Serialize;
-use std::collections::HashMap;
+use std::ffi::OsString;
 
 const FORMAT: &str = "<hash>
 Size: <size>
@@ -39,7 +41,7 @@ const NOT_SET: &str = "not set";
   cairn files stat --format='<hash> <cumulsize>' /ipfs/QmQPeNsJPyVWPFDVHb77w8G42Fvo15z4bG2X8D2GhfbSXc")]
 pub struct Args {
     /// A path of the tree, or /ipfs/<cid>/…
-    path: String,
+    path: OsString,
     /// What to print: <hash>, <size>, <cumulsize>, <type>, <childs>, <mode>, <mode-octal>, <mtime>, <mtime-secs> and
     /// <mtime-nsecs> are replaced
     #[arg(long, value_name = "FORMAT", default_value = FORMAT, hide_default_value = true)]
@@ -209,34 +211,6 @@ fn long_time(seconds: i64) -> String {
     let of_day = seconds.rem_euclid(DAY);
     let month = month_name(month);
     format!("{day} {month} {year}, {:02}:{:02}:{:02} UTC", of_day / 3600, of_day / 60 % 60, of_day % 60)
-}
-
-/// Whether all of a DAG is here, and how many bytes of it, those of a block that is linked twice counted twice. Every
-/// block is looked at once, and of each a few numbers are kept.
-fn local(ctx: &Ctx, blocks: &KvBlocks, root: &Cid) -> anyhow::Result<(bool, u64)> {
-    let mut known: HashMap<Cid, (bool, u64)> = HashMap::new();
-    // A node comes twice: to look at it, and when all below it is known.
-    let mut todo = vec![(*root, None::<(u64, Vec<Cid>)>)];
-    while let Some((cid, seen)) = todo.pop() {
-        ctx.cancel.check()?;
-        if known.contains_key(&cid) {
-            continue;
-        }
-        if let Some((own, links)) = seen {
-            let below = links.iter().filter_map(|link| known.get(link));
-            let sum = below.fold((true, own), |sum, part| (sum.0 && part.0, sum.1.saturating_add(part.1)));
-            known.insert(cid, sum);
-            continue;
-        }
-        let Some(block) = blocks.get(&cid)? else {
-            known.insert(cid, (false, 0));
-            continue;
-        };
-        let links = cairn_store::dag::links(block.cid(), block.data())?;
-        todo.push((cid, Some((block.data().len() as u64, links.clone()))));
-        todo.extend(links.into_iter().map(|link| (link, None)));
-    }
-    Ok(known.get(root).copied().unwrap_or_default())
 }
 
 #[cfg(test)]

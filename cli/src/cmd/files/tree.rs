@@ -7,6 +7,7 @@ use cairn_store::{
     mfs::{Attr, Held, Ino, Kind, Mfs, MfsError, Naming, New, ROOT_INO},
     path::Path,
 };
+use std::{borrow::Cow, ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 /// The tree of the repository.
 pub struct Tree {
@@ -18,31 +19,47 @@ pub struct Tree {
 ///
 /// # Errors
 /// When it is empty or relative.
-pub fn check(path: &str) -> anyhow::Result<String> {
+pub fn check(path: impl AsRef<OsStr>) -> anyhow::Result<Vec<u8>> {
+    let path = path.as_ref().as_bytes();
     if path.is_empty() {
         bail!("paths must not be empty");
     }
-    if !path.starts_with('/') {
+    if !path.starts_with(b"/") {
         bail!("paths must start with a leading slash");
     }
     let mut clean = clean(path);
-    if path.ends_with('/') && clean != "/" {
-        clean.push('/');
+    if path.ends_with(b"/") && clean != b"/" {
+        clean.push(b'/');
     }
     Ok(clean)
 }
 
+/// A path, or a part of one, as messages show it.
+pub fn shown(path: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(path)
+}
+
+/// The names of a path.
+fn names(path: &[u8]) -> Vec<&[u8]> {
+    path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).collect()
+}
+
+/// A path without the slash at its end; nothing of the root.
+pub fn without_slash(path: &[u8]) -> &[u8] {
+    path.strip_suffix(b"/").unwrap_or(path)
+}
+
 /// A path without empty parts, `.` and `..`.
-fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
+fn clean(path: &[u8]) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in names(path) {
         match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
+            b"." => {}
+            b".." => drop(parts.pop()),
             part => parts.push(part),
         }
     }
-    format!("/{}", parts.join("/"))
+    [&b"/"[..], &parts.join(&b'/')].concat()
 }
 
 /// A path, of the tree or of content.
@@ -50,7 +67,7 @@ pub enum Source {
     /// Of content.
     Content(Path),
     /// Of the tree.
-    Tree(String),
+    Tree(Vec<u8>),
 }
 
 impl Source {
@@ -58,32 +75,32 @@ impl Source {
     ///
     /// # Errors
     /// When it is neither.
-    pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let uri = ["ipfs:", "ipns:", "ipld:"].iter().any(|scheme| text.starts_with(scheme));
-        let path = if uri { Path::parse(text).ok() } else { Path::parse_strict(text).ok() };
-        match path {
+    pub fn parse(given: impl AsRef<OsStr>) -> anyhow::Result<Self> {
+        let content = given.as_ref().to_str().and_then(|text| {
+            let uri = ["ipfs:", "ipns:", "ipld:"].iter().any(|scheme| text.starts_with(scheme));
+            if uri { Path::parse(text).ok() } else { Path::parse_strict(text).ok() }
+        });
+        match content {
             Some(path) => Ok(Self::Content(path)),
-            None => Ok(Self::Tree(check(text)?)),
+            None => Ok(Self::Tree(check(given)?)),
         }
     }
 }
 
 /// Directory and name of what a path leads to; the directory ends with a slash.
-pub fn split(path: &str) -> (&str, &str) {
-    path.split_at(path.rfind('/').map_or(0, |slash| slash + 1))
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    path.split_at(path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1))
 }
 
 /// The directory of a path, without a slash at its end.
-pub fn parent(path: &str) -> &str {
-    let dir = split(path).0;
-    let dir = dir.strip_suffix('/').unwrap_or(dir);
-    if dir.is_empty() { "/" } else { dir }
+pub fn parent(path: &[u8]) -> &[u8] {
+    let dir = without_slash(split(path).0);
+    if dir.is_empty() { b"/" } else { dir }
 }
 
 /// The last part of a path; `/` of the root.
-pub fn base(path: &str) -> &str {
-    let name = split(path.trim_end_matches('/')).1;
-    if name.is_empty() { "/" } else { name }
+pub fn base(path: &[u8]) -> &[u8] {
+    names(path).last().copied().unwrap_or(b"/")
 }
 
 /// An error in Kubo's words.
@@ -123,14 +140,14 @@ impl Tree {
     ///
     /// # Errors
     /// When there is nothing, or a part of the way is no directory.
-    pub async fn find(&self, path: &str) -> anyhow::Result<Held> {
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    pub async fn find(&self, path: &[u8]) -> anyhow::Result<Held> {
+        let parts = names(path);
         let mut at = self.mfs.hold(self.mfs.attr(ROOT_INO).await.map_err(words)?);
         for (i, part) in parts.iter().enumerate() {
             if at.attr().kind != Kind::Directory {
-                bail!("cannot access {}: Not a directory", parts[..=i].join("/"));
+                bail!("cannot access {}: Not a directory", shown(&parts[..=i].join(&b'/')));
             }
-            at = self.mfs.hold(self.mfs.lookup(at.ino(), part.as_bytes()).await.map_err(words)?);
+            at = self.mfs.hold(self.mfs.lookup(at.ino(), part).await.map_err(words)?);
         }
         Ok(at)
     }
@@ -139,10 +156,10 @@ impl Tree {
     ///
     /// # Errors
     /// When there is nothing, or something else.
-    pub async fn directory(&self, path: &str) -> anyhow::Result<Held> {
+    pub async fn directory(&self, path: &[u8]) -> anyhow::Result<Held> {
         let found = self.find(path).await?;
         if found.attr().kind != Kind::Directory {
-            bail!("{path} is not a directory");
+            bail!("{} is not a directory", shown(path));
         }
         Ok(found)
     }
@@ -151,11 +168,11 @@ impl Tree {
     ///
     /// # Errors
     /// When there is nothing, or something else.
-    pub async fn file(&self, path: &str) -> anyhow::Result<Held> {
+    pub async fn file(&self, path: &[u8]) -> anyhow::Result<Held> {
         let found = self.find(path).await?;
         match found.attr().kind {
             Kind::File => Ok(found),
-            Kind::Directory => bail!("{path} was not a file"),
+            Kind::Directory => bail!("{} was not a file", shown(path)),
             Kind::Symlink => bail!("symlinks not yet supported"),
         }
     }
@@ -164,8 +181,8 @@ impl Tree {
     ///
     /// # Errors
     /// When it is there, or one around it is not.
-    pub async fn mkdir(&self, path: &str, parents: bool, naming: Option<Naming>) -> anyhow::Result<()> {
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    pub async fn mkdir(&self, path: &[u8], parents: bool, naming: Option<Naming>) -> anyhow::Result<()> {
+        let parts = names(path);
         let Some((last, around)) = parts.split_last() else {
             anyhow::ensure!(parents, "cannot create directory '/': Already exists");
             return Ok(());
@@ -173,21 +190,21 @@ impl Tree {
         let new = New { naming, ..New::default() };
         let mut at = self.mfs.hold(self.mfs.attr(ROOT_INO).await.map_err(words)?);
         for (i, part) in around.iter().enumerate() {
-            let found = match self.mfs.lookup(at.ino(), part.as_bytes()).await {
+            let found = match self.mfs.lookup(at.ino(), part).await {
                 Err(MfsError::NotFound(_)) if parents => self.make(at.ino(), part, new).await?,
                 other => other.map_err(words)?,
             };
             at = self.mfs.hold(found);
             if found.kind != Kind::Directory {
-                bail!("{} was not a directory", around[..=i].join("/"));
+                bail!("{} was not a directory", shown(&around[..=i].join(&b'/')));
             }
         }
-        match self.mfs.mkdir(at.ino(), last.as_bytes(), new).await {
+        match self.mfs.mkdir(at.ino(), last, new).await {
             Ok(attr) => {
                 self.mfs.hold(attr);
             }
             Err(MfsError::Exists(name)) if parents => {
-                let found = self.mfs.hold(self.mfs.lookup(at.ino(), last.as_bytes()).await.map_err(words)?);
+                let found = self.mfs.hold(self.mfs.lookup(at.ino(), last).await.map_err(words)?);
                 if found.attr().kind != Kind::Directory {
                     return Err(words(MfsError::Exists(name)));
                 }
@@ -198,9 +215,9 @@ impl Tree {
     }
 
     /// Makes a directory unless somebody else just did.
-    async fn make(&self, at: Ino, name: &str, new: New) -> anyhow::Result<Attr> {
-        match self.mfs.mkdir(at, name.as_bytes(), new).await {
-            Err(MfsError::Exists(_)) => self.mfs.lookup(at, name.as_bytes()).await.map_err(words),
+    async fn make(&self, at: Ino, name: &[u8], new: New) -> anyhow::Result<Attr> {
+        match self.mfs.mkdir(at, name, new).await {
+            Err(MfsError::Exists(_)) => self.mfs.lookup(at, name).await.map_err(words),
             other => other.map_err(words),
         }
     }
@@ -209,11 +226,11 @@ impl Tree {
     ///
     /// # Errors
     /// When there is an entry of that name, no directory for it, or the DAG is no UnixFS.
-    pub async fn put(&self, path: &str, cid: &Cid) -> anyhow::Result<()> {
+    pub async fn put(&self, path: &[u8], cid: &Cid) -> anyhow::Result<()> {
         let (dir, name) = split(path);
         anyhow::ensure!(!name.is_empty(), "cannot create file with empty name");
         let dir = self.directory(dir).await?;
-        self.mfs.link_cid(dir.ino(), name.as_bytes(), cid).await.map_err(entry_words)
+        self.mfs.link_cid(dir.ino(), name, cid).await.map_err(entry_words)
     }
 
     /// Ends a change: durable if `flush`, and in any case when no daemon is there to do it later.
@@ -246,7 +263,7 @@ mod tests {
             ("/a/../", "/"),
             ("/.", "/"),
         ] {
-            assert_eq!(check(path).expect(path), want, "{path}");
+            assert_eq!(check(path).expect(path), want.as_bytes(), "{path}");
         }
         assert_eq!(check("").expect_err("empty").to_string(), "paths must not be empty");
         assert_eq!(check("a/b").expect_err("relative").to_string(), "paths must start with a leading slash");
@@ -254,11 +271,16 @@ mod tests {
 
     #[test]
     fn paths_are_divided() {
-        assert_eq!(split("/a/b"), ("/a/", "b"));
-        assert_eq!(split("/a/"), ("/a/", ""));
-        assert_eq!(split("/a"), ("/", "a"));
-        assert_eq!([parent("/a/b"), parent("/a"), parent("/"), parent("/a/b/")], ["/a", "/", "/", "/a/b"]);
-        assert_eq!([base("/a/b"), base("/a/b/"), base("/")], ["b", "b", "/"]);
+        for (path, dir, name, around, last) in [
+            ("/a/b", "/a/", "b", "/a", "b"),
+            ("/a/b/", "/a/b/", "", "/a/b", "b"),
+            ("/a", "/", "a", "/", "a"),
+            ("/", "/", "", "/", "/"),
+        ] {
+            let path = path.as_bytes();
+            assert_eq!(split(path), (dir.as_bytes(), name.as_bytes()));
+            assert_eq!((parent(path), base(path)), (around.as_bytes(), last.as_bytes()));
+        }
     }
 
     #[test]

@@ -2,13 +2,12 @@
 
 use super::{
     NamingFlags,
-    tree::{self, Tree, parent, split, words},
+    tree::{self, Tree, parent, shown, split, without_slash, words},
 };
 use crate::{cmd::add::READING_STDIN, ctx::Ctx, exit::Usage};
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
-use cairn_store::mfs::{Change, Held, Naming, New};
-use std::{io::Read, path::PathBuf};
+use cairn_store::mfs::{Draft, Naming, New};
+use std::{ffi::OsString, io::Read, path::PathBuf};
 
 /// Bytes that are written at once.
 const PIECE: usize = 1 << 20;
@@ -25,7 +24,7 @@ Examples:
   cairn files write -o 1000 /notes/today patch")]
 pub struct Args {
     /// The file
-    path: String,
+    path: OsString,
     /// What to write; `-` or none: stdin
     #[arg(value_name = "DATA", default_value = "-", hide_default_value = true)]
     data: PathBuf,
@@ -54,7 +53,8 @@ pub struct Args {
 /// Runs `cairn files write`.
 ///
 /// # Errors
-/// When there is no file and none is to be made, or something can't be read or written. What was written before stays.
+/// When there is no file and none is to be made, or something can't be read or written. Nothing of the file was changed
+/// then.
 pub fn run(ctx: &Ctx, args: Args, flush: bool) -> anyhow::Result<()> {
     let path = tree::check(&args.path)?;
     let naming = args.naming.or_configured(ctx)?;
@@ -75,41 +75,39 @@ pub fn run(ctx: &Ctx, args: Args, flush: bool) -> anyhow::Result<()> {
     let data = ctx.input.files(vec![args.data.clone()])?.next();
     let data = data.unwrap_or_else(|| Err(Usage("file argument 'data' is required".into()).into()))?;
     let tree = ctx.block_on(Tree::open(ctx))?;
-    let file = ctx.block_on(open(&tree, &args, &path, new, naming))?;
+    let mut draft = ctx.block_on(open(&tree, &args, &path, new, naming))?;
     let reader = data.reader.take(count.unwrap_or(u64::MAX));
-    let written = copy(ctx, &tree, &file, offset, reader).with_context(|| format!("writing {} to {path}", data.name));
-    ctx.block_on(tree.end(ctx, flush))?;
-    written
+    copy(ctx, &mut draft, offset, reader).with_context(|| format!("writing {} to {}", data.name, shown(&path)))?;
+    ctx.block_on(async {
+        draft.finish().await.map_err(words)?;
+        tree.end(ctx, flush).await
+    })
 }
 
-/// The file, made if need be, and emptied if that is asked for.
-async fn open(tree: &Tree, args: &Args, path: &str, new: New, naming: Option<Naming>) -> anyhow::Result<Held> {
-    if args.parents && parent(path) != "/" {
+/// The content of the file as it is, or as it shall begin.
+async fn open(tree: &Tree, args: &Args, path: &[u8], new: New, naming: Option<Naming>) -> anyhow::Result<Draft> {
+    if args.parents && parent(path) != b"/" {
         tree.mkdir(parent(path), true, naming).await?;
     }
-    let file = match tree.file(path).await {
-        Err(error) if args.create && tree::is_missing(&error) => {
-            let (dir, name) = split(path);
-            let dir = tree.find(dir).await?;
-            tree.mfs.hold(tree.mfs.create(dir.ino(), name.as_bytes(), new, false).await.map_err(words)?)
-        }
-        other => other?,
+    let path = match tree.file(path).await {
+        Err(error) if args.create && tree::is_missing(&error) => path,
+        other => other.map(|_| without_slash(path))?,
     };
-    if args.truncate {
-        tree.mfs.set_attr(file.ino(), Change { size: Some(0), ..Change::default() }).await.map_err(words)?;
-    }
-    Ok(file)
+    let (dir, name) = split(path);
+    let dir = tree.find(dir).await?;
+    tree.mfs.draft(dir.ino(), name, args.create.then_some(new), args.truncate).await.map_err(words)
 }
 
-fn copy(ctx: &Ctx, tree: &Tree, file: &Held, offset: u64, mut reader: impl Read) -> anyhow::Result<()> {
+fn copy(ctx: &Ctx, draft: &mut Draft, offset: u64, mut reader: impl Read) -> anyhow::Result<()> {
     let mut at = offset;
+    let mut piece = Vec::with_capacity(PIECE);
     loop {
         ctx.cancel.check()?;
-        let mut piece = Vec::with_capacity(PIECE);
+        piece.clear();
         reader.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
         let len = piece.len();
         if len > 0 {
-            ctx.block_on(async { tree.mfs.write(file.ino(), at, Bytes::from(piece)).await.map_err(words) })?;
+            ctx.block_on(async { draft.write(at, &piece).await.map_err(words) })?;
             at += len as u64;
         }
         if len < PIECE {

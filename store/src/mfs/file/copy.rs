@@ -70,6 +70,8 @@ impl File {
         new.set_meta(self.meta);
         new.truncate(len, blocks)?;
         new.open_root(blocks)?;
+        // Sealed as it may be, to this file it is a change.
+        new.mark_changed();
         *self = new;
         Ok(())
     }

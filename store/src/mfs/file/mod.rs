@@ -155,6 +155,11 @@ impl File {
         }
     }
 
+    /// Has the root made anew, although nothing may have changed: the file is put in the place of another one.
+    pub(in crate::mfs) fn mark_changed(&mut self) {
+        self.root = None;
+    }
+
     /// How new leaves are kept.
     fn form(&self) -> Form {
         form_of(&self.profile)

@@ -279,7 +279,7 @@ impl Mfs {
     }
 
     /// The same; with `timed` the time of the change is noted.
-    async fn edit_as<T>(
+    pub(super) async fn edit_as<T>(
         &self,
         ino: Ino,
         timed: bool,
@@ -324,7 +324,7 @@ impl Mfs {
     }
 
     /// Has leaves written as long as there are too many bytes in memory.
-    async fn reclaim(&self) -> Result<(), MfsError> {
+    pub(super) async fn reclaim(&self) -> Result<(), MfsError> {
         let max = self.inner.options.dirty_max;
         if self.inner.tree.lock().dirty_bytes() <= max {
             return Ok(());

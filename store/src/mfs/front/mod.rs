@@ -16,7 +16,9 @@
 
 mod commit;
 mod content;
+mod draft;
 mod names;
+mod replace;
 mod retry;
 mod rounds;
 mod seal;
@@ -38,8 +40,11 @@ use crate::{
     unixfs::{meta::FileMeta, node::Mtime, profile::Profile},
 };
 use commit::Commits;
+pub use draft::Draft;
+use draft::Drafts;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
+pub use replace::Snapshot;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Weak, atomic::AtomicU64},
@@ -119,6 +124,7 @@ struct Inner {
     unknown: Mutex<seal::Unknown>,
     /// Where views of the tree get blocks from, those used last at the end.
     sources: Mutex<Vec<Weak<dyn Fetch>>>,
+    drafts: Drafts,
     /// There is something to commit, or nobody has the tree any more.
     changed: Arc<Notify>,
 }
@@ -192,6 +198,7 @@ impl Mfs {
             streams: Streams::default(),
             unknown: Mutex::default(),
             sources: Mutex::new(vec![Arc::downgrade(&fetch)]),
+            drafts: Drafts::default(),
             changed: Arc::default(),
         });
         if let Some(after) = options.commit_after {

@@ -335,8 +335,8 @@ impl Inner {
 
 /// An adoption under way. If it comes to nothing, nothing is kept.
 pub(super) struct Adoption {
-    inner: Arc<Inner>,
-    number: u64,
+    pub(super) inner: Arc<Inner>,
+    pub(super) number: u64,
 }
 
 impl Drop for Adoption {

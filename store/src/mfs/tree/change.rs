@@ -64,7 +64,7 @@ impl Tree {
     }
 
     /// Parts the inode of an entry, if it has one, from its directory.
-    fn detach(&mut self, parent: Ino, name: &[u8]) {
+    pub(super) fn detach(&mut self, parent: Ino, name: &[u8]) {
         let Ok(Dir { children, unsealed, .. }) = self.dir_mut(parent) else { return };
         let Some(ino) = children.remove(name) else { return };
         unsealed.remove(&ino);
@@ -101,7 +101,7 @@ impl Tree {
         if let Some(target) = &target {
             match mode {
                 RenameMode::Exchange => self.check_loop(target.live, from.0, to.1)?,
-                _ => self.check_replaces(from, to)?,
+                _ => self.check_replaces(from, to, mode)?,
             }
         }
         self.check_linked(to.0)?;
@@ -152,8 +152,11 @@ impl Tree {
         Err(MfsError::Invalid(format!("more than {MAX_DEPTH} directories above each other")).into())
     }
 
-    /// Refuses to replace what POSIX would not.
-    fn check_replaces(&mut self, from: (Ino, &[u8]), to: (Ino, &[u8])) -> Step<()> {
+    /// Refuses to replace what POSIX, or the mode, would not.
+    fn check_replaces(&mut self, from: (Ino, &[u8]), to: (Ino, &[u8]), mode: RenameMode) -> Step<()> {
+        if mode == RenameMode::ReplaceFile {
+            return self.check_over(to.0, to.1);
+        }
         let (source, target) = (self.find(from.0, from.1)?, self.find(to.0, to.1)?);
         match (self.inode(source)?.kind(), self.inode(target)?.kind()) {
             (Kind::Directory, Kind::Directory) => self.check_empty(target),

@@ -17,6 +17,7 @@
 mod change;
 mod names;
 mod plan;
+mod replace;
 mod seal;
 mod supply;
 mod trim;

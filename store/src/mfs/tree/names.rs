@@ -175,7 +175,7 @@ impl Tree {
     }
 
     /// What blocks of a new entry are made by.
-    fn profile_for(&self, directory: &Directory, new: New) -> Profile {
+    pub(super) fn profile_for(&self, directory: &Directory, new: New) -> Profile {
         let naming = new.naming.unwrap_or_else(|| directory.naming());
         let same = naming == naming_of(&self.profile);
         let raw = if same { self.profile.raw_leaves } else { naming.version == ::cid::Version::V1 };

@@ -1,6 +1,9 @@
 //! `cairn files` and `add --to-files`, alone and in a daemon. Texts, shapes and CIDs are those of Kubo 0.44, but for CIDs
 //! of files without raw leaves: those are the ones that `add` gives.
 
+mod told;
+mod whole;
+
 use cairn_tests::{daemon::Daemon, harness::Node, keystream};
 
 const HELLO: &str = "QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN";
