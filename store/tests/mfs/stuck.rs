@@ -15,8 +15,7 @@ use cairn_store::{
     kv::Durability,
     mfs::{Change, Cursor, Mfs, MfsError, ROOT_INO},
     unixfs::{
-        hamt,
-        leaf as unixfs_leaf,
+        hamt, leaf as unixfs_leaf,
         node::{Data, Kind},
         profile::Profile,
     },

@@ -45,12 +45,12 @@ use draft::Drafts;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
 pub use replace::Snapshot;
+use rounds::Rounds;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Weak, atomic::AtomicU64},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use rounds::Rounds;
 use streams::Streams;
 use tokio::sync::{Notify, RwLock};
 

@@ -278,4 +278,3 @@ pub(super) fn trouble_below(inner: &Inner, left: &Left, below: Ino) -> Option<(I
     let found = left.iter().find(|(ino, _)| tree.is_below(**ino, below));
     found.map(|(ino, trouble)| (*ino, trouble.clone()))
 }
-

@@ -127,10 +127,9 @@ impl Plan {
             let naming = node.profile();
             let sealed = match node {
                 Node::File(_) => None,
-                Node::Symlink { target, meta, profile } => {
-                    seal_symlink(&target, meta, &profile, emit).map(|link| Some((None, link)))
-                        .or_else(|error| noted(&mut self.left, ino, error))?
-                }
+                Node::Symlink { target, meta, profile } => seal_symlink(&target, meta, &profile, emit)
+                    .map(|link| Some((None, link)))
+                    .or_else(|error| noted(&mut self.left, ino, error))?,
                 Node::Dir { mut directory, mut children } => {
                     children.sort_by_cached_key(|(name, _)| hash_name(name));
                     let below = children.iter().map(|(_, child)| *child).filter(|child| stuck.contains(child));

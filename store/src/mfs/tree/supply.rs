@@ -92,9 +92,7 @@ impl Tree {
                 self.link_at(*parent, name, cid).map_or(What::Nothing, |link| What::Child(self.profile, link))
             }
             Needed::Shards { ino, .. } => match self.dir(*ino) {
-                Ok(Dir { directory: Some(directory), .. }) => {
-                    directory.fanout().map_or(What::Nothing, What::Shards)
-                }
+                Ok(Dir { directory: Some(directory), .. }) => directory.fanout().map_or(What::Nothing, What::Shards),
                 _ => What::Nothing,
             },
         };
