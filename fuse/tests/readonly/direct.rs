@@ -88,7 +88,11 @@ async fn what_is_missing_here_comes_from_elsewhere() {
 struct Given(Mutex<Vec<(Ino, u64, Bytes)>>);
 
 impl Kernel for Given {
-    fn entry_changed(&self, _: Ino, _: &[u8]) {}
+    fn entry_changed(&self, _: Ino, _: &[u8]) -> bool {
+        true
+    }
+
+    fn content_changed(&self, _: Ino) {}
 
     fn attr_changed(&self, _: Ino) {}
 

@@ -59,6 +59,8 @@ impl Kernel for Forgetful {
     fn content_changed(&self, _: u64) {}
 
     fn attr_changed(&self, _: u64) {}
+
+    fn content(&self, _: u64, _: u64, _: bytes::Bytes) {}
 }
 
 #[test]

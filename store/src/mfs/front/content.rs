@@ -112,7 +112,7 @@ impl Mfs {
     /// When it is no file, it would be too long, a block can't be had that is changed in part, or there is too much in
     /// memory and the store takes nothing.
     pub async fn write(&self, ino: Ino, offset: u64, data: Bytes) -> Result<(), MfsError> {
-        self.check_quota(&data).await?;
+        self.check_quota(data.len() as u64).await?;
         self.edit(ino, |file, have| file.write(offset, &data, have)).await?;
         self.reclaim().await
     }
@@ -122,7 +122,7 @@ impl Mfs {
     /// # Errors
     /// As [`Mfs::write`].
     pub async fn append(&self, ino: Ino, data: Bytes) -> Result<u64, MfsError> {
-        self.check_quota(&data).await?;
+        self.check_quota(data.len() as u64).await?;
         let at = self
             .edit(ino, |file, have| {
                 let at = file.len();
@@ -134,8 +134,8 @@ impl Mfs {
     }
 
     /// Refuses bytes that the repository is not to hold: here and not when they are sealed, which has to go on.
-    async fn check_quota(&self, data: &Bytes) -> Result<(), MfsError> {
-        if self.inner.blocks.is_near_quota(data.len() as u64) {
+    pub(super) async fn check_quota(&self, bytes: u64) -> Result<(), MfsError> {
+        if self.inner.blocks.is_near_quota(bytes) {
             let blocks = Arc::clone(&self.inner.blocks);
             blocking(move || blocks.check_quota()).await??;
         }
@@ -257,7 +257,7 @@ impl Mfs {
     }
 
     /// Gets blocks that a file needs.
-    async fn supply(&self, need: Need, have: &mut Supplied, rounds: &mut Rounds) -> Result<(), MfsError> {
+    pub(super) async fn supply(&self, need: Need, have: &mut Supplied, rounds: &mut Rounds) -> Result<(), MfsError> {
         rounds.another(&need.0)?;
         self.get(need.0).await?.into_iter().for_each(|block| have.put(block));
         Ok(())
@@ -307,7 +307,7 @@ impl Mfs {
     }
 
     /// What time is noted when a file is changed now.
-    fn time_for(&self, file: &File) -> Option<Mtime> {
+    pub(super) fn time_for(&self, file: &File) -> Option<Mtime> {
         self.now().or_else(|| file.meta().mtime.map(|_| (self.inner.options.now)()))
     }
 

@@ -11,7 +11,7 @@
 //! Leaves that were written are kept from collections by the draft's session, which the next commit takes over; what is
 //! left of the old content is kept as what was adopted is.
 
-use super::{Held, Inner, Mfs, blocking, names::Adoption};
+use super::{Held, Inner, Mfs, Rounds, blocking, names::Adoption};
 use crate::{
     Block,
     blockstore::Blockstore as _,
@@ -23,6 +23,7 @@ use crate::{
         need::Supplied,
     },
     session::Session,
+    unixfs::meta::FileMeta,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -96,7 +97,7 @@ impl Mfs {
     /// # Errors
     /// When there is no such file, or something else, or it can't be read.
     pub async fn draft(&self, parent: Ino, name: &[u8], new: Option<New>, empty: bool) -> Result<Draft, MfsError> {
-        for _ in 0..super::MAX_ROUNDS {
+        for _ in 0..super::MAX_ATTEMPTS {
             let there = self.there(parent, name, new).await?;
             let turn = self.turn(there.as_ref(), parent, name).await;
             // Whoever had the turn before may have made it, or moved it.
@@ -114,7 +115,7 @@ impl Mfs {
                 _ => {}
             }
         }
-        Err(super::too_many_rounds())
+        Err(super::restless(name))
     }
 
     async fn there(&self, parent: Ino, name: &[u8], new: Option<New>) -> Result<Option<Held>, MfsError> {
@@ -179,7 +180,9 @@ impl Draft {
     /// # Errors
     /// When it would be too long, a block can't be had that is changed in part, or the store takes nothing.
     pub async fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), MfsError> {
-        for _ in 0..super::MAX_ROUNDS {
+        self.mfs.check_quota(data.len() as u64).await?;
+        let mut rounds = Rounds::default();
+        loop {
             let file = self.file.as_mut().ok_or_else(lost)?;
             match file.write(offset, data, &self.have) {
                 Ok(()) => {
@@ -187,12 +190,11 @@ impl Draft {
                     return self.write_back().await;
                 }
                 Err(FileError::Need(need)) => {
-                    self.have.put(self.mfs.fetch.fetch(&need.0, self.mfs.deadline()).await?);
+                    self.mfs.supply(need, &mut self.have, &mut rounds).await?;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(super::too_many_rounds())
     }
 
     /// Has leaves written if there are many bytes in memory.
@@ -231,8 +233,11 @@ impl Draft {
         };
         match &target {
             Target::File(held) => {
-                mfs.edit_as(held.ino(), true, |old, _| {
-                    file.set_meta(old.meta());
+                mfs.edit_as(held.ino(), true, |old, have| {
+                    let meta = old.meta();
+                    // What the change is stamped with has to have its place.
+                    file.prepare_meta(FileMeta { mtime: mfs.time_for(old).or(meta.mtime), ..meta }, have)?;
+                    file.set_meta(meta);
                     std::mem::swap(old, &mut file);
                     in_place();
                     Ok(())
@@ -240,9 +245,7 @@ impl Draft {
                 .await?;
             }
             Target::New { parent, name, new } => {
-                if mfs.inner.tree.lock().dirty() >= super::MAX_DIRTY {
-                    mfs.sync().await?;
-                }
+                mfs.make_room().await?;
                 let now = mfs.now();
                 let made = mfs.change(|tree| {
                     let made = tree.make_file(parent.ino(), name, *new, &file, now)?;

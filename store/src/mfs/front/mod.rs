@@ -54,6 +54,8 @@ use std::{
 use streams::Streams;
 use tokio::sync::{Notify, RwLock};
 
+/// Times that something is done again because others changed what it is about meanwhile.
+const MAX_ATTEMPTS: usize = 256;
 /// Inodes with changes, about.
 const MAX_DIRTY: usize = 1 << 15;
 /// Sources of blocks that are known.
@@ -380,6 +382,11 @@ impl Inner {
         }
         sources.push(source);
     }
+}
+
+/// What an operation says that others kept from coming to its end.
+fn restless(name: &[u8]) -> MfsError {
+    MfsError::Invalid(format!("gave up: {} changed {MAX_ATTEMPTS} times meanwhile", super::error::shown(name)))
 }
 
 fn deadline(after: Duration) -> Deadline {

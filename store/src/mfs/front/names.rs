@@ -226,7 +226,7 @@ impl Mfs {
 
     /// Seals an inode, and keeps what is below its root from collections.
     pub(super) async fn adopt_inode(&self, ino: Ino) -> Result<(Link, Adoption), MfsError> {
-        for _ in 0..MAX_ADOPTIONS {
+        for _ in 0..super::MAX_ATTEMPTS {
             let link = self.seal_below(ino).await?;
             let adoption = self.adopt(link.cid).await?;
             // IMPORTANT: only what was in the tree after it was adopted can't have been collected before.
@@ -234,7 +234,7 @@ impl Mfs {
                 return Ok((link, adoption));
             }
         }
-        Err(MfsError::Invalid("what is to be copied changes all the time".to_owned()))
+        Err(super::restless(self.inner.tree.lock().name(ino).as_bytes()))
     }
 
     async fn link(&self, parent: Ino, name: &[u8], link: Link, adoption: &Adoption) -> Result<(), MfsError> {
@@ -348,7 +348,5 @@ impl Drop for Adoption {
     }
 }
 
-/// Times that an inode is sealed again because it changed before what is below it was kept.
-const MAX_ADOPTIONS: usize = 64;
 /// Longest target of a symbolic link in bytes, as Linux has it.
 const MAX_TARGET: usize = 4095;

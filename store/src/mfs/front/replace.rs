@@ -81,7 +81,7 @@ impl Mfs {
 
     /// Seals what is below an inode, and keeps that from collections until the answer is dropped.
     pub(super) async fn keep_sealed(&self, ino: Ino) -> Result<(Link, Adoption), MfsError> {
-        for _ in 0..super::MAX_ROUNDS {
+        for _ in 0..super::MAX_ATTEMPTS {
             let link = self.seal_below(ino).await?;
             let kept = self.keep_while(link.cid);
             // IMPORTANT: after it is on the list. What is the tree's own at that moment, a collection that runs has marked,
@@ -90,7 +90,7 @@ impl Mfs {
                 return Ok((link, kept));
             }
         }
-        Err(super::too_many_rounds())
+        Err(super::restless(self.inner.tree.lock().name(ino).as_bytes()))
     }
 
     /// Puts a root on the list of what collections keep.
