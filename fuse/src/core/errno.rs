@@ -188,6 +188,7 @@ impl From<&MfsError> for Errno {
             MfsError::TooLarge => Self::EFBIG,
             MfsError::Root => Self::EBUSY,
             MfsError::Stale(_) => Self::ESTALE,
+            MfsError::Interrupted => Self::EINTR,
             MfsError::Fetch(error) => error.into(),
             MfsError::Malformed(error) => error.as_ref().into(),
             MfsError::Store(error) => error.into(),

@@ -268,6 +268,12 @@ impl Tree {
         self.mfs.sync().await?;
         Ok(())
     }
+
+    /// The same for whoever depends on an inode and what is below it.
+    pub(super) async fn sync_below(&self, number: u64) -> Result<(), Errno> {
+        self.mfs.sync_below(number).await?;
+        Ok(())
+    }
 }
 
 const FALLOC_FL_KEEP_SIZE: u32 = libc::FALLOC_FL_KEEP_SIZE as u32;

@@ -152,7 +152,8 @@ impl Filesystem {
     /// When the disk refuses.
     pub async fn fsync(&self, handle: u64) -> Result<(), Errno> {
         match self.handles.get(handle)? {
-            Handle::TreeFile(tree, _) | Handle::TreeFolder(tree, _) => tree.sync().await,
+            Handle::TreeFile(tree, number) => tree.sync_below(number).await,
+            Handle::TreeFolder(tree, folder) => tree.sync_below(folder.number).await,
             Handle::File(_) | Handle::Folder(_) | Handle::Lines(_) => Ok(()),
         }
     }

@@ -45,6 +45,9 @@ pub enum MfsError {
     /// That number names nothing (any more): whoever uses a number has to hold a reference.
     #[error("inode {0} is not in use")]
     Stale(Ino),
+    /// It was given up while it waited for a block: see [`interruptible`](super::interruptible).
+    #[error("interrupted")]
+    Interrupted,
     /// A block can't be had.
     #[error(transparent)]
     Fetch(FetchError),

@@ -27,13 +27,13 @@ impl Repo {
         Ok(tree.through(fetch))
     }
 
-    /// Makes everything that was done to the tree durable, if it was opened at all.
+    /// Makes everything that was done to the tree durable, if it was opened at all. Nothing is fetched for that.
     ///
     /// # Errors
-    /// When the store takes nothing, or a block that is needed can't be had.
+    /// When the store takes nothing, or something can't be kept as it is now; the rest is, all the same.
     pub async fn sync_mfs(&self) -> Result<(), MfsError> {
         match self.mfs.get() {
-            Some(tree) => tree.sync().await.map(drop),
+            Some(tree) => tree.sync_here().await.map(drop),
             None => Ok(()),
         }
     }

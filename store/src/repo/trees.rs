@@ -51,7 +51,7 @@ impl Repo {
         let open: Vec<Mfs> = self.trees.open.lock().values().cloned().collect();
         let mut result = Ok(());
         for tree in open {
-            result = result.and(tree.sync().await.map(drop));
+            result = result.and(tree.sync_here().await.map(drop));
         }
         result
     }

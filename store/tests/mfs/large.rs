@@ -3,7 +3,7 @@
 use crate::world::{Without, World, open, options};
 use cairn_store::{
     blockstore::Blockstore as _,
-    mfs::{Cursor, Ino, Mfs, New, ROOT_INO, RenameMode},
+    mfs::{Change, Cursor, Ino, Mfs, New, ROOT_INO, RenameMode},
     unixfs::profile::Profile,
 };
 
@@ -71,6 +71,30 @@ async fn in_a_large_directory_operations_cost_no_more_than_the_logarithm() {
     }
     // Whether it has become small is asked once, and as many shards answer that as a small directory could have.
     assert!(tenth[1].0 < 300 && large[1].0 < 300, "{tenth:?} {large:?}");
+}
+
+#[tokio::test]
+async fn many_changes_in_place_in_a_large_directory_are_committed() {
+    let world = World::new(options(Profile::cid_v1())).await;
+    let d = fill(&world.mfs, "d", 100_000).await;
+    world.mfs.sync().await.expect("syncs");
+    world.mfs.forget(d, 1);
+    let mfs = open(&world.blocks, options(Profile::cid_v1())).await.expect("opens");
+    let d = mfs.resolve(b"/d").await.expect("is there");
+    let change = Change { mode: Some(0o600), ..Change::default() };
+    for i in 0..40_000 {
+        let file = mfs.lookup(d.ino(), format!("file-{}", 2 * i).as_bytes()).await.expect("is there");
+        mfs.set_attr(file.ino, change).await.expect("changes");
+        mfs.forget(file.ino, 1);
+    }
+    let stats = mfs.stats();
+    assert!(stats.commits >= 1 && stats.dirty_inodes <= 1 << 15, "{stats:?}");
+    mfs.sync().await.expect("syncs");
+    let again = open(&world.blocks, options(Profile::cid_v1())).await.expect("opens");
+    for (name, mode) in [("file-0", Some(0o600)), ("file-79998", Some(0o600)), ("file-1", None), ("file-80000", None)] {
+        let file = again.resolve(format!("/d/{name}").as_bytes()).await.expect("is there");
+        assert_eq!(file.attr().meta.mode, mode, "{name}");
+    }
 }
 
 #[tokio::test]

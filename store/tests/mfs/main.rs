@@ -7,6 +7,7 @@ mod large;
 mod model;
 mod names;
 mod run;
+mod stuck;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;

@@ -49,6 +49,9 @@ use std::sync::Arc;
 pub const WANTED: usize = 64;
 /// Up to this threshold, in bytes, a directory that is small enough for one node fits into a block.
 const LARGE_THRESHOLD: u64 = 1 << 20;
+/// Entries and shards that are looked into, at most, to say whether a directory is to be sharded. One in a single block has
+/// less than half as many.
+const MAX_RECKONED: usize = 1 << 17;
 /// A CID in its binary form is hardly longer.
 const MAX_CID: usize = 72;
 /// What an entry leads to.
@@ -69,6 +72,23 @@ pub struct Want {
     path: u64,
     /// Levels above it.
     depth: u32,
+}
+
+/// A shard that was read.
+#[derive(Debug)]
+pub struct Opened {
+    shard: Shard,
+    fanout: usize,
+}
+
+impl Opened {
+    /// Reads a shard that was asked for, of a directory of that width.
+    ///
+    /// # Errors
+    /// When the block is no such shard.
+    pub fn read(want: &Want, block: &Block, fanout: usize) -> Result<Self, DirError> {
+        Ok(Self { shard: shard::read_below(want, block, fanout)?, fanout })
+    }
 }
 
 /// Why an operation on a directory was not done.
@@ -289,9 +309,27 @@ impl Directory {
     /// # Errors
     /// When the block is no such shard.
     pub fn supply(&mut self, want: &Want, block: &Block) -> Result<(), DirError> {
-        let Form::Sharded { root, fanout } = &mut self.form else { return Ok(()) };
-        self.weight += Arc::make_mut(root).supply(want, block, *fanout)?;
+        if let Some(fanout) = self.fanout() {
+            self.place(want, Opened::read(want, block, fanout)?);
+        }
         Ok(())
+    }
+
+    /// Takes a shard that was asked for and is read. One that is no longer where it was is passed over.
+    pub fn place(&mut self, want: &Want, opened: Opened) {
+        if let Form::Sharded { root, fanout } = &mut self.form
+            && *fanout == opened.fanout
+        {
+            self.weight += Arc::make_mut(root).place(want, opened.shard, *fanout);
+        }
+    }
+
+    /// Width of its shards, if it is sharded.
+    pub fn fanout(&self) -> Option<usize> {
+        match &self.form {
+            Form::Plain(_) => None,
+            Form::Sharded { fanout, .. } => Some(*fanout),
+        }
     }
 
     /// Looks into as many shards as it takes to say whether a directory that entries were taken out of is still to be
@@ -313,7 +351,36 @@ impl Directory {
         });
         let proven = self.sharded_by(found);
         self.known.least = found;
-        if proven || wanted.is_empty() { Ok(()) } else { Err(DirError::Missing(wanted)) }
+        if proven || wanted.is_empty() {
+            return Ok(());
+        }
+        if self.weight > MAX_RECKONED {
+            // Hardly any of it are entries: nobody writes such a directory but to be looked into for ever.
+            (self.known.came, self.known.went) = (Tally::default(), Tally::default());
+            return Ok(());
+        }
+        Err(DirError::Missing(wanted))
+    }
+
+    /// Whether nothing is to be looked into to say whether it is still to be sharded.
+    pub fn is_reckoned(&self) -> bool {
+        matches!(self.form, Form::Plain(_)) || self.is_known_sharded()
+    }
+
+    /// Whether it is what the other is, neither of them changed since they were one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same = match (&self.form, &other.form) {
+            (Form::Plain(one), Form::Plain(other)) => Arc::ptr_eq(one, other),
+            (Form::Sharded { root: one, .. }, Form::Sharded { root: other, .. }) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        same && self.meta == other.meta && self.profile == other.profile && self.root == other.root
+    }
+
+    /// The same without entries.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self::empty(&self.profile, self.meta)
     }
 
     /// Forgets shards that have no changes.

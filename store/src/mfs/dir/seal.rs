@@ -5,13 +5,14 @@ use super::{
     plain::Plain,
     shard::{Child, Shard},
     size::{Tally, tally},
+    slot,
 };
 use crate::{
     Block, StoreError,
     mfs::{MfsError, error::shown},
     unixfs::{
         directory::{directory_data, is_sharded},
-        hamt::ShardWriter,
+        hamt::{ShardWriter, hash_name},
         meta::FileMeta,
         profile::Profile,
         writer::NodeWriter,
@@ -46,6 +47,20 @@ impl Directory {
         };
         self.root = Some(root);
         Ok(root)
+    }
+
+    /// Of a sharded directory, makes the blocks of the shards all of whose names have smaller hashes than this one, and
+    /// forgets them and what has no changes. The entries there have their links and are not changed again before
+    /// [`Directory::seal`].
+    ///
+    /// # Errors
+    /// As [`Directory::seal`].
+    pub fn seal_before(&mut self, name: &[u8], emit: Emit<'_>) -> Result<(), MfsError> {
+        if let Form::Sharded { root, fanout } = &mut self.form {
+            seal_before(&self.profile, *fanout, Arc::make_mut(root), (hash_name(name), 0), emit)?;
+            self.shrink();
+        }
+        Ok(())
     }
 
     fn settle_form(&mut self) -> Result<(), MfsError> {
@@ -115,6 +130,31 @@ fn seal_plain(profile: &Profile, meta: FileMeta, plain: &Plain, emit: Emit<'_>) 
     let root = Link { cid: *block.cid(), tsize };
     emit(block)?;
     Ok(root)
+}
+
+/// Seals the shards before a hash, which is looked at from that level on. They are not more levels than it has bits for.
+fn seal_before(
+    profile: &Profile,
+    fanout: usize,
+    shard: &mut Shard,
+    (hash, level): (u64, u32),
+    emit: Emit<'_>,
+) -> Result<(), MfsError> {
+    let Some(end) = slot(hash, level, fanout) else { return Ok(()) };
+    for (slot, child) in shard.children.iter_mut().take_while(|(slot, _)| *slot <= end) {
+        let Child::Below(below) = child else { continue };
+        if below.sealed.is_some() {
+            continue;
+        }
+        let below = Arc::make_mut(below);
+        if *slot < end {
+            let link = seal_shard(profile, fanout, FileMeta::NONE, below, emit)?;
+            *child = Child::Sealed(Box::new(link));
+        } else {
+            seal_before(profile, fanout, below, (hash, level + 1), emit)?;
+        }
+    }
+    Ok(())
 }
 
 /// Seals a shard and, first, those below it. They are not more levels than a hash has bits for.

@@ -5,7 +5,7 @@
 
 use super::{DirError, Entry, HASH_BITS, Link, WANTED, Want, slot, used_bits};
 use crate::{
-    Block,
+    Block, Cid,
     mfs::Cursor,
     unixfs::{
         BuildError, ReadError,
@@ -76,6 +76,12 @@ impl Shard {
                 return Err(ReadError::malformed(cid, reason));
             };
             children.push((index, child));
+        }
+        let mut below: Vec<&Cid> = children.iter().filter_map(|(_, child)| child.sealed_cid()).collect();
+        below.sort_unstable();
+        if below.windows(2).any(|pair| pair[0] == pair[1]) {
+            // Names belong into one place: what is in two has none, however far it goes down.
+            return Err(ReadError::malformed(cid, "a shard that links to another one twice"));
         }
         Ok(Self { children, sealed: Some(Link { cid: *cid, tsize }) })
     }
@@ -292,27 +298,26 @@ impl Shard {
     }
 
     /// Puts a shard where it was asked for; answers how many children it has.
-    pub(super) fn supply(&mut self, want: &Want, block: &Block, fanout: usize) -> Result<usize, DirError> {
+    pub(super) fn place(&mut self, want: &Want, shard: Self, fanout: usize) -> usize {
         let width = fanout.trailing_zeros();
         let mut node = self;
         for above in (0..want.depth).rev() {
             let slot = u16::try_from(want.path >> (above * width) & (fanout as u64 - 1)).unwrap_or_default();
-            let Ok(at) = node.position(slot) else { return Ok(0) };
+            let Ok(at) = node.position(slot) else { return 0 };
             let child = &mut node.children[at].1;
             match child {
                 Child::Below(below) => node = Arc::make_mut(below),
-                Child::Sealed(link) if above == 0 && link.cid == want.cid && block.cid() == &want.cid => {
-                    let shard = read_below(want, block, fanout)?;
+                Child::Sealed(link) if above == 0 && shard.sealed.is_some_and(|own| own.cid == link.cid) => {
                     let count = shard.children.len();
                     // What the parent says of its size stays: the parent was not changed.
                     let sealed = Some(**link);
                     *child = Child::Below(Arc::new(Self { sealed, ..shard }));
-                    return Ok(count);
+                    return count;
                 }
-                _ => return Ok(0),
+                _ => return 0,
             }
         }
-        Ok(0)
+        0
     }
 
     /// Forgets shards without changes below this one.
@@ -323,6 +328,15 @@ impl Shard {
                 Some(link) => *child = Child::Sealed(Box::new(link)),
                 None => Arc::make_mut(below).shrink(),
             }
+        }
+    }
+}
+
+impl Child {
+    fn sealed_cid(&self) -> Option<&Cid> {
+        match self {
+            Self::Sealed(link) => Some(&link.cid),
+            Self::Entry(_) | Self::Below(_) => None,
         }
     }
 }
@@ -343,7 +357,7 @@ impl Frame<'_> {
 }
 
 /// A shard below the root: never empty, and as wide as the root.
-fn read_below(want: &Want, block: &Block, fanout: usize) -> Result<Shard, ReadError> {
+pub(super) fn read_below(want: &Want, block: &Block, fanout: usize) -> Result<Shard, ReadError> {
     let reason = match entity::decode(block)?.1 {
         Entity::Shard(shard) if shard.fanout != fanout => {
             format!("a shard of width {} below one of width {fanout}", shard.fanout)

@@ -6,7 +6,10 @@ use super::{
     tree::{Child, Spot},
     write::end_of,
 };
-use crate::mfs::need::Blocks;
+use crate::{
+    cid::codec,
+    mfs::need::{Blocks, Need},
+};
 use std::ops::Range;
 
 /// Bytes that are copied at once where they have to be.
@@ -59,10 +62,14 @@ impl File {
     }
 
     /// The first `len` bytes of another file become the content.
-    fn become_like(&mut self, from: &Self, len: u64, blocks: &dyn Blocks) -> Result<(), FileError> {
+    fn become_like(&mut self, from: &mut Self, len: u64, blocks: &dyn Blocks) -> Result<(), FileError> {
+        if len > 0 && len < from.len() {
+            from.prepare_cut(len, blocks)?;
+        }
         let mut new = from.clone();
         new.set_meta(self.meta);
         new.truncate(len, blocks)?;
+        new.open_root(blocks)?;
         *self = new;
         Ok(())
     }
@@ -129,6 +136,15 @@ impl File {
             // A look showed that one of them is of another shape.
             return self.copy_bytes(at, from, start, len.min(MAX_BYTES), blocks);
         }
+        if let [(_, _, Child::Sealed(link))] = &pieces[..]
+            && at == 0
+            && done >= self.len()
+            && link.cid.codec() != codec::RAW
+            && blocks.block(&link.cid).is_none()
+        {
+            // It becomes the root, which may get metadata, now or later.
+            return Err(Need::from(link.cid).into());
+        }
         if at + done >= self.len() {
             self.end_at(at);
             self.grow(done);
@@ -140,6 +156,7 @@ impl File {
             self.changed(spot.place);
             here += size;
         }
+        self.open_root(blocks)?;
         self.trim();
         Ok(done)
     }

@@ -6,11 +6,11 @@ use super::{
     tree::{Child, Form, Inner, Leaf, Link, Place, ROOT, Spot, Tree},
 };
 use crate::{
-    Block,
+    Block, Cid,
     cid::codec,
     dag::pb::PbNode,
     hash::HashFn,
-    mfs::need::{Blocks, Need},
+    mfs::need::{Blocks, NEEDED, Need},
     unixfs::{
         ReadError,
         entity::{self, Entity, FileNode},
@@ -230,10 +230,11 @@ impl File {
     }
 
     /// Looks into all that has to be known before the bytes of a range, which ends at the end of the file at the latest,
-    /// can be changed.
+    /// can be changed. What is missing is asked for together.
     pub(super) fn prepare(&mut self, range: &Range<u64>, want: Want, blocks: &dyn Blocks) -> Result<(), FileError> {
         let mut at = range.start;
-        while at < range.end {
+        let mut missing: Vec<Cid> = Vec::new();
+        while at < range.end && missing.len() < NEEDED {
             let within = |spot: &Spot| spot.start >= range.start && spot.end() <= range.end;
             let spot = self.tree.spot(at, |_, spot| want == Want::Trees && within(spot));
             let skip = match self.tree.child(spot.place) {
@@ -247,11 +248,18 @@ impl File {
             };
             if skip {
                 at = spot.end();
-            } else {
-                self.open(&spot, blocks)?;
+                continue;
+            }
+            match self.open(&spot, blocks) {
+                Ok(()) => {}
+                Err(FileError::Need(need)) => {
+                    missing.extend(need.0.into_iter().filter(|cid| !missing.contains(cid)).collect::<Vec<_>>());
+                    at = spot.end();
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        if missing.is_empty() { Ok(()) } else { Err(Need(missing).into()) }
     }
 
     /// Whether a child is a leaf for all that is known of it.

@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     Block, StoreError,
+    block::MAX_BLOCK_SIZE,
     cid::codec,
+    dag::pb::PbNode,
     mfs::need::Blocks,
     unixfs::{
         BuildError, NodeWriter, Root, leaf,
@@ -30,6 +32,9 @@ const MAX_THREADS: usize = 8;
 const BATCH_LEAVES: usize = 1024;
 /// Blocks of nodes that are handed over at once.
 const BATCH_NODES: usize = 256;
+
+/// Bytes that metadata takes in a node, at most.
+const META_ROOM: usize = 32;
 
 /// Where blocks go. None of them is relied upon before it answers: what was not taken stays in memory.
 pub type Sink<'a> = dyn FnMut(Vec<Block>) -> Result<(), StoreError> + 'a;
@@ -65,14 +70,46 @@ impl File {
         Ok(())
     }
 
+    /// Looks into what has to be known to put metadata into the root, and refuses metadata that does not fit into it: a
+    /// file that takes it can be sealed without any other block.
+    ///
+    /// # Errors
+    /// As [`File::seal`].
+    pub fn prepare_meta(&mut self, meta: FileMeta, blocks: &dyn Blocks) -> Result<(), FileError> {
+        if meta.is_empty() {
+            return Ok(());
+        }
+        self.open_root(blocks)?;
+        let Child::Leaf(Leaf { bytes, form: Form::Node, .. }) = self.tree.child(ROOT) else { return Ok(()) };
+        if bytes.len() + leaf::HEAD_ROOM + leaf::TAIL_ROOM + META_ROOM > MAX_BLOCK_SIZE {
+            let data = leaf_data(bytes, meta).encode();
+            let len = PbNode { links: Vec::new(), data: Some(data.into()) }.encode().len();
+            if len > MAX_BLOCK_SIZE {
+                return Err(BuildError::NodeTooLarge(len).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks into a root that metadata may have to go into.
+    pub(super) fn open_root(&mut self, blocks: &dyn Blocks) -> Result<(), FileError> {
+        match *self.tree.child(ROOT) {
+            Child::Sealed(link) if link.cid.codec() != codec::RAW => {
+                let root = self.tree.root();
+                self.open(&root, blocks)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Has a root in memory if metadata goes into it.
     fn prepare_root(&mut self, blocks: &dyn Blocks) -> Result<(), FileError> {
         if self.meta.is_empty() {
             return Ok(());
         }
+        self.open_root(blocks)?;
         let root = self.tree.root();
         match *self.tree.child(ROOT) {
-            Child::Sealed(link) if link.cid.codec() != codec::RAW => self.open(&root, blocks)?,
             Child::Zeros(0) if self.form() == Form::Node => {
                 let zeros = Bytes::from(vec![0; root.size as usize]);
                 self.tree.put(ROOT, Child::Leaf(Leaf::new(zeros, Form::Node)));
@@ -84,6 +121,15 @@ impl File {
         }
         Ok(())
     }
+}
+
+/// The UnixFS message of a file in one node.
+fn leaf_data(bytes: &Bytes, meta: FileMeta) -> Data {
+    let mut data = Data::new(Kind::File);
+    data.data = (!bytes.is_empty()).then(|| bytes.clone());
+    data.filesize = Some(bytes.len() as u64);
+    meta.apply(&mut data);
+    data
 }
 
 /// The blocks of leaves, hashed on as many threads as their length is worth.
@@ -313,11 +359,7 @@ impl<'a, 'b> Sealer<'a, 'b> {
     }
 
     fn leaf_with_meta(&mut self, bytes: &Bytes) -> Result<Link, FileError> {
-        let mut data = Data::new(Kind::File);
-        data.data = (!bytes.is_empty()).then(|| bytes.clone());
-        data.filesize = Some(bytes.len() as u64);
-        self.meta.apply(&mut data);
-        let (block, tsize) = NodeWriter::default().seal(&data, &self.profile)?;
+        let (block, tsize) = NodeWriter::default().seal(&leaf_data(bytes, self.meta), &self.profile)?;
         Ok(self.emit(block, tsize))
     }
 }

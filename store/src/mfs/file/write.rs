@@ -55,7 +55,11 @@ impl File {
             self.grow(len - old);
         } else if len < old {
             let spot = self.prepare_cut(len, blocks)?;
-            self.cut(len, &spot);
+            let mut new = self.clone();
+            new.cut(len, &spot);
+            // A tree that becomes the root may get metadata, now or later.
+            new.open_root(blocks)?;
+            *self = new;
         }
         self.trim();
         Ok(())

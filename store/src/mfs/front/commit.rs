@@ -5,46 +5,38 @@
 //! while others go on writing; the moment itself lasts as long as it takes to seal the rest, and readers are never
 //! stopped.
 
-use super::{Inner, Mfs, MfsError, blocking};
+use super::{
+    Inner, Mfs, MfsError, blocking,
+    seal::{Outcome, trouble_below},
+};
 use crate::{
-    Block, Cid,
+    Cid,
     fetch::{Fetch, Offline},
-    kv::Durability,
     mfs::{
         Ino, ROOT_INO,
-        dir::Link,
-        file::{File, FileError},
-        need::Supplied,
-        tree::{Content, Fail, Needed},
+        tree::{Left, Trouble},
     },
     session::Session,
-    unixfs::Root,
 };
 use parking_lot::Mutex;
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio::sync::OwnedMutexGuard;
 
-/// Bytes since the last commit that go through the log of the store. What is more is flushed at the commit instead: half
-/// of its cost would be the log's.
-const LOGGED: u64 = 4 << 20;
-/// Bytes of blocks that are stored at once.
-const BATCH: usize = 4 << 20;
-/// A file with fewer bytes in memory is stored together with others.
-const SMALL: u64 = 512 << 10;
-/// Files that are sealed at once.
-const FILES: usize = 256;
 /// Bytes in memory from which on files are sealed before the moment of a commit, and how often.
 const AHEAD_BYTES: u64 = 1 << 20;
 const AHEAD_ROUNDS: usize = 2;
 /// Delay before a background commit that failed is tried again, at most.
 const MAX_RETRY: Duration = Duration::from_secs(60);
+/// Part of the time that a change waits for a commit after which it comes once nothing more changes.
+const AT_REST: u32 = 5;
+/// Commits that nobody asks for take no more than that part of the time, as long as they come at least so often.
+const SHARE: u32 = 10;
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// Commits of a tree: those who ask for one while another is running share the next.
 pub(super) struct Commits {
@@ -52,10 +44,20 @@ pub(super) struct Commits {
     /// How many were asked for.
     asked: AtomicU64,
     /// The last that ended: how many had been asked for when it began, and what came of it.
-    done: Mutex<(u64, Option<Result<Cid, MfsError>>)>,
+    done: Mutex<(u64, Option<Result<Committed, MfsError>>)>,
     /// The root that the cell holds.
     root: Mutex<Option<Cid>>,
     count: AtomicU64,
+    /// What the last commit left as it was sealed last.
+    left: Mutex<Arc<Left>>,
+    /// Whether somebody looks for the blocks that it needs.
+    pub(super) retrying: AtomicBool,
+}
+
+#[derive(Clone)]
+struct Committed {
+    root: Cid,
+    left: Arc<Left>,
 }
 
 impl Commits {
@@ -66,7 +68,19 @@ impl Commits {
             done: Mutex::new((0, None)),
             root: Mutex::new(root),
             count: AtomicU64::new(0),
+            left: Mutex::default(),
+            retrying: AtomicBool::new(false),
         }
+    }
+
+    /// What the last commit left.
+    pub(super) fn left(&self) -> Arc<Left> {
+        Arc::clone(&self.left.lock())
+    }
+
+    /// How much that was.
+    pub(super) fn stuck(&self) -> usize {
+        self.left.lock().len()
     }
 
     /// Commits that were done.
@@ -75,28 +89,51 @@ impl Commits {
     }
 }
 
-/// Commits changes that nobody else commits, for as long as somebody has the tree.
+/// Commits changes that nobody else commits, for as long as somebody has the tree: soon after the last of them, or `after`
+/// the first.
 pub(super) fn in_background(inner: &Arc<Inner>, after: Duration) {
     let (weak, changed) = (Arc::downgrade(inner), Arc::clone(&inner.changed));
     tokio::spawn(async move {
-        let mut delay = after;
+        let (mut wait, mut retry) = (after, after);
         loop {
             changed.notified().await;
-            tokio::time::sleep(delay).await;
+            at_rest(&weak, wait).await;
             let Some(mfs) = local_view(&weak) else { return };
-            if mfs.inner.guard.lock().sessions.is_empty() {
+            if !mfs.inner.guard.lock().pending {
                 continue;
             }
+            let begun = Instant::now();
             match mfs.sync().await {
-                Ok(_) => delay = after,
+                Ok(_) => {
+                    wait = after.max((begun.elapsed() * SHARE).min(LONGEST));
+                    retry = after;
+                    super::retry::in_background(&mfs.inner);
+                }
                 Err(error) => {
                     tracing::warn!("changes of the tree can't be committed yet: {error}");
-                    delay = (delay * 2).min(MAX_RETRY);
-                    mfs.inner.changed.notify_one();
+                    retry = (retry * 2).min(MAX_RETRY);
+                    drop(mfs);
+                    tokio::time::sleep(retry).await;
+                    changed.notify_one();
                 }
             }
         }
     });
+}
+
+/// Waits until nothing changes for a while, but not too long.
+async fn at_rest(weak: &Weak<Inner>, longest: Duration) {
+    let end = Instant::now() + longest;
+    let count = || weak.upgrade().map(|inner| inner.guard.lock().changes);
+    let mut before = count();
+    while before.is_some() && Instant::now() < end {
+        tokio::time::sleep((longest / AT_REST).min(end.saturating_duration_since(Instant::now()))).await;
+        let now = count();
+        if now == before {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// The tree without a network.
@@ -119,9 +156,51 @@ impl Mfs {
     /// Makes everything that was done before the call durable; answers the root of the tree. Concurrent calls share a
     /// commit. The commit goes on when the call is given up.
     ///
+    /// What can't be sealed, or not without a block that is not here, is in the committed tree as it was sealed last, or
+    /// empty if it never was: it is nobody's error but of whoever asks for it, by [`Mfs::sync_below`] or [`Mfs::flush`].
+    ///
     /// # Errors
-    /// As [`Mfs::flush`]; what was committed before is what a crash leaves then, and nothing in memory is lost.
+    /// When the store takes nothing; what was committed before is what a crash leaves then, and nothing in memory is lost.
     pub async fn sync(&self) -> Result<Cid, MfsError> {
+        Ok(self.shared_commit().await?.root)
+    }
+
+    /// The same for whoever depends on an inode and what is below it: what is missing for that is fetched.
+    ///
+    /// # Errors
+    /// As [`Mfs::flush`] and [`Mfs::sync`]: the rest of the tree is durable all the same, unless the store failed.
+    pub async fn sync_below(&self, ino: Ino) -> Result<Cid, MfsError> {
+        let mut committed = self.shared_commit().await?;
+        if trouble_below(&self.inner, &committed.left, ino).is_some() {
+            self.seal_below(ino).await?;
+            committed = self.shared_commit().await?;
+        }
+        match trouble_below(&self.inner, &committed.left, ino) {
+            None => Ok(committed.root),
+            Some((_, trouble)) => Err(trouble.error()),
+        }
+    }
+
+    /// The same for the whole tree, from what is here: nothing is fetched.
+    ///
+    /// # Errors
+    /// As [`Mfs::sync`], and when something was left; the rest is durable all the same.
+    pub async fn sync_here(&self) -> Result<Cid, MfsError> {
+        let committed = self.shared_commit().await?;
+        match trouble_below(&self.inner, &committed.left, ROOT_INO) {
+            None => Ok(committed.root),
+            Some((_, trouble)) => Err(trouble.error()),
+        }
+    }
+
+    /// Why something below an inode, or itself, is not in the last commit as it was then, if there is such a thing: what a
+    /// message calls it, and the error. Nothing is fetched.
+    pub fn left_below(&self, ino: Ino) -> Option<(String, MfsError)> {
+        let (stuck, trouble) = trouble_below(&self.inner, &self.inner.commits.left(), ino)?;
+        Some((self.inner.tree.lock().name(stuck), trouble.error()))
+    }
+
+    async fn shared_commit(&self) -> Result<Committed, MfsError> {
         let mfs = self.clone();
         let mine = self.inner.commits.asked.fetch_add(1, Ordering::SeqCst) + 1;
         in_task(async move {
@@ -140,38 +219,31 @@ impl Mfs {
         .await
     }
 
-    pub(super) async fn seal_below(&self, ino: Ino) -> Result<Link, MfsError> {
-        if let Some(link) = self.inner.tree.lock().sealed_link(ino)? {
-            return Ok(link);
-        }
-        let mfs = self.clone();
-        in_task(async move {
-            mfs.prepare(ino).await?;
-            let _alone = mfs.inner.gate.write().await;
-            mfs.seal_alone(Some(ino), ino).await
-        })
-        .await
-    }
-
-    async fn commit(&self) -> Result<Cid, MfsError> {
+    async fn commit(&self) -> Result<Committed, MfsError> {
         let inner = &self.inner;
-        self.prepare(ROOT_INO).await?;
+        self.prepare(ROOT_INO).await;
         for _ in 0..AHEAD_ROUNDS {
             if inner.tree.lock().dirty_bytes() > AHEAD_BYTES {
                 self.seal_files(None).await?;
             }
         }
-        let (root, adopted, sessions) = {
+        let (root, left, adopted, sessions) = {
             let _alone = inner.gate.write().await;
-            let root = self.seal_alone(None, ROOT_INO).await?;
+            let Outcome { link, left } = self.seal_alone(None, ROOT_INO).await?;
+            // All else is below it.
+            if let Some(trouble) = left.get(&ROOT_INO) {
+                return Err(trouble.error());
+            }
+            let root = link.ok_or(MfsError::Stale(ROOT_INO))?;
             let mut guard = inner.guard.lock();
             // What is changed from now on opens a session of its own.
             let linked = guard.adopted.iter().filter(|(_, adopted)| adopted.linked);
             let linked: Vec<u64> = linked.map(|(number, _)| *number).collect();
-            (root.cid, linked, std::mem::take(&mut guard.sessions))
+            guard.pending = false;
+            (root.cid, Arc::new(left), linked, std::mem::take(&mut guard.sessions))
         };
         // IMPORTANT: the sessions end only when the root is durable (rule 2 of `session`).
-        let kept = Kept { inner, sessions };
+        let mut kept = Kept { inner, sessions, failed: true };
         if *inner.commits.root.lock() != Some(root) {
             let cell = Arc::clone(inner);
             blocking(move || {
@@ -183,172 +255,56 @@ impl Mfs {
             inner.commits.count.fetch_add(1, Ordering::Relaxed);
             inner.stored.store(0, Ordering::Relaxed);
         }
-        inner.guard.lock().adopted.retain(|number, _| adopted.binary_search(number).is_err());
-        kept.end();
+        note_left(inner, &left);
+        kept.failed = false;
+        if left.is_empty() {
+            inner.guard.lock().adopted.retain(|number, _| adopted.binary_search(number).is_err());
+            kept.sessions.clear();
+        }
+        // Of what is left, some blocks may be stored that the root does not lead to.
+        drop(kept);
         let mut tree = inner.tree.lock();
         tree.drop_orphans();
         if tree.is_heavy() {
             tree.trim();
         }
-        Ok(root)
-    }
-
-    /// Fetches what sealing will need.
-    async fn prepare(&self, below: Ino) -> Result<(), MfsError> {
-        self.look(|tree| tree.prepare_links(below)).await?;
-        let mut skip = BTreeSet::new();
-        loop {
-            let done = self.inner.tree.lock().prepare_forms(below, &skip);
-            let needed = match done {
-                Ok(()) => return Ok(()),
-                Err(Fail::Error(error)) => return Err(error),
-                Err(Fail::Need(needed)) => needed,
-            };
-            if let Err(error) = self.provide(&needed).await {
-                // A directory that can't be looked into stays sharded.
-                tracing::debug!("a directory that may have become small stays sharded: {error}");
-                match *needed {
-                    Needed::Shards { ino, .. } => skip.insert(ino),
-                    _ => return Err(error),
-                };
-            }
-        }
-    }
-
-    /// Seals files, all of them or those below an inode, and then directories. The caller has the gate alone.
-    async fn seal_alone(&self, files: Option<Ino>, below: Ino) -> Result<Link, MfsError> {
-        self.seal_files(files).await?;
-        let plan = self.inner.tree.lock().plan(below)?;
-        let inner = Arc::clone(&self.inner);
-        let sealed = blocking(move || {
-            let mut batch = Vec::new();
-            let mut bytes = 0;
-            let sealed = plan.seal(&inner.blocks, &mut |block: Block| {
-                bytes += block.data().len();
-                batch.push(block);
-                if bytes < BATCH {
-                    return Ok(());
-                }
-                bytes = 0;
-                inner.store_some(&std::mem::take(&mut batch))
-            })?;
-            inner.store_some(&batch)?;
-            Ok::<_, MfsError>(sealed)
-        })
-        .await??;
-        let mut tree = self.inner.tree.lock();
-        tree.apply(sealed);
-        tree.sealed_link(below)?.ok_or(MfsError::Stale(below))
-    }
-
-    /// Seals the files below an inode that have changes, or all of them.
-    async fn seal_files(&self, below: Option<Ino>) -> Result<(), MfsError> {
-        let files = self.inner.tree.lock().dirty_files(below);
-        self.seal_these(files).await
-    }
-
-    /// Seals files, which come by ascending number. Unless the caller has the gate alone they may be changed again by then.
-    pub(super) async fn seal_these(&self, mut files: Vec<(Ino, Content)>) -> Result<(), MfsError> {
-        let mut have = Supplied::new();
-        while !files.is_empty() {
-            let rest = files.split_off(files.len().min(FILES));
-            let mut locked = Vec::with_capacity(files.len());
-            for (ino, content) in &files {
-                locked.push((*ino, Arc::clone(content).lock_owned().await));
-            }
-            let (inner, supplied) = (Arc::clone(&self.inner), have.clone());
-            match blocking(move || inner.seal_locked(locked, &supplied)).await? {
-                Ok(()) => files = rest,
-                // Those that were sealed are passed over quickly.
-                Err(FileError::Need(need)) => {
-                    have.put(self.fetch.fetch(&need.0, self.deadline()).await?);
-                    files.extend(rest);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+        Ok(Committed { root, left })
     }
 }
 
-impl Inner {
-    /// Stores blocks: through the log while they are few.
-    pub(super) fn store_some(&self, blocks: &[Block]) -> Result<(), crate::StoreError> {
-        let few = self.stored.load(Ordering::Relaxed) < LOGGED;
-        self.store(blocks, if few { Durability::Logged } else { Durability::Buffered })
-    }
-
-    fn seal_locked(&self, files: Vec<(Ino, OwnedMutexGuard<File>)>, have: &Supplied) -> Result<(), FileError> {
-        let mut small = Small::default();
-        for (ino, mut file) in files {
-            if file.dirty_bytes() >= SMALL {
-                let root = file.seal(have, &mut |blocks: Vec<Block>| self.store_some(&blocks))?;
-                self.tree.lock().file_sealed(ino, &root);
-                continue;
-            }
-            small.seal(ino, file, have)?;
-            if small.bytes >= BATCH {
-                self.store_small(std::mem::take(&mut small))?;
-            }
+/// Keeps what a commit left, and tells of what is new.
+fn note_left(inner: &Inner, left: &Arc<Left>) {
+    let before = std::mem::replace(&mut *inner.commits.left.lock(), Arc::clone(left));
+    for (ino, trouble) in left.iter().filter(|(ino, _)| !before.contains_key(ino)) {
+        let name = inner.tree.lock().name(*ino);
+        match trouble {
+            Trouble::Need(_) => tracing::warn!("{name} stays as it was until its blocks are here: {}", trouble.error()),
+            Trouble::Error(error) => tracing::warn!("{name} can't be written as it is now: {error}"),
         }
-        Ok(self.store_small(small)?)
-    }
-
-    /// Stores the blocks of small files together, and only then puts what was sealed in the place of what was not.
-    fn store_small(&self, small: Small) -> Result<(), crate::StoreError> {
-        self.store_some(&small.blocks)?;
-        for (ino, mut file, sealed, root) in small.files {
-            *file = sealed;
-            // IMPORTANT: while the file is locked, so that nobody changes it in between.
-            self.tree.lock().file_sealed(ino, &root);
-        }
-        Ok(())
     }
 }
 
-/// Small files whose blocks are not stored yet.
-#[derive(Default)]
-struct Small {
-    files: Vec<(Ino, OwnedMutexGuard<File>, File, Root)>,
-    blocks: Vec<Block>,
-    bytes: usize,
-}
-
-impl Small {
-    fn seal(&mut self, ino: Ino, file: OwnedMutexGuard<File>, have: &Supplied) -> Result<(), FileError> {
-        let mut sealed = file.clone();
-        let root = sealed.seal(have, &mut |blocks: Vec<Block>| {
-            self.bytes += blocks.iter().map(|block| block.data().len()).sum::<usize>();
-            self.blocks.extend(blocks);
-            Ok(())
-        })?;
-        self.files.push((ino, file, sealed, root));
-        Ok(())
-    }
-}
-
-/// The sessions of a commit: given back if it fails.
+/// The sessions of a commit: given back unless they are ended.
 struct Kept<'a> {
     inner: &'a Inner,
     sessions: Vec<Session>,
-}
-
-impl Kept<'_> {
-    fn end(mut self) {
-        self.sessions.clear();
-    }
+    failed: bool,
 }
 
 impl Drop for Kept<'_> {
     fn drop(&mut self) {
+        let mut guard = self.inner.guard.lock();
+        guard.pending |= self.failed;
         if !self.sessions.is_empty() {
-            self.inner.guard.lock().sessions.append(&mut self.sessions);
+            // The oldest guards what those after it do.
+            self.sessions.truncate(1);
+            guard.sessions = std::mem::take(&mut self.sessions);
         }
     }
 }
 
 /// Does something that must come to its end, whether or not somebody waits for it.
-async fn in_task<T: Send + 'static>(
+pub(super) async fn in_task<T: Send + 'static>(
     work: impl Future<Output = Result<T, MfsError>> + Send + 'static,
 ) -> Result<T, MfsError> {
     match tokio::spawn(work).await {

@@ -1,6 +1,6 @@
 //! What files hold: reading and writing.
 
-use super::{Mfs, blocking};
+use super::{Mfs, Rounds, blocking};
 use crate::{
     Block, Cid,
     blockstore::Blockstore as _,
@@ -8,7 +8,7 @@ use crate::{
     mfs::{
         Change, Ino, MfsError,
         file::{File, FileError, Segment},
-        need::Supplied,
+        need::{Need, Supplied},
         tree::Content,
     },
     unixfs::{meta::FileMeta, node::Mtime},
@@ -141,12 +141,16 @@ impl Mfs {
     pub(super) async fn set_file(&self, ino: Ino, change: Change) -> Result<(), MfsError> {
         let timed = change.mtime.is_none() && change.size.is_some();
         self.edit_as(ino, timed, |file, have| {
-            if let Some(size) = change.size {
-                file.truncate(size, have)?;
-            }
             let meta = file.meta();
             let mode = change.mode.map_or(meta.mode, Some);
-            file.set_meta(FileMeta { mode, mtime: change.mtime.or(meta.mtime) });
+            let new = FileMeta { mode, mtime: change.mtime.or(meta.mtime) };
+            // First what may fail.
+            match change.size {
+                Some(size) => file.truncate(size, have)?,
+                None if new != meta => file.prepare_meta(new, have)?,
+                None => {}
+            }
+            file.set_meta(new);
             Ok(())
         })
         .await
@@ -166,9 +170,13 @@ impl Mfs {
                     let mut same = file.clone();
                     file.copy_range(at + copied, &mut same, rest.clone(), have)
                 })
-                .await?
+                .await
             } else {
-                self.copy_some(from, rest, to, at + copied).await?
+                self.copy_some(from, rest, to, at + copied).await
+            };
+            let some = match some {
+                Err(MfsError::Interrupted) if copied > 0 => break,
+                some => some?,
             };
             self.reclaim().await?;
             if some == 0 {
@@ -180,8 +188,9 @@ impl Mfs {
     }
 
     async fn copy_some(&self, from: Ino, range: Range<u64>, to: Ino, at: u64) -> Result<u64, MfsError> {
-        let mut have = Supplied::new();
-        for _ in 0..super::MAX_ROUNDS {
+        self.make_room().await?;
+        let (mut have, mut rounds) = (Supplied::new(), Rounds::default());
+        loop {
             let (source, target) = self.look(|tree| Ok((tree.content(from)?, tree.content(to)?))).await?;
             let need = {
                 let _open = self.inner.gate.read().await;
@@ -203,18 +212,30 @@ impl Mfs {
                     Err(error) => return Err(error.into()),
                 }
             };
-            have.put(self.fetch.fetch(&need.0, self.deadline()).await?);
+            self.supply(need, &mut have, &mut rounds).await?;
         }
-        Err(super::too_many_rounds())
+    }
+
+    /// Gets blocks that a file needs.
+    async fn supply(&self, need: Need, have: &mut Supplied, rounds: &mut Rounds) -> Result<(), MfsError> {
+        rounds.another(&need.0)?;
+        self.get(need.0).await?.into_iter().for_each(|block| have.put(block));
+        Ok(())
     }
 
     /// Changes a file's content.
     async fn edit<T>(
         &self,
         ino: Ino,
-        work: impl FnMut(&mut File, &Supplied) -> Result<T, FileError>,
+        mut work: impl FnMut(&mut File, &Supplied) -> Result<T, FileError>,
     ) -> Result<T, MfsError> {
-        self.edit_as(ino, true, work).await
+        self.edit_as(ino, true, |file, have| {
+            let meta = file.meta();
+            // What the change is stamped with has to have its place.
+            file.prepare_meta(FileMeta { mtime: self.time_for(file).or(meta.mtime), ..meta }, have)?;
+            work(file, have)
+        })
+        .await
     }
 
     /// The same; with `timed` the time of the change is noted.
@@ -224,8 +245,9 @@ impl Mfs {
         timed: bool,
         mut work: impl FnMut(&mut File, &Supplied) -> Result<T, FileError>,
     ) -> Result<T, MfsError> {
-        let mut have = Supplied::new();
-        for _ in 0..super::MAX_ROUNDS {
+        self.make_room().await?;
+        let (mut have, mut rounds) = (Supplied::new(), Rounds::default());
+        loop {
             let content = self.look(|tree| tree.content(ino)).await?;
             let need = {
                 let _open = self.inner.gate.read().await;
@@ -240,15 +262,18 @@ impl Mfs {
                     Err(error) => return Err(error.into()),
                 }
             };
-            have.put(self.fetch.fetch(&need.0, self.deadline()).await?);
+            self.supply(need, &mut have, &mut rounds).await?;
         }
-        Err(super::too_many_rounds())
+    }
+
+    /// What time is noted when a file is changed now.
+    fn time_for(&self, file: &File) -> Option<Mtime> {
+        self.now().or_else(|| file.meta().mtime.map(|_| (self.inner.options.now)()))
     }
 
     /// Notes what has become of a file that the caller has locked.
     fn changed(&self, ino: Ino, file: &mut File, timed: bool) {
-        let meta = file.meta();
-        let now: Option<Mtime> = self.now().or_else(|| meta.mtime.map(|_| (self.inner.options.now)()));
+        let (meta, now) = (file.meta(), self.time_for(file));
         if timed && file.is_dirty() && now.is_some() {
             file.set_meta(FileMeta { mtime: now, ..meta });
         }
@@ -315,7 +340,10 @@ impl super::Inner {
 impl From<FileError> for MfsError {
     fn from(error: FileError) -> Self {
         match error {
-            FileError::Need(need) => crate::fetch::FetchError::NotFound(need.0).into(),
+            FileError::Need(Need(cids)) => match cids.first() {
+                Some(cid) => crate::fetch::FetchError::NotFound(Box::new(*cid)).into(),
+                None => Self::Closed("a file needs a block that has no name".into()),
+            },
             FileError::Read(error) => error.into(),
             FileError::Build(error) => error.into(),
             FileError::Store(error) => error.into(),

@@ -10,19 +10,25 @@
 //! | What | Bound | At the bound |
 //! |---|---|---|
 //! | bytes written and in memory | [`Options::dirty_max`] | the writer has leaves written before it goes on |
-//! | dirty inodes | [`MAX_DIRTY`] | whoever makes one commits first |
-//! | rounds of fetching for one operation | [`MAX_ROUNDS`] | it fails |
+//! | dirty inodes | [`MAX_DIRTY`], and one for each change under way | whoever changes one commits first |
+//! | rounds of fetching for one operation | `rounds::MAX_ROUNDS`, a block `rounds::MAX_REPEATS` times | it fails |
 //! | streams of reading | `streams::MAX_STREAMS` | the one that was used longest ago goes |
 
 mod commit;
 mod content;
 mod names;
+mod retry;
+mod rounds;
+mod seal;
 mod streams;
+
+pub use rounds::interruptible;
 
 use super::{
     Attr, Ino, MfsError, ROOT_INO, RootCell, Stats,
     dir::Directory,
-    tree::{Fail, Needed, Step, Tree, naming_of},
+    need::SUPPLIED_BYTES,
+    tree::{Fail, Needed, Ready, Step, Tree, naming_of},
 };
 use crate::{
     Block, Cid, StoreError,
@@ -34,18 +40,21 @@ use crate::{
 use commit::Commits;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
+use rounds::Rounds;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Weak, atomic::AtomicU64},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use streams::Streams;
 use tokio::sync::{Notify, RwLock};
 
-/// Times that an operation is repeated with more blocks.
-const MAX_ROUNDS: usize = 4096;
 /// Inodes with changes, about.
 const MAX_DIRTY: usize = 1 << 15;
+/// Sources of blocks that are known.
+const MAX_SOURCES: usize = 4;
+/// Bytes of blocks that are read on a thread of the runtime.
+const READ_HERE: usize = 64 << 10;
 
 /// How a tree behaves.
 #[derive(Debug, Clone, Copy)]
@@ -56,20 +65,21 @@ pub struct Options {
     pub dirty_max: u64,
     /// How long an operation waits for a block.
     pub deadline: Duration,
-    /// How long a change waits for a commit that nobody asks for; `None`: until somebody does.
+    /// How long a change waits for a commit that nobody asks for, at most: a fifth of that once nothing more changes.
+    /// `None`: until somebody asks.
     pub commit_after: Option<Duration>,
     /// What time it is.
     pub now: fn() -> Mtime,
 }
 
 impl Options {
-    /// The usual: 64 MiB, half a minute, a commit after three seconds.
+    /// The usual: 64 MiB, half a minute, a commit after a second.
     pub fn new(profile: Profile) -> Self {
         Self {
             profile,
             dirty_max: 64 << 20,
             deadline: Duration::from_secs(30),
-            commit_after: Some(Duration::from_secs(3)),
+            commit_after: Some(Duration::from_secs(1)),
             now: system_time,
         }
     }
@@ -103,6 +113,10 @@ struct Inner {
     /// Bytes of blocks that were stored since the last commit.
     stored: AtomicU64,
     streams: Streams,
+    /// Directories that could not be looked into.
+    unknown: Mutex<seal::Unknown>,
+    /// Where views of the tree get blocks from, those used last at the end.
+    sources: Mutex<Vec<Weak<dyn Fetch>>>,
     /// There is something to commit, or nobody has the tree any more.
     changed: Arc<Notify>,
 }
@@ -112,6 +126,10 @@ struct Inner {
 struct Guard {
     /// Open since the first change that is not committed; those before it belong to commits under way.
     sessions: Vec<Session>,
+    /// Whether there were changes since the last commit began, or it failed.
+    pending: bool,
+    /// Counts changes.
+    changes: u64,
     /// What is taken into the tree by reference, until it is committed.
     adopted: BTreeMap<u64, Adopted>,
     /// Counts what was adopted.
@@ -170,6 +188,8 @@ impl Mfs {
             reclaiming: tokio::sync::Mutex::new(()),
             stored: AtomicU64::new(0),
             streams: Streams::default(),
+            unknown: Mutex::default(),
+            sources: Mutex::new(vec![Arc::downgrade(&fetch)]),
             changed: Arc::default(),
         });
         if let Some(after) = options.commit_after {
@@ -188,6 +208,7 @@ impl Mfs {
     /// The same tree, whose missing blocks come from there.
     #[must_use]
     pub fn through(&self, fetch: Arc<dyn Fetch>) -> Self {
+        self.inner.note_source(&fetch);
         Self { fetch, ..self.clone() }
     }
 
@@ -242,20 +263,21 @@ impl Mfs {
 
     /// Does something that changes nothing, with as many blocks as it needs.
     async fn look<T>(&self, mut work: impl FnMut(&mut Tree) -> Step<T>) -> Result<T, MfsError> {
-        for _ in 0..MAX_ROUNDS {
+        let mut rounds = Rounds::default();
+        loop {
             let done = work(&mut self.inner.tree.lock());
             match done {
                 Ok(value) => return Ok(value),
                 Err(Fail::Error(error)) => return Err(error),
-                Err(Fail::Need(needed)) => self.provide(&needed).await?,
+                Err(Fail::Need(needed)) => self.provide(&needed, &mut rounds).await?,
             }
         }
-        Err(too_many_rounds())
     }
 
     /// Does something that changes the namespace.
     async fn change<T>(&self, mut work: impl FnMut(&mut Tree) -> Step<T>) -> Result<T, MfsError> {
-        for _ in 0..MAX_ROUNDS {
+        let mut rounds = Rounds::default();
+        loop {
             let done = {
                 let _open = self.inner.gate.read().await;
                 self.inner.begin_change();
@@ -264,34 +286,59 @@ impl Mfs {
             match done {
                 Ok(value) => return Ok(value),
                 Err(Fail::Error(error)) => return Err(error),
-                Err(Fail::Need(needed)) => self.provide(&needed).await?,
+                Err(Fail::Need(needed)) => self.provide(&needed, &mut rounds).await?,
             }
         }
-        Err(too_many_rounds())
+    }
+
+    /// Has the tree committed if it has too many changes.
+    async fn make_room(&self) -> Result<(), MfsError> {
+        let full = || {
+            let dirty = self.inner.tree.lock().dirty();
+            dirty.saturating_sub(self.inner.commits.stuck()) >= MAX_DIRTY
+        };
+        if full() { self.sync().await.map(drop) } else { Ok(()) }
     }
 
     /// Gets the blocks that an operation needs.
-    async fn provide(&self, needed: &Needed) -> Result<(), MfsError> {
-        let blocks = match needed {
-            Needed::Body { cid, .. } | Needed::Child { cid, .. } => {
-                vec![self.fetch.fetch(cid, self.deadline()).await?]
-            }
-            Needed::Shards { wanted, .. } => {
-                let cids: Vec<Cid> = wanted.iter().map(|want| want.cid).collect();
-                let mut coming = self.fetch.fetch_many(cids, self.deadline());
-                let mut blocks: Vec<Block> = Vec::with_capacity(wanted.len());
-                while let Some(block) = coming.next().await {
-                    blocks.push(block?);
-                }
-                blocks
-            }
+    async fn provide(&self, needed: &Needed, rounds: &mut Rounds) -> Result<(), MfsError> {
+        let cids: Vec<Cid> = match needed {
+            Needed::Body { cid, .. } | Needed::Child { cid, .. } => vec![*cid],
+            Needed::Shards { wanted, .. } => wanted.iter().map(|want| want.cid).collect(),
         };
+        rounds.another(&cids)?;
+        let blocks = self.get(cids).await?;
+        let ready = self.make_ready(needed, blocks).await?;
         let mut tree = self.inner.tree.lock();
-        tree.supply(needed, &blocks)?;
+        tree.supply(needed, ready)?;
         if tree.is_heavy() {
             tree.trim();
         }
         Ok(())
+    }
+
+    /// Reads blocks as what they are needed for, outside of all locks, and of the runtime's threads if they are large.
+    async fn make_ready(&self, needed: &Needed, blocks: Vec<Block>) -> Result<Ready, MfsError> {
+        let reading = self.inner.tree.lock().reading(needed);
+        let bytes: usize = blocks.iter().map(|block| block.data().len()).sum();
+        if bytes <= READ_HERE {
+            return reading.read(&blocks);
+        }
+        blocking(move || reading.read(&blocks)).await?
+    }
+
+    /// Gets blocks: some of them, the first at least, if they are many bytes.
+    async fn get(&self, cids: Vec<Cid>) -> Result<Vec<Block>, MfsError> {
+        let mut coming = self.fetch.fetch_many(cids, self.deadline());
+        let (mut blocks, mut bytes) = (Vec::new(), 0);
+        while bytes < SUPPLIED_BYTES
+            && let Some(block) = rounds::unless_interrupted(coming.next()).await?
+        {
+            let block = block?;
+            bytes += block.data().len();
+            blocks.push(block);
+        }
+        Ok(blocks)
     }
 }
 
@@ -301,13 +348,23 @@ impl Inner {
         let mut guard = self.guard.lock();
         if guard.sessions.is_empty() {
             guard.sessions.push(self.blocks.session());
+        }
+        guard.changes += 1;
+        if !std::mem::replace(&mut guard.pending, true) {
             self.changed.notify_one();
         }
     }
-}
 
-fn too_many_rounds() -> MfsError {
-    MfsError::Invalid(format!("gave up after fetching blocks {MAX_ROUNDS} times: the directory changes all the time"))
+    /// Notes a source of blocks, in place of one that is gone or was used longest ago.
+    fn note_source(&self, fetch: &Arc<dyn Fetch>) {
+        let source = Arc::downgrade(fetch);
+        let mut sources = self.sources.lock();
+        sources.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&source));
+        if sources.len() >= MAX_SOURCES {
+            sources.remove(0);
+        }
+        sources.push(source);
+    }
 }
 
 fn deadline(after: Duration) -> Deadline {

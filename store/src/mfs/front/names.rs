@@ -1,6 +1,6 @@
 //! Names: finding, making, moving and removing.
 
-use super::{Adopted, Held, Inner, MAX_DIRTY, Mfs, blocking};
+use super::{Adopted, Held, Inner, Mfs, blocking, rounds::unless_interrupted};
 use crate::{
     Cid,
     blockstore::Blockstore as _,
@@ -60,6 +60,7 @@ impl Mfs {
         if kind == Kind::File && change.naming.is_none() {
             self.set_file(ino, change).await?;
         } else {
+            self.make_room().await?;
             self.change(|tree| tree.set_meta(ino, change)).await?;
         }
         self.attr(ino).await
@@ -105,9 +106,7 @@ impl Mfs {
     }
 
     async fn make(&self, parent: Ino, name: &[u8], new: New, what: Make<'_>) -> Result<Attr, MfsError> {
-        if self.inner.tree.lock().dirty() >= MAX_DIRTY {
-            self.sync().await?;
-        }
+        self.make_room().await?;
         let now = self.now();
         self.change(|tree| tree.make(parent, name, new, &what, now)).await
     }
@@ -173,7 +172,7 @@ impl Mfs {
     /// When there is an entry of that name, or the root is no UnixFS or can't be had.
     pub async fn link_cid(&self, parent: Ino, name: &[u8], cid: &Cid) -> Result<(), MfsError> {
         self.change(|tree| tree.check_new(parent, name)).await?;
-        let block = self.fetch.fetch(cid, self.deadline()).await?;
+        let block = unless_interrupted(self.fetch.fetch(cid, self.deadline())).await??;
         let link = Tree::link_of(&block, self.profile())?;
         let adoption = self.adopt(*cid).await?;
         // A source of blocks need not store what it answers.
@@ -194,6 +193,7 @@ impl Mfs {
     }
 
     async fn link(&self, parent: Ino, name: &[u8], link: Link, adoption: &Adoption) -> Result<(), MfsError> {
+        self.make_room().await?;
         let now = self.now();
         self.change(|tree| {
             tree.link(parent, name, link, now)?;

@@ -16,12 +16,15 @@
 
 mod change;
 mod names;
+mod plan;
 mod seal;
 mod supply;
 mod trim;
 
 pub(super) use change::Removal;
 pub(super) use names::Make;
+pub(super) use plan::{Left, Trouble};
+pub(super) use supply::Ready;
 
 use super::{
     Attr, Ino, Kind, MfsError, Naming, ROOT_INO,

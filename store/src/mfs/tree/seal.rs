@@ -1,34 +1,17 @@
 //! Sealing directories: what is to be done is copied out under the namespace's lock, done without it, and brought back.
 //! Nothing may be changed between; reading may go on.
 
-use super::{Body, Content, Dir, Fail, Inode, Needed, Step, Tree, in_dir};
+use super::{
+    Body, Content, Dir, Inode, Tree,
+    plan::{Done, Left, Node, Plan, Planned, Trouble},
+};
 use crate::{
-    Block, StoreError,
-    blockstore::{Blockstore as _, KvBlocks},
-    fetch::FetchError,
     mfs::{
         Ino, MfsError,
-        dir::{DirError, Directory, Link, WANTED, Want},
+        dir::{Directory, Link},
     },
-    unixfs::{Root, leaf, meta::FileMeta, profile::Profile},
+    unixfs::Root,
 };
-use bytes::Bytes;
-use std::collections::{BTreeSet, HashMap};
-
-/// What is to be sealed of a tree, children first.
-pub(in crate::mfs) struct Plan {
-    nodes: Vec<(Ino, Node)>,
-    /// Links of what is sealed.
-    links: HashMap<Ino, Link>,
-}
-
-enum Node {
-    Symlink { target: Bytes, meta: FileMeta, profile: Profile },
-    Dir { directory: Box<Directory>, children: Vec<(Bytes, Ino)> },
-}
-
-/// What was sealed.
-pub(in crate::mfs) struct Sealed(Vec<(Ino, Option<Box<Directory>>, Link)>);
 
 impl Tree {
     /// Dirty inodes below one and itself, parents first.
@@ -90,53 +73,39 @@ impl Tree {
         }
     }
 
-    /// Looks into the shards that the links of what is dirty are to go into.
-    pub(in crate::mfs) fn prepare_links(&self, below: Ino) -> Step<()> {
-        for ino in self.dirty_below(below) {
-            let Some(Inode { body: Body::Dir(dir), .. }) = self.inodes.get(&ino) else { continue };
-            let mut missing: Vec<Want> = Vec::new();
-            for child in &dir.unsealed {
-                let Some((_, name)) = self.inodes.get(child).and_then(|inode| inode.parent.as_ref()) else { continue };
-                match self.directory(ino)?.get(name) {
-                    Err(DirError::Missing(wanted)) => missing.extend(wanted),
-                    other => {
-                        other.map_err(in_dir(ino))?;
-                    }
-                }
-                if missing.len() >= WANTED {
-                    break;
-                }
+    /// Directories with changes below an inode, and itself, of which it is not known whether they are still to be sharded.
+    pub(in crate::mfs) fn unreckoned(&self, below: Ino) -> Vec<(Ino, Directory)> {
+        let unknown = |ino: Ino| match &self.inodes.get(&ino)?.body {
+            Body::Dir(Dir { directory: Some(directory), .. }) if !directory.is_reckoned() => {
+                Some((ino, Directory::clone(directory)))
             }
-            if !missing.is_empty() {
-                // Many entries may be in one shard.
-                missing.sort_unstable_by_key(|want| want.cid);
-                missing.dedup();
-                return Err(Fail::from(Needed::Shards { ino, wanted: missing }));
-            }
-        }
-        Ok(())
+            _ => None,
+        };
+        self.dirty_below(below).into_iter().filter_map(unknown).collect()
     }
 
-    /// Looks into the shards that say whether directories are still to be sharded, but for those in `skip`.
-    pub(in crate::mfs) fn prepare_forms(&mut self, below: Ino, skip: &BTreeSet<Ino>) -> Step<()> {
-        for ino in self.dirty_below(below) {
-            if let Some(Inode { body: Body::Dir(Dir { directory: Some(directory), .. }), .. }) =
-                self.inodes.get_mut(&ino)
-                && !skip.contains(&ino)
-            {
-                directory.reckon().map_err(in_dir(ino))?;
-            }
+    /// Takes what was found out about a directory, unless it has changed since.
+    pub(in crate::mfs) fn reckoned(&mut self, ino: Ino, before: &Directory, after: Directory) {
+        if let Ok(Dir { directory: Some(directory), .. }) = self.dir_mut(ino)
+            && directory.is_same(before)
+        {
+            let more = after.weight().saturating_sub(directory.weight());
+            **directory = after;
+            self.gained += more;
         }
-        Ok(())
     }
 
-    /// What is to be done to seal what is below an inode, once all files there are sealed.
-    pub(in crate::mfs) fn plan(&self, below: Ino) -> Result<Plan, MfsError> {
-        let mut plan = Plan { nodes: Vec::new(), links: HashMap::new() };
+    /// What is to be done to seal what is below an inode, once the files there are sealed, but for those that are left.
+    pub(in crate::mfs) fn plan(&self, below: Ino, left: Left) -> Result<Plan, MfsError> {
+        let mut plan = Plan::new(below, left);
         for ino in self.dirty_below(below).into_iter().rev() {
             let inode = self.inode(ino)?;
             let node = match &inode.body {
-                Body::File(_) => return Err(MfsError::Invalid(format!("{} was written to meanwhile", self.name(ino)))),
+                Body::File(file) => {
+                    let error = || MfsError::Invalid(format!("{} was written to meanwhile", self.name(ino)));
+                    plan.left.entry(ino).or_insert_with(|| Trouble::Error(error()));
+                    Node::File(file.profile)
+                }
                 Body::Symlink { target, profile } => {
                     Node::Symlink { target: target.clone(), meta: inode.meta, profile: *profile }
                 }
@@ -155,22 +124,38 @@ impl Tree {
                     Node::Dir { directory, children }
                 }
             };
-            plan.nodes.push((ino, node));
+            plan.nodes.push(Planned { ino, last: inode.link, node });
         }
         Ok(plan)
     }
 
-    /// Brings back what was sealed.
-    pub(in crate::mfs) fn apply(&mut self, sealed: Sealed) {
-        for (ino, directory, link) in sealed.0 {
+    /// Brings back what was sealed. A directory stays dirty with those of its children that were left.
+    pub(in crate::mfs) fn apply(&mut self, sealed: Vec<Done>) {
+        for Done { ino, directory, link, stuck } in sealed {
             let Some(inode) = self.inodes.get_mut(&ino) else { continue };
-            self.dirty -= usize::from(std::mem::replace(&mut inode.dirty, false));
             inode.link = Some(link);
             if let Body::Dir(dir) = &mut inode.body {
+                let weigh = |directory: &Option<Box<Directory>>| directory.as_ref().map_or(0, |d| d.weight());
+                self.gained += weigh(&directory).saturating_sub(weigh(&dir.directory));
                 dir.directory = directory;
-                dir.unsealed.clear();
+                dir.unsealed.retain(|child| stuck.contains(child));
+            }
+            if stuck.is_empty() {
+                self.dirty -= usize::from(std::mem::replace(&mut inode.dirty, false));
             }
         }
+    }
+
+    /// Whether an inode is another one, or below it.
+    pub(in crate::mfs) fn is_below(&self, ino: Ino, above: Ino) -> bool {
+        let mut at = Some(ino);
+        while let Some(ino) = at {
+            if ino == above {
+                return true;
+            }
+            at = self.inodes.get(&ino).and_then(|inode| inode.parent.as_ref()).map(|(parent, _)| *parent);
+        }
+        false
     }
 
     /// The root of an inode, if it has no changes.
@@ -178,73 +163,4 @@ impl Tree {
         let inode = self.inode(ino)?;
         Ok(inode.link.filter(|_| !inode.dirty))
     }
-}
-
-impl Plan {
-    /// Makes the blocks. Shards that were forgotten meanwhile are read from the store.
-    pub(in crate::mfs) fn seal(
-        mut self,
-        blocks: &KvBlocks,
-        emit: &mut dyn FnMut(Block) -> Result<(), StoreError>,
-    ) -> Result<Sealed, MfsError> {
-        let mut sealed = Vec::with_capacity(self.nodes.len());
-        for (ino, node) in self.nodes {
-            let (directory, link) = match node {
-                Node::Symlink { target, meta, profile } => {
-                    let mut out = Vec::new();
-                    let root = leaf::symlink(&profile, &target, meta, &mut out)?;
-                    out.into_iter().try_for_each(&mut *emit)?;
-                    (None, Link { cid: root.cid, tsize: root.tsize })
-                }
-                Node::Dir { mut directory, children } => {
-                    for (name, child) in children {
-                        let link = self.links.get(&child).copied().ok_or(MfsError::Stale(child))?;
-                        set_link(&mut directory, blocks, &name, link)?;
-                    }
-                    reckon(&mut directory, blocks)?;
-                    let link = directory.seal(emit)?;
-                    (Some(directory), link)
-                }
-            };
-            self.links.insert(ino, link);
-            sealed.push((ino, directory, link));
-        }
-        Ok(Sealed(sealed))
-    }
-}
-
-/// Gives a directory shards out of the store. Whether all were there.
-fn supply(directory: &mut Directory, blocks: &KvBlocks, wanted: &[Want]) -> Result<Option<Want>, MfsError> {
-    for want in wanted {
-        match blocks.get(&want.cid)? {
-            Some(block) => directory.supply(want, &block)?,
-            None => return Ok(Some(*want)),
-        }
-    }
-    Ok(None)
-}
-
-fn set_link(directory: &mut Directory, blocks: &KvBlocks, name: &[u8], link: Link) -> Result<(), MfsError> {
-    loop {
-        match directory.insert(name, Some(link)) {
-            Ok(_) => return Ok(()),
-            // Each round goes a level down.
-            Err(DirError::Missing(wanted)) => {
-                if let Some(missing) = supply(directory, blocks, &wanted)? {
-                    return Err(FetchError::NotFound(Box::new(missing.cid)).into());
-                }
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Looks into what says whether a directory is still to be sharded, as far as it is here.
-fn reckon(directory: &mut Directory, blocks: &KvBlocks) -> Result<(), MfsError> {
-    while let Err(DirError::Missing(wanted)) = directory.reckon() {
-        if supply(directory, blocks, &wanted)?.is_some() {
-            return Ok(());
-        }
-    }
-    Ok(())
 }

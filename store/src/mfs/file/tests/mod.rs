@@ -35,14 +35,14 @@ impl Store {
         self.blocks.borrow_mut().extend(blocks.into_iter().map(|block| (*block.cid(), block)));
     }
 
-    /// Repeats an operation until no block is missing; one block at a time is at hand, as the strictest caller has it.
+    /// Repeats an operation until no block is missing; only what was asked for last is at hand, as with the strictest caller.
     fn run<T>(&self, mut operation: impl FnMut(&dyn Blocks) -> Result<T, FileError>) -> Result<T, FileError> {
-        let mut at_hand = One(None);
+        let mut at_hand = Latest(Vec::new());
         for _ in 0..10_000 {
             match operation(&at_hand) {
-                Err(FileError::Need(Need(cid))) => {
-                    self.asked.borrow_mut().push(*cid);
-                    at_hand = One(Some(self.get(&cid)));
+                Err(FileError::Need(Need(cids))) => {
+                    at_hand = Latest(cids.iter().map(|cid| self.get(cid)).collect());
+                    self.asked.borrow_mut().extend(cids);
                 }
                 other => return other,
             }
@@ -138,12 +138,12 @@ impl Store {
     }
 }
 
-/// One block at hand.
-struct One(Option<Block>);
+/// What was asked for last.
+struct Latest(Vec<Block>);
 
-impl Blocks for One {
+impl Blocks for Latest {
     fn block(&self, cid: &Cid) -> Option<Block> {
-        self.0.as_ref().filter(|block| block.cid() == cid).cloned()
+        self.0.iter().find(|block| block.cid() == cid).cloned()
     }
 }
 
