@@ -4,6 +4,7 @@ use crate::{
     support::leaf,
     world::{Seen, Without, World, dir, open, options, read, small, stored, write},
 };
+use async_trait::async_trait;
 use bytes::Bytes;
 use cairn_store::{
     Block, Cid,
@@ -12,15 +13,20 @@ use cairn_store::{
     chunker::ChunkerSpec,
     cid::codec,
     dag::pb::{PbLink, PbNode},
+    fetch::{Deadline, Fetch, FetchError, Offline},
     kv::Durability,
-    mfs::{Change, Cursor, Mfs, MfsError, ROOT_INO},
+    mfs::{Change, Cursor, Mfs, MfsError, Options, ROOT_INO, interruptible},
     unixfs::{
+        directory::DirBuilder,
         hamt, leaf as unixfs_leaf,
+        meta::FileMeta,
         node::{Data, Kind},
         profile::Profile,
     },
 };
-use std::sync::Arc;
+use futures::{StreamExt as _, stream::BoxStream};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
 
 fn put(blocks: &KvBlocks, all: &[Block]) {
     blocks.put_many(all, Durability::Synced).expect("puts");
@@ -89,7 +95,7 @@ async fn a_copy_that_could_not_be_sealed_is_refused() {
 async fn metadata_that_does_not_fit_into_a_root_is_refused() {
     let world = World::new(options(Profile::cid_v1())).await;
     let mut data = Data::new(Kind::File);
-    let mut len = MAX_BLOCK_SIZE - 20;
+    let mut len = MAX_BLOCK_SIZE - 10;
     let full = loop {
         (data.data, data.filesize) = (Some(vec![7; len].into()), Some(len as u64));
         let encoded = PbNode { links: vec![], data: Some(data.encode().into()) }.encode();
@@ -122,7 +128,7 @@ async fn what_cant_be_sealed_keeps_its_last_state_and_stops_nobody() {
     let above = dir(mfs, ROOT_INO, "above").await;
     mfs.link_cid(above, b"huge", huge.cid()).await.expect("links");
     let d = mfs.resolve(b"/above/huge").await.expect("is there");
-    write(mfs, d.ino(), "x", b"below").await;
+    let x = write(mfs, d.ino(), "x", b"below").await;
     write(mfs, above, "beside", b"beside").await;
     let root = mfs.sync().await.expect("syncs what it can");
     let seen = |root: Cid| async move { stored(&world.blocks, &root).await };
@@ -138,8 +144,13 @@ async fn what_cant_be_sealed_keeps_its_last_state_and_stops_nobody() {
     write(mfs, ROOT_INO, "later", b"later").await;
     mfs.sync().await.expect("syncs what it can");
     assert_eq!(read(mfs, "/later").await.expect("reads"), b"later");
-    // With the entry gone it can be sealed again.
-    mfs.unlink(d.ino(), b"x").await.expect("unlinks");
+    assert!(matches!(mfs.sync_below(d.ino()).await, Err(MfsError::Build(_))));
+    assert_eq!(mfs.left_below(ROOT_INO).map(|(name, _)| name).as_deref(), Some("huge"));
+    assert!(mfs.sync_here().await.is_err());
+    // Without it nothing is left.
+    drop(d);
+    mfs.forget(x.ino, 1);
+    mfs.remove(above, b"huge").await.expect("removes");
     let root = mfs.sync().await.expect("syncs");
     assert_eq!(mfs.flush(ROOT_INO).await.expect("flushes"), root);
     assert_eq!(mfs.stats().dirty_inodes, 0);
@@ -214,8 +225,130 @@ async fn a_directory_without_end_is_not_looked_into_without_end() {
         write(&mfs, ROOT_INO, "after", b"after").await;
         mfs.sync().await.expect("syncs");
         let fetched = source.fetched.lock().expect("lock").len();
-        assert!(fetched < 5000, "{fetched}");
+        assert!(fetched < 40_000, "{fetched}");
     }
+}
+
+/// What is here, and else what is there.
+struct Near(Offline, Arc<Without>);
+
+#[async_trait]
+impl Fetch for Near {
+    async fn fetch(&self, cid: &Cid, deadline: Deadline) -> Result<Block, FetchError> {
+        match self.0.fetch(cid, deadline).await {
+            Err(FetchError::NotFound(_)) => self.1.fetch(cid, deadline).await,
+            here => here,
+        }
+    }
+
+    fn fetch_many(&self, cids: Vec<Cid>, deadline: Deadline) -> BoxStream<'_, Result<Block, FetchError>> {
+        futures::stream::iter(cids).then(move |cid| async move { self.fetch(&cid, deadline).await }).boxed()
+    }
+
+    async fn has_local(&self, cid: &Cid) -> Result<bool, FetchError> {
+        self.0.has_local(cid).await
+    }
+}
+
+/// A store that has only the roots of what is linked into its tree, and a view of the tree that gets the rest from another
+/// store, without keeping it. In `/d` all entries were changed, and what was looked into for that was forgotten.
+async fn changed_beside_what_is_not_here(commit_after: Option<Duration>) -> (World, World, Mfs, Arc<Near>) {
+    let profile = Profile { max_hamt_fanout: 8, hamt_threshold: 300, ..Profile::cid_v1() };
+    let (there, file) = (World::new(options(profile)).await, leaf("x"));
+    let mut roots = Vec::new();
+    for count in [60, 80_000] {
+        let mut builder = DirBuilder::new(&profile, FileMeta::NONE);
+        for i in 0..count {
+            builder.add(&format!("entry {i}"), file.cid(), 1).expect("adds");
+        }
+        let mut out = vec![file.clone()];
+        roots.push(builder.finish(&mut out).expect("builds").cid);
+        put(&there.blocks, &out);
+    }
+    let here = World::new(Options { commit_after, ..options(profile) }).await;
+    let source = Arc::new(Near(Offline::new(here.blocks.clone()), Without::new(&there.blocks)));
+    let mfs = here.mfs.through(source.clone());
+    for (name, root) in [&b"d"[..], b"large"].into_iter().zip(&roots) {
+        mfs.link_cid(ROOT_INO, name, root).await.expect("links");
+    }
+    let d = mfs.resolve(b"/d").await.expect("is there");
+    for i in 0..60 {
+        let file = mfs.lookup(d.ino(), format!("entry {i}").as_bytes()).await.expect("is there");
+        mfs.set_attr(file.ino, Change { mode: Some(0o600), ..Change::default() }).await.expect("changes");
+        mfs.forget(file.ino, 1);
+    }
+    let large = mfs.resolve(b"/large").await.expect("is there");
+    assert_eq!(mfs.list(large.ino(), &Cursor::START, usize::MAX).await.expect("lists").len(), 80_000);
+    drop((d, large));
+    (here, there, mfs, source)
+}
+
+#[tokio::test]
+async fn what_needs_blocks_that_are_not_here_waits_alone() {
+    let (here, _there, mfs, source) = changed_beside_what_is_not_here(None).await;
+    let before = source.1.fetched.lock().expect("lock").len();
+    write(&mfs, ROOT_INO, "new", b"new").await;
+    mfs.sync().await.expect("syncs");
+    // A commit asks nobody.
+    assert_eq!(source.1.fetched.lock().expect("lock").len(), before);
+    let d = mfs.resolve(b"/d").await.expect("is there");
+    assert!(matches!(mfs.left_below(ROOT_INO), Some((name, MfsError::Fetch(_))) if name == "d"));
+    let again = open(&here.blocks, options(Profile::cid_v1())).await.expect("opens").through(source.clone());
+    assert_eq!(read(&again, "/new").await.expect("reads"), b"new");
+    let old = again.resolve(b"/d/entry 7").await.expect("is there");
+    assert_eq!(old.attr().meta.mode, None);
+    // Who asks for it has it fetched.
+    mfs.sync_below(d.ino()).await.expect("syncs");
+    assert!(mfs.left_below(ROOT_INO).is_none() && mfs.stats().dirty_inodes == 0);
+    let again = open(&here.blocks, options(Profile::cid_v1())).await.expect("opens").through(source);
+    let new = again.resolve(b"/d/entry 7").await.expect("is there");
+    assert_eq!(new.attr().meta.mode, Some(0o600));
+}
+
+#[tokio::test]
+async fn blocks_that_a_commit_needs_are_looked_for_in_the_background() {
+    let (_here, _there, mfs, _source) = changed_beside_what_is_not_here(Some(Duration::from_millis(1))).await;
+    while mfs.stats().dirty_inodes > 0 || mfs.left_below(ROOT_INO).is_some() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A source that never answers, and says when it is asked.
+struct Silent(Notify);
+
+#[async_trait]
+impl Fetch for Silent {
+    async fn fetch(&self, _: &Cid, _: Deadline) -> Result<Block, FetchError> {
+        self.0.notify_one();
+        std::future::pending().await
+    }
+
+    fn fetch_many(&self, cids: Vec<Cid>, deadline: Deadline) -> BoxStream<'_, Result<Block, FetchError>> {
+        futures::stream::iter(cids).then(move |cid| async move { self.fetch(&cid, deadline).await }).boxed()
+    }
+
+    async fn has_local(&self, _: &Cid) -> Result<bool, FetchError> {
+        Ok(false)
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_waits_for_a_block_can_be_given_up() {
+    let (world, _mfs, _source, content) = file_without_its_first_node().await;
+    let mfs = open(&world.blocks, options(small())).await.expect("opens");
+    let file = mfs.resolve(b"/f").await.expect("is there");
+    let silent = Arc::new(Silent(Notify::new()));
+    let (waiting, asked) = (mfs.through(silent.clone()), silent.clone());
+    let signal = async move { asked.0.notified().await };
+    let write = waiting.write(file.ino(), 3, Bytes::from_static(b"new"));
+    assert!(matches!(interruptible(signal, write).await, Err(MfsError::Interrupted)));
+    // Nobody waits for it, and nothing has changed.
+    mfs.sync().await.expect("syncs");
+    assert_eq!(read(&mfs, "/f").await.expect("reads"), content);
+    mfs.write(file.ino(), 3, Bytes::from_static(b"new")).await.expect("writes");
+    // What is at hand is done, whatever the signal says.
+    interruptible(async {}, mfs.write(file.ino(), 3, Bytes::from_static(b"NEW"))).await.expect("writes");
+    assert_eq!(read(&mfs, "/f").await.expect("reads")[3..6], *b"NEW");
 }
 
 #[tokio::test]
