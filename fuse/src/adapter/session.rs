@@ -60,6 +60,8 @@ impl fuser::Filesystem for Handshake {
             InitFlags::FUSE_CACHE_SYMLINKS,
             InitFlags::FUSE_ASYNC_DIO,
             InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+            // For files that are open to append to, which go past the page cache otherwise.
+            InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
         ] {
             // A kernel that does not know one does without it.
             let _ = config.add_capabilities(wanted);

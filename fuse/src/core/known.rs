@@ -26,6 +26,11 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// Whether it is noted that the kernel has an inode.
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.queued.contains(&number)
+    }
+
     /// Notes that the kernel has an inode.
     pub(super) fn note(&mut self, entry: Entry) {
         if self.queued.insert(entry.number) {

@@ -135,9 +135,11 @@ impl Tree {
     pub(super) fn entry(&self, parent: u64, name: &[u8], attr: &mfs::Attr) -> Entry {
         let entry = Entry { attr: self.attr_of(attr), ttl: self.ttl() };
         let excess = {
-            let (number, kind, name) = (attr.ino, entry.attr.kind, Bytes::copy_from_slice(name));
             let mut known = self.known.lock();
-            known.note(known::Entry { number, kind, parent, name });
+            if !known.has(attr.ino) {
+                let name = Bytes::copy_from_slice(name);
+                known.note(known::Entry { number: attr.ino, kind: entry.attr.kind, parent, name });
+            }
             known.excess(MAX_KNOWN)
         };
         for old in excess {

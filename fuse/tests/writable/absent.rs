@@ -72,6 +72,18 @@ fn a_length_that_was_a_lie_is_corrected_at_opening() {
 }
 
 #[test]
+fn a_file_that_is_there_is_made_with_its_true_length() {
+    let world = World::new();
+    let raw = world.raw(&noise(5000, 6));
+    let root = world.dir(&[(b"file", raw, 10)]);
+    run(async {
+        let fs = files(&world, root, settings(Layout::Files, LONG)).await;
+        let (entry, _) = fs.create(ROOT, b"file", 0o644, false).await.expect("opens");
+        assert_eq!(entry.attr.size, 5000);
+    });
+}
+
+#[test]
 fn a_write_to_a_leaf_whose_length_was_a_lie_keeps_the_rest() {
     let world = World::new();
     let mut bytes = noise(5000, 3);

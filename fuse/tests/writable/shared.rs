@@ -46,6 +46,25 @@ fn appends_through_two_mounts_are_all_kept() {
     }
 }
 
+#[test]
+fn what_is_unmounted_by_its_path_is_durable() {
+    if !can_mount() {
+        return;
+    }
+    let ground = Ground::new(4096);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let files = Some(runtime.block_on(ground.tree()));
+    let settings = settings(Layout::All, Duration::from_secs(60));
+    let mount = Folder::new(ground.sources(), Writable { files, own: None }, settings);
+    fs::write(mount.path("files/new"), "written").expect("writes");
+    // The mount goes on for whoever has it open.
+    let held = fs::File::open(mount.path("files/new")).expect("opens");
+    assert_eq!(*ground.cell.0.lock(), None, "nobody asked for a commit yet");
+    cairn_fuse::mount::unmount(mount.root()).expect("unmounts");
+    assert!(ground.cell.0.lock().is_some());
+    drop(held);
+}
+
 /// A kernel that lets go of names at once.
 struct Forgetful {
     sender: std::sync::mpsc::Sender<(u64, Vec<u8>)>,

@@ -44,8 +44,13 @@ impl Mfs {
     /// As [`Mfs::lookup`].
     pub async fn resolve(&self, path: &[u8]) -> Result<Held, MfsError> {
         let held = self.hold(self.look(|tree| tree.walk(path)).await?);
+        Ok(self.hold(self.measured(held).await?))
+    }
+
+    /// What is said of an inode once its true length is known, with a reference more.
+    async fn measured(&self, held: Held) -> Result<Attr, MfsError> {
         self.measure(held.ino()).await?;
-        Ok(self.hold(self.inner.tree.lock().refer(held.ino())?))
+        Ok(self.inner.tree.lock().refer(held.ino())?)
     }
 
     /// Makes a guard of one reference.
@@ -100,7 +105,7 @@ impl Mfs {
             Err(MfsError::Exists(_)) if !exclusive => {
                 let attr = self.lookup(parent, name).await?;
                 match attr.kind {
-                    Kind::File => return Ok(attr),
+                    Kind::File => return self.measured(self.hold(attr)).await,
                     Kind::Directory => Err(MfsError::IsDir(shown(name))),
                     Kind::Symlink => Err(MfsError::IsSymlink(shown(name))),
                 }
