@@ -63,7 +63,7 @@ fn one_writes_after_the_other() {
         let args = ["files", "write", "-et", "/doc"];
         let (mut first, mut input) = begin(&node, &args);
         input.write_all(&one[..MUCH - 10]).expect("it reads");
-        let (sent, taken) = std::sync::mpsc::channel();
+        let (sent, taken) = std::sync::mpsc::sync_channel(1);
         let second = {
             let (mut child, mut input) = begin(&node, &args);
             let two = two.clone();
