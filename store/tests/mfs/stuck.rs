@@ -104,7 +104,7 @@ async fn metadata_that_does_not_fit_into_a_root_is_refused() {
         }
         len -= 1;
     };
-    put(&world.blocks, &[full.clone()]);
+    put(&world.blocks, std::slice::from_ref(&full));
     let mfs = &world.mfs;
     mfs.link_cid(ROOT_INO, b"full", full.cid()).await.expect("links");
     let file = mfs.resolve(b"/full").await.expect("is there");
@@ -259,7 +259,7 @@ async fn changed_beside_what_is_not_here(commit_after: Option<Duration>) -> (Wor
     for count in [60, 80_000] {
         let mut builder = DirBuilder::new(&profile, FileMeta::NONE);
         for i in 0..count {
-            builder.add(&format!("entry {i}"), file.cid(), 1).expect("adds");
+            builder.add(format!("entry {i}"), file.cid(), 1).expect("adds");
         }
         let mut out = vec![file.clone()];
         roots.push(builder.finish(&mut out).expect("builds").cid);
@@ -374,4 +374,13 @@ async fn a_file_of_very_small_leaves_is_written_over() {
     mfs.write(file.ino(), 0, Bytes::from(vec![5; content.len()])).await.expect("writes");
     mfs.sync().await.expect("syncs");
     assert_eq!(mfs.read(file.ino(), 0, usize::MAX).await.expect("reads"), vec![5; content.len()]);
+}
+
+#[tokio::test]
+async fn a_copy_within_a_file_ends_where_the_file_did() {
+    let world = World::new(options(small())).await;
+    let content: Vec<u8> = (0..67).collect();
+    let file = write(&world.mfs, ROOT_INO, "f", &content).await;
+    assert_eq!(world.mfs.copy_range(file.ino, 8..68, file.ino, 9).await.expect("copies"), 59);
+    assert_eq!(read(&world.mfs, "/f").await.expect("reads"), [&content[..9], &content[8..]].concat());
 }

@@ -201,7 +201,11 @@ impl Mfs {
     /// # Errors
     /// As [`Mfs::write`].
     pub async fn copy_range(&self, from: Ino, range: Range<u64>, to: Ino, at: u64) -> Result<u64, MfsError> {
-        let mut copied = 0;
+        let (mut range, mut copied) = (range, 0);
+        if from == to {
+            // What the copy itself appends is no part of what is copied.
+            range.end = range.end.min(self.inner.tree.lock().inode(from)?.size);
+        }
         while range.start + copied < range.end {
             let rest = range.start + copied..range.end;
             let some = if from == to {
