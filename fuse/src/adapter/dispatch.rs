@@ -9,7 +9,7 @@ use super::{
 };
 use crate::core::{self, Errno, Fallocate, Filesystem, Found, Ino, Opened, Time};
 use bytes::Bytes;
-use cairn_store::mfs::RenameMode;
+use cairn_store::mfs::{RenameMode, interruptible};
 use libc::c_int;
 use std::{
     future::Future,
@@ -65,7 +65,7 @@ type Work = Pin<Box<dyn Future<Output = Result<Body, Errno>> + Send>>;
 enum Until {
     /// When it is done, or the process that waits gets a signal that ends it.
     Signal,
-    /// When it is done: it changes something, and has to be done or not.
+    /// The same as long as it waits for blocks; then it changes something, and has to be done or not.
     Done,
 }
 
@@ -172,36 +172,39 @@ impl Server {
 
     /// Carries out work: here if it need not wait, else on the runtime.
     fn run_boxed(&self, asked: Asked, until: Until, mut work: Work) {
+        let (unique, pid, pending) = (asked.unique, asked.pid, Arc::clone(&self.pending));
+        if until == Until::Done {
+            // As long as it waits for a block nothing has changed, and the wait can end.
+            let signal = ended(Arc::clone(&pending), unique, pid);
+            work = Box::pin(interruptible(signal, work));
+        }
         if let Poll::Ready(answer) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             asked.answer(answer);
             return;
         }
-        if until == Until::Done {
-            self.runtime.spawn(async move { asked.answer(work.await) });
-            return;
-        }
-        let interrupted = self.pending.wait(asked.unique);
-        let pending = Arc::clone(&self.pending);
         self.runtime.spawn(async move {
-            let (unique, pid) = (asked.unique, asked.pid);
-            let ended = async {
-                if interrupted.await.is_err() {
-                    // Nobody interrupts it.
-                    std::future::pending::<()>().await;
-                }
-                while !signals::end(pid) {
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
+            let answer = match until {
+                Until::Done => work.await,
+                Until::Signal => tokio::select! {
+                    biased;
+                    answer = &mut work => answer,
+                    () = ended(Arc::clone(&pending), unique, pid) => Err(Errno::EINTR),
+                },
             };
-            let answer = tokio::select! {
-                biased;
-                answer = &mut work => answer,
-                () = ended => Err(Errno::EINTR),
-            };
-            drop(work);
             pending.done(unique);
             asked.answer(answer);
         });
+    }
+}
+
+/// Comes to its end when a signal has ended the process that waits for a request.
+async fn ended(pending: Arc<Pending>, unique: u64, pid: u32) {
+    if pending.wait(unique).await.is_err() {
+        // Nobody interrupts it.
+        std::future::pending::<()>().await;
+    }
+    while !signals::end(pid) {
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

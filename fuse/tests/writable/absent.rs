@@ -2,7 +2,7 @@
 
 use crate::{
     core::{Cell, Ground},
-    support::{World, noise, settings},
+    support::{Folder, World, can_mount, noise, settings},
 };
 use cairn_fuse::core::{Errno, Filesystem, Found, Layout, ROOT, Room, Settings, Writable};
 use cairn_store::{
@@ -12,6 +12,7 @@ use cairn_store::{
     unixfs::{meta::FileMeta, profile::Profile},
 };
 use std::{
+    process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -119,4 +120,36 @@ fn the_deadline_of_the_mount_is_that_of_its_files() {
         assert!(matches!(fs.read(read).await, Err(Errno::ETIMEDOUT)));
         assert!(begin.elapsed() < Duration::from_secs(50), "{:?}", begin.elapsed());
     });
+}
+
+/// A process that writes where a block has to come first, which never does, can be killed; nothing was changed.
+#[test]
+fn a_write_that_waits_ends_with_its_process() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new();
+    let bytes = noise(3000, 8);
+    let file = world.file(&Profile::cid_v1(), 1000, &bytes, FileMeta::NONE);
+    let root = world.dir(&[(b"file", file, 3000)]);
+    world.stall(&world.raw(&bytes[1000..2000]));
+    let ground = Ground::new(4096);
+    let options = mfs::Options { commit_after: None, deadline: LONG, ..mfs::Options::new(ground.profile) };
+    let cell = Arc::new(Cell(parking_lot::Mutex::new(Some(root))));
+    let fetch = Arc::clone(&world) as Arc<dyn Fetch>;
+    let tree = run(Mfs::open(Arc::clone(&ground.blocks), fetch, cell, options)).expect("opens");
+    let writable = Writable { files: Some(tree.clone()), own: None };
+    let folder = Folder::new(world.sources(), writable, settings(Layout::Files, LONG));
+    let target = format!("of={}", folder.path("file").display());
+    let mut dd = Command::new("dd");
+    dd.args(["if=/dev/zero", &target, "bs=1", "count=1", "seek=1500", "conv=notrunc"]).stderr(Stdio::null());
+    let mut child = dd.spawn().expect("starts");
+    folder.block_on(world.reached.notified());
+    child.kill().expect("kills");
+    let begin = Instant::now();
+    assert!(!child.wait().expect("ends").success());
+    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+    assert_eq!(tree.stats().dirty_inodes, 0);
+    world.stalled.lock().expect("lock").clear();
+    assert!(std::fs::read(folder.path("file")).expect("reads") == bytes);
 }

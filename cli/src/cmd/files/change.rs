@@ -95,7 +95,7 @@ pub fn chcid(ctx: &Ctx, args: &ChcidArgs, flush: bool) -> anyhow::Result<()> {
             anyhow::ensure!(found.attr().kind == Kind::Directory, "can only update directories");
             tree.mfs.set_attr(found.ino(), Change { naming, ..Change::default() }).await.map_err(words)?;
         }
-        tree.end(ctx, flush).await
+        tree.end_at(ctx, flush, args.path.as_bytes()).await
     })
 }
 
@@ -149,7 +149,7 @@ fn set(ctx: &Ctx, path: &[u8], change: Change, flush: bool) -> anyhow::Result<()
         let tree = Tree::open(ctx).await?;
         let found = tree.find(path).await?;
         tree.mfs.set_attr(found.ino(), change).await.map_err(words)?;
-        tree.end(ctx, flush).await
+        tree.end_at(ctx, flush, path).await
     })
 }
 

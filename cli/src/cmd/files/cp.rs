@@ -68,7 +68,7 @@ pub fn run(ctx: &Ctx, args: &Args, flush: bool) -> anyhow::Result<()> {
             check(&tree, &to).await.map_err(|error| anyhow!("cp: cannot unlink existing file: {error}"))?;
         }
         put(&tree, &from, &to, args.force).await?;
-        tree.end(ctx, flush).await
+        tree.end_at(ctx, flush, &to).await
     })
 }
 

@@ -30,6 +30,6 @@ pub fn run(ctx: &Ctx, args: &Args, flush: bool) -> anyhow::Result<()> {
     ctx.block_on(async {
         let tree = Tree::open(ctx).await?;
         tree.mkdir(&path, args.parents, naming).await?;
-        tree.end(ctx, flush).await
+        tree.end_at(ctx, flush, &path).await
     })
 }

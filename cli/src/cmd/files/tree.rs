@@ -243,6 +243,22 @@ impl Tree {
         }
         Ok(())
     }
+
+    /// The same, and what was changed at that path must be written: what others left in the tree that can't be is not the
+    /// matter of this command.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub async fn end_at(&self, ctx: &Ctx, flush: bool, path: &[u8]) -> anyhow::Result<()> {
+        if flush || ctx.daemon().is_err() {
+            match self.mfs.resolve(path).await {
+                Ok(found) => self.mfs.sync_below(found.ino()).await.map_err(words)?,
+                // Somebody removed it meanwhile.
+                Err(_) => self.mfs.sync().await.map_err(words)?,
+            };
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub fn run(ctx: &Ctx, args: Args, flush: bool) -> anyhow::Result<()> {
     copy(ctx, &mut draft, offset, reader).with_context(|| format!("writing {} to {}", data.name, shown(&path)))?;
     ctx.block_on(async {
         draft.finish().await.map_err(words)?;
-        tree.end(ctx, flush).await
+        tree.end_at(ctx, flush, &path).await
     })
 }
 
