@@ -88,8 +88,8 @@ pub struct Reached {
 /// # Errors
 /// When something fails, or is not what it should be.
 pub fn all(tree: &Tree, amount: &Amount, server: u32, number: usize) -> anyhow::Result<Reached> {
-    let mut reached = Reached::default();
-    reached.cold = timed(|| ensure_len(read(&tree.big)?, amount.big)).context("reading the large file")?;
+    let cold = timed(|| ensure_len(read(&tree.big)?, amount.big)).context("reading the large file")?;
+    let mut reached = Reached { cold, ..Reached::default() };
     forget(&tree.big)?;
     reached.random = amount.random as f64 / timed(|| random(&tree.big, amount))?;
     forget(&tree.big)?;
