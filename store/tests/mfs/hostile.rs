@@ -46,7 +46,9 @@ async fn a_missing_block_is_an_error_and_nothing_more() {
     mfs.link_cid(ROOT_INO, b"d", &root).await.expect("links");
     let d = mfs.resolve(b"/d").await.expect("is there");
     for _ in 0..2 {
-        assert!(matches!(mfs.lookup(d.ino(), b"lost").await, Err(MfsError::Fetch(_))));
+        // Its link says what it is, and no more.
+        assert!(mfs.lookup(d.ino(), b"lost").await.expect("is there").claimed);
+        assert!(matches!(read(&mfs, "/d/lost").await, Err(MfsError::Fetch(_))));
     }
     // It is listed, and what else there is goes on.
     assert_eq!(mfs.list(d.ino(), &Cursor::START, 10).await.expect("lists").len(), 2);
