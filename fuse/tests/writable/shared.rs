@@ -67,12 +67,12 @@ fn what_is_unmounted_by_its_path_is_durable() {
 
 /// A kernel that lets go of names at once.
 struct Forgetful {
-    sender: std::sync::mpsc::Sender<(u64, Vec<u8>)>,
+    sender: std::sync::mpsc::SyncSender<(u64, Vec<u8>)>,
 }
 
 impl Kernel for Forgetful {
     fn entry_changed(&self, parent: u64, name: &[u8]) -> bool {
-        self.sender.send((parent, name.to_vec())).is_ok()
+        self.sender.try_send((parent, name.to_vec())).is_ok()
     }
 
     fn content_changed(&self, _: u64) {}
@@ -91,7 +91,7 @@ fn the_kernel_is_asked_to_let_go_of_what_it_has_not_used_for_long() {
     let tree = runtime.block_on(ground.tree());
     let writable = Writable { files: Some(tree.clone()), own: None };
     let fs = Filesystem::new(ground.sources(), writable, settings(Layout::Files, Duration::from_secs(60)));
-    let (sender, told) = std::sync::mpsc::channel();
+    let (sender, told) = std::sync::mpsc::sync_channel(1 << 16);
     fs.attach(Arc::new(Forgetful { sender }));
     let name = |at: usize| format!("file {at}").into_bytes();
     let mut numbers = std::collections::HashMap::new();

@@ -26,8 +26,6 @@ use std::{
 /// A write is refused when it would leave less than this on the disk, in bytes: room for the log, a flush and
 /// a collection's tombstones.
 const RESERVE: u64 = 16 << 20;
-/// A batch of at most so many bytes may take a part of what is kept aside.
-const FEW: u64 = 256 << 10;
 /// Bytes that RocksDB adds to a row of a batch: type, table and lengths.
 const ROW_OVERHEAD: usize = 16;
 /// Share of dead bytes in blob files from which [`Kv::reclaim`] rewrites the live ones.
@@ -108,9 +106,7 @@ impl RocksKv {
             return Ok(());
         }
         let needed = self.pending() + bytes + RESERVE + self.reserve.missing();
-        // A little more is taken than large writes find: what was removed counts only once that is written.
-        let few = bytes <= FEW && free >= self.pending() + bytes + RESERVE + reserve::SIZE / 2;
-        if free < needed && !few {
+        if free < needed {
             return Err(StoreError::NoSpace { detail: format!("{free} bytes are free, {needed} are needed") });
         }
         Ok(())

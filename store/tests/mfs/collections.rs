@@ -266,11 +266,11 @@ async fn what_is_malformed_below_the_tree_stops_no_collection() {
     let mut builder = DirBuilder::new(&Profile::cid_v1(), FileMeta::NONE);
     for (name, codec) in [("pb", codec::DAG_PB), ("cbor", codec::DAG_CBOR)] {
         let bad = Block::seal(Prefix::v1(codec), Bytes::from_static(&[0xff; 3])).expect("seals");
-        builder.add(name.to_owned(), bad.cid(), 3).expect("adds");
+        builder.add(name, bad.cid(), 3).expect("adds");
         out.push(bad);
     }
     let good = leaf("good");
-    builder.add("good".to_owned(), good.cid(), 4).expect("adds");
+    builder.add("good", good.cid(), 4).expect("adds");
     out.push(good);
     let root = builder.finish(&mut out).expect("builds").cid;
     world.blocks.put_many(&out, Durability::Synced).expect("puts");

@@ -50,7 +50,7 @@ impl Mfs {
     /// What is said of an inode once its true length is known, with a reference more.
     async fn measured(&self, held: Held) -> Result<Attr, MfsError> {
         self.measure(held.ino()).await?;
-        Ok(self.inner.tree.lock().refer(held.ino())?)
+        self.inner.tree.lock().refer(held.ino())
     }
 
     /// Makes a guard of one reference.
