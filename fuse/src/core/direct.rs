@@ -17,6 +17,8 @@ use std::{ops::Range, sync::Arc};
 const NODE_BYTES: usize = 8 << 20;
 /// Nodes that one read goes through: those of 1 MiB in blocks of a few hundred bytes.
 const MAX_STEPS: usize = 8192;
+/// Links that one read looks at, some milliseconds: authors decide how many a node has.
+const MAX_LINKS: usize = 4 << 20;
 /// Unit of the kernel's cache.
 const PAGE: u64 = 4096;
 
@@ -28,6 +30,12 @@ pub(super) struct Direct {
 
 /// A block's own bytes, and where they begin in the file.
 pub(super) type Piece = (u64, Bytes);
+
+/// What a read may still do.
+struct Budget {
+    steps: usize,
+    links: usize,
+}
 
 /// The node that a byte is in, or below.
 enum Next {
@@ -45,10 +53,10 @@ impl Direct {
     /// The blocks that the bytes of a range are in, which ends within the file. `None` if not all of them can be had here.
     pub(super) async fn read(&self, root: &Arc<FileNode>, range: Range<u64>) -> Option<Vec<Piece>> {
         let mut pieces = Vec::new();
-        let mut steps = MAX_STEPS;
+        let mut budget = Budget { steps: MAX_STEPS, links: MAX_LINKS };
         let mut at = range.start;
         while at < range.end {
-            let (start, bytes) = self.piece(root, at, &mut steps).await?;
+            let (start, bytes) = self.piece(root, at, &mut budget).await?;
             at = start + bytes.len() as u64;
             pieces.push((start, bytes));
         }
@@ -56,11 +64,11 @@ impl Direct {
     }
 
     /// The block that a byte is in.
-    async fn piece(&self, root: &Arc<FileNode>, at: u64, steps: &mut usize) -> Option<Piece> {
+    async fn piece(&self, root: &Arc<FileNode>, at: u64, budget: &mut Budget) -> Option<Piece> {
         let (mut node, mut start) = (Arc::clone(root), 0);
         loop {
-            *steps = steps.checked_sub(1)?;
-            match next(&node, start, at)? {
+            budget.steps = budget.steps.checked_sub(1)?;
+            match next(&node, start, at, &mut budget.links)? {
                 Next::Own => return Some((start, node.data.clone())),
                 Next::Below(part, begin) => {
                     node = self.node(&part).await?;
@@ -88,13 +96,14 @@ impl Direct {
     }
 }
 
-/// Where the byte `at` is of a node that begins at `start`. `None` if the node ends before it.
-fn next(node: &FileNode, start: u64, at: u64) -> Option<Next> {
+/// Where the byte `at` is of a node that begins at `start`. `None` if the node ends before it, or too many links are.
+fn next(node: &FileNode, start: u64, at: u64, links: &mut usize) -> Option<Next> {
     let mut begin = start.checked_add(node.data.len() as u64)?;
     if at < begin {
         return Some(Next::Own);
     }
     for part in &node.children {
+        *links = links.checked_sub(1)?;
         let next = begin.checked_add(part.size)?;
         if at < next {
             return Some(Next::Below(*part, begin));

@@ -146,6 +146,15 @@ struct Guard {
     last: u64,
 }
 
+impl Guard {
+    /// Puts a root on the list of what collections keep; answers its number there.
+    fn keep(&mut self, adopted: Adopted) -> u64 {
+        self.last += 1;
+        self.adopted.insert(self.last, adopted);
+        self.last
+    }
+}
+
 /// What was taken into the tree by reference, or is about to be.
 struct Adopted {
     cid: Cid,

@@ -1,14 +1,13 @@
 //! Names: finding, making, moving and removing.
 
-use super::{Adopted, Held, Inner, Mfs, blocking, rounds::unless_interrupted};
+use super::{Adopted, Held, Inner, Mfs, blocking, replace::Over};
 use crate::{
     Cid,
     blockstore::Blockstore as _,
     mfs::{
         Attr, Change, Cursor, Ino, Kind, Listed, MfsError, New, ROOT_INO, RenameMode,
-        dir::Link,
         error::shown,
-        tree::{Body, Make, Removal, Tree},
+        tree::{Body, Make, Removal},
     },
     pin::{self, PinError},
     unixfs::node::Mtime,
@@ -210,13 +209,7 @@ impl Mfs {
     /// When there is an entry of that name, or the root is no UnixFS or can't be had.
     pub async fn link_cid(&self, parent: Ino, name: &[u8], cid: &Cid) -> Result<(), MfsError> {
         self.change(|tree| tree.check_new(parent, name)).await?;
-        let block = unless_interrupted(self.fetch.fetch(cid, self.deadline())).await??;
-        let link = Tree::link_of(&block, self.profile())?;
-        let adoption = self.adopt(*cid).await?;
-        // A source of blocks need not store what it answers.
-        let inner = Arc::clone(&self.inner);
-        blocking(move || inner.store_some(&[block])).await??;
-        self.link(parent, name, link, &adoption).await
+        self.put_cid(parent, name, cid, Over::Nothing).await
     }
 
     /// Copies an entry by reference: nothing below it is read or written, but what has changes is sealed.
@@ -224,36 +217,7 @@ impl Mfs {
     /// # Errors
     /// When there is an entry of that name.
     pub async fn copy(&self, ino: Ino, parent: Ino, name: &[u8]) -> Result<(), MfsError> {
-        self.change(|tree| tree.check_new(parent, name)).await?;
-        let (link, adoption) = self.adopt_inode(ino).await?;
-        self.link(parent, name, link, &adoption).await
-    }
-
-    /// Seals an inode, and keeps what is below its root from collections.
-    pub(super) async fn adopt_inode(&self, ino: Ino) -> Result<(Link, Adoption), MfsError> {
-        for _ in 0..super::MAX_ATTEMPTS {
-            let link = self.seal_below(ino).await?;
-            let adoption = self.adopt(link.cid).await?;
-            // IMPORTANT: only what was in the tree after it was adopted can't have been collected before.
-            if self.inner.tree.lock().keeps(ino, &link)? {
-                return Ok((link, adoption));
-            }
-        }
-        Err(super::restless(self.inner.tree.lock().name(ino).as_bytes()))
-    }
-
-    async fn link(&self, parent: Ino, name: &[u8], link: Link, adoption: &Adoption) -> Result<(), MfsError> {
-        self.make_room().await?;
-        let now = self.now();
-        self.change(|tree| {
-            tree.link(parent, name, link, now)?;
-            // With the gate held: a commit has the entry, or does not take the adoption for its own.
-            if let Some(adopted) = self.inner.guard.lock().adopted.get_mut(&adoption.number) {
-                adopted.linked = true;
-            }
-            Ok(())
-        })
-        .await
+        self.put_copy(ino, parent, name, Over::Nothing).await
     }
 
     /// Keeps what is below a root from collections, until a commit has it in the tree.
@@ -261,11 +225,7 @@ impl Mfs {
         let adoption = {
             let _open = self.inner.gate.read().await;
             self.inner.begin_change();
-            let mut guard = self.inner.guard.lock();
-            guard.last += 1;
-            let number = guard.last;
-            guard.adopted.insert(number, Adopted { cid, linked: false });
-            Adoption { inner: Arc::clone(&self.inner), number }
+            self.keep_while(cid)
         };
         // IMPORTANT: after it is on the list: a collection that begins from now on finds it there. One that runs has
         // read the list perhaps, and leaves alone what is stamped.
@@ -332,9 +292,7 @@ impl Inner {
         if guard.adopted.values().any(|adopted| adopted.linked && adopted.cid == cid) {
             return;
         }
-        guard.last += 1;
-        let number = guard.last;
-        guard.adopted.insert(number, Adopted { cid, linked: true });
+        guard.keep(Adopted { cid, linked: true });
     }
 }
 

@@ -1,6 +1,6 @@
 //! Entries in the place of others, and content as it was at one moment.
 
-use super::{Adopted, Held, Mfs, blocking, names::Adoption};
+use super::{Adopted, Held, Mfs, blocking, names::Adoption, rounds::unless_interrupted};
 use crate::{
     Cid,
     mfs::{Ino, Kind, MfsError, dir::Link, error::shown, tree::Tree},
@@ -18,20 +18,21 @@ pub struct Snapshot {
     _file: Held,
 }
 
+/// What an entry may be put in the place of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    Nothing,
+    /// All but directories.
+    NoDirectory,
+}
+
 impl Mfs {
     /// As [`Mfs::link_cid`], but what has that name is replaced, in one change, unless it is a directory.
     ///
     /// # Errors
     /// When it is a directory, or the root is no UnixFS or can't be had.
     pub async fn link_cid_over(&self, parent: Ino, name: &[u8], cid: &Cid) -> Result<(), MfsError> {
-        let block = self.fetch.fetch(cid, self.deadline()).await?;
-        let link = Tree::link_of(&block, self.profile())?;
-        self.change(|tree| tree.check_over(parent, name)).await?;
-        let adoption = self.adopt(*cid).await?;
-        // A source of blocks need not store what it answers.
-        let inner = Arc::clone(&self.inner);
-        blocking(move || inner.store_some(&[block])).await??;
-        self.link_over(parent, name, link, &adoption).await
+        self.put_cid(parent, name, cid, Over::NoDirectory).await
     }
 
     /// As [`Mfs::copy`], but what has that name is replaced, in one change, unless it is a directory.
@@ -39,16 +40,43 @@ impl Mfs {
     /// # Errors
     /// When it is a directory.
     pub async fn copy_over(&self, ino: Ino, parent: Ino, name: &[u8]) -> Result<(), MfsError> {
-        self.change(|tree| tree.check_over(parent, name)).await?;
-        let (link, _kept) = self.keep_sealed(ino).await?;
-        let adoption = self.adopt(link.cid).await?;
-        self.link_over(parent, name, link, &adoption).await
+        self.put_copy(ino, parent, name, Over::NoDirectory).await
     }
 
-    async fn link_over(&self, parent: Ino, name: &[u8], link: Link, adoption: &Adoption) -> Result<(), MfsError> {
+    pub(super) async fn put_cid(&self, parent: Ino, name: &[u8], cid: &Cid, over: Over) -> Result<(), MfsError> {
+        let block = unless_interrupted(self.fetch.fetch(cid, self.deadline())).await??;
+        let link = Tree::link_of(&block, self.profile())?;
+        self.check_place(parent, name, over).await?;
+        let adoption = self.adopt(*cid).await?;
+        // A source of blocks need not store what it answers.
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.store_some(&[block])).await??;
+        self.put(parent, name, link, &adoption, over).await
+    }
+
+    pub(super) async fn put_copy(&self, ino: Ino, parent: Ino, name: &[u8], over: Over) -> Result<(), MfsError> {
+        self.check_place(parent, name, over).await?;
+        let (link, _kept) = self.keep_sealed(ino).await?;
+        let adoption = self.adopt(link.cid).await?;
+        self.put(parent, name, link, &adoption, over).await
+    }
+
+    async fn check_place(&self, parent: Ino, name: &[u8], over: Over) -> Result<(), MfsError> {
+        self.change(|tree| match over {
+            Over::Nothing => tree.check_new(parent, name),
+            Over::NoDirectory => tree.check_over(parent, name),
+        })
+        .await
+    }
+
+    async fn put(&self, parent: Ino, name: &[u8], link: Link, adoption: &Adoption, over: Over) -> Result<(), MfsError> {
+        self.make_room().await?;
         let now = self.now();
         self.change(|tree| {
-            tree.link_over(parent, name, link, now)?;
+            match over {
+                Over::Nothing => tree.link(parent, name, link, now)?,
+                Over::NoDirectory => tree.link_over(parent, name, link, now)?,
+            }
             // With the gate held: a commit has the entry, or does not take the adoption for its own.
             adoption.linked();
             Ok(())
@@ -94,11 +122,8 @@ impl Mfs {
     }
 
     /// Puts a root on the list of what collections keep.
-    fn keep_while(&self, cid: Cid) -> Adoption {
-        let mut guard = self.inner.guard.lock();
-        guard.last += 1;
-        let number = guard.last;
-        guard.adopted.insert(number, Adopted { cid, linked: false });
+    pub(super) fn keep_while(&self, cid: Cid) -> Adoption {
+        let number = self.inner.guard.lock().keep(Adopted { cid, linked: false });
         Adoption { inner: Arc::clone(&self.inner), number }
     }
 }

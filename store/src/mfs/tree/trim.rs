@@ -3,7 +3,7 @@
 use super::{Body, Dir, Inode, MAX_IDLE, MAX_WEIGHT, Tree};
 use crate::{
     Cid,
-    mfs::{Ino, MfsError, ROOT_INO, dir::Link},
+    mfs::{Ino, ROOT_INO},
 };
 use std::sync::Arc;
 
@@ -45,11 +45,6 @@ impl Tree {
     /// The root of what was unlinked and is in use, if it was ever sealed.
     pub(in crate::mfs) fn orphan(&self, ino: Ino) -> Option<Cid> {
         self.orphans.get(&ino).copied()
-    }
-
-    /// Whether an inode has that root, and collections keep what is below it.
-    pub(in crate::mfs) fn keeps(&self, ino: Ino, link: &Link) -> Result<bool, MfsError> {
-        Ok(self.sealed_link(ino)? == Some(*link) && (self.is_linked(ino) || self.orphan(ino) == Some(link.cid)))
     }
 
     /// Drops what is not used of a tree that was unlinked.
