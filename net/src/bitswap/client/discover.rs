@@ -131,7 +131,7 @@ impl Client {
         let Some(state) = self.peers.get_mut(peer) else { return };
         for id in &state.asked {
             if let Some(want) = self.wants.get(id) {
-                let again = Entry::want(want.cid, WantType::Block, priority(*id));
+                let again = Entry::want(want.cid, WantType::Block, priority(want.urged.unwrap_or(*id)));
                 state.outbox.entry(want.cid).or_insert(again);
             }
         }

@@ -214,6 +214,7 @@ impl Client {
             unanswered: 0,
             retell: (now + RETELL, 2 * RETELL),
             hedged: false,
+            urged: None,
             lot,
         });
         want.sessions.insert(session);
@@ -227,7 +228,10 @@ impl Client {
     /// Lets a want that nobody waited for so far go before those that nobody waits for.
     fn promote(&mut self, hash: &Multihash) {
         let Some(&old) = self.by_hash.get(hash).filter(|id| **id > AHEAD) else { return };
-        let Some(want) = self.wants.get(&old).filter(|w| w.asks.is_empty()) else { return };
+        let Some(want) = self.wants.get(&old) else { return };
+        if !want.asks.is_empty() {
+            return self.urge(old);
+        }
         self.next_want += 1;
         let new = self.next_want;
         for session in &want.sessions {

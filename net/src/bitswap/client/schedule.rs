@@ -5,7 +5,7 @@ use super::{
         message::{Entry, WantType},
         session::{Ask, Order, Peer, SessionId, WantId},
     },
-    Client, LAPSED, LOOK_AHEAD, MAX_ASKED, MAX_STALLS, TICK,
+    AHEAD, Client, LAPSED, LOOK_AHEAD, MAX_ASKED, MAX_STALLS, TICK,
 };
 use libp2p::PeerId;
 use std::time::{Duration, Instant};
@@ -17,6 +17,11 @@ const RAREST_SIZE: f64 = (8 << 10) as f64;
 const INTEREST: usize = 256;
 /// Wants at the front of a sequence that are asked of a second peer when they are late.
 const HEAD: usize = 8;
+/// Bytes that a peer has to send before a block, from which on it is worth telling that this one is waited for: what is
+/// nearer may be on its way, and would be sent twice.
+const MIN_URGED: u64 = 1 << 20;
+/// What blocks are taken for there at least: small ones cost little when they are sent twice.
+const LARGE: u64 = 64 << 10;
 
 impl Peer {
     /// Whether what it says it has is believed: not after several silences in a row, until it may be tried again.
@@ -26,10 +31,20 @@ impl Peer {
 
     /// Whether one more block may be asked of it.
     fn has_room(&self, size: u64, now: Instant) -> bool {
-        if !self.connected || self.asked.len() >= MAX_ASKED || self.retry_at.is_some_and(|at| now < at) {
-            return false;
-        }
-        self.in_flight == 0 || (!self.stalled && self.in_flight + size <= self.estimator.window())
+        self.may_be_asked(now)
+            && (self.in_flight == 0 || (!self.stalled && self.in_flight + size <= self.estimator.window()))
+    }
+
+    /// The same for one that somebody waits for. It goes before what is fetched ahead, so that this takes no room from it: a
+    /// peer that became slow may have much of that to send.
+    fn has_room_at_once(&self, size: u64, now: Instant) -> bool {
+        let awaited = || self.asked.range(..AHEAD).count() as u64 * size;
+        self.has_room(size, now)
+            || (self.may_be_asked(now) && !self.stalled && awaited() + size <= self.estimator.window())
+    }
+
+    fn may_be_asked(&self, now: Instant) -> bool {
+        self.connected && self.asked.len() < MAX_ASKED && self.retry_at.is_none_or(|at| at <= now)
     }
 }
 
@@ -90,7 +105,9 @@ impl Client {
         }
         let Some(state) = self.sessions.get(&session) else { return };
         let size = state.size();
-        if !state.peers.keys().any(|id| self.peers.get(id).is_some_and(|p| p.has_room(size, now))) {
+        let awaited = state.waiting.first().is_some_and(|id| *id < AHEAD);
+        let has_room = |p: &Peer| if awaited { p.has_room_at_once(size, now) } else { p.has_room(size, now) };
+        if !state.peers.keys().any(|id| self.peers.get(id).is_some_and(has_room)) {
             return;
         }
         if rarest {
@@ -116,17 +133,24 @@ impl Client {
         let Some(state) = self.sessions.get(&session) else { return };
         let size = state.size();
         let members: Vec<PeerId> = state.peers.keys().copied().collect();
-        let mut free: Vec<PeerId> =
-            members.iter().filter(|id| self.peers.get(id).is_some_and(|p| p.has_room(size, now))).copied().collect();
+        let has_room = |client: &Self, peer: &PeerId, ahead: bool| {
+            let state = client.peers.get(peer);
+            state.is_some_and(|p| if ahead { p.has_room(size, now) } else { p.has_room_at_once(size, now) })
+        };
+        // For what is waited for, and for what is fetched ahead.
+        let mut free = [false, true]
+            .map(|ahead| members.iter().filter(|id| has_room(self, id, ahead)).copied().collect::<Vec<PeerId>>());
         let total: f64 = members.iter().filter_map(|id| self.peers.get(id)?.estimator.rate()).sum();
         let left = (state.waiting.len() + state.flying.len()) as u64;
         for id in wants {
+            let ahead = *id > AHEAD;
+            let free = &mut free[usize::from(ahead)];
             if free.is_empty() {
-                return;
+                continue;
             }
-            let Some(best) = self.choose(*id, &free, &members, only_known, size, total, left) else { continue };
+            let Some(best) = self.choose(*id, free, &members, only_known, size, total, left) else { continue };
             self.ask(*id, best, size, now);
-            if self.peers.get(&best).is_some_and(|p| !p.has_room(size, now)) {
+            if !has_room(self, &best, ahead) {
                 free.retain(|p| *p != best);
             }
         }
@@ -167,8 +191,32 @@ impl Client {
         state.asked.insert(id);
         state.in_flight += size;
         state.known.insert(super::short(want.cid.hash()));
-        state.outbox.insert(want.cid, Entry::want(want.cid, WantType::Block, priority(id)));
+        state.outbox.insert(want.cid, Entry::want(want.cid, WantType::Block, priority(want.urged.unwrap_or(id))));
         self.settle(id);
+    }
+
+    /// A block that was asked for ahead of time is waited for now: whoever has much to send before it is told.
+    pub(super) fn urge(&mut self, id: WantId) {
+        let Some(want) = self.wants.get_mut(&id).filter(|want| want.urged.is_none()) else { return };
+        let mut behind = Vec::new();
+        for ask in want.live_asks() {
+            let Some(state) = self.peers.get(&ask.peer) else { continue };
+            // What size blocks have shows late: the first one is the root.
+            let size = ask.size.max(LARGE);
+            if state.asked.range(..id).count() as u64 * size >= MIN_URGED {
+                behind.push(ask.peer);
+            }
+        }
+        if behind.is_empty() {
+            return;
+        }
+        self.next_want += 1;
+        want.urged = Some(self.next_want);
+        for peer in behind {
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.outbox.insert(want.cid, Entry::want(want.cid, WantType::Block, priority(self.next_want)));
+            }
+        }
     }
 
     /// Late blocks are asked of a second peer, within a budget of duplicates.
@@ -235,6 +283,6 @@ impl Client {
 
 /// Earlier wants first, and those that nobody waits for after all others.
 pub(super) fn priority(id: WantId) -> i32 {
-    let base = if id > super::AHEAD { i32::MAX / 2 } else { i32::MAX };
+    let base = if id > AHEAD { i32::MAX / 2 } else { i32::MAX };
     base - i32::try_from(id & 0x3fff_ffff).unwrap_or(0)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        message::{Presence, WantType},
+        message::{Entry, Presence, WantType},
         session::Order,
     },
     Client, ClientConfig, Output, Urgency, Verdict,
@@ -273,6 +273,64 @@ fn what_is_awaited_goes_before_what_is_fetched_ahead() {
     let blocks: Vec<Cid> = entries.iter().filter(|e| e.want == WantType::Block).map(|e| e.cid).collect();
     assert!(blocks.len() > 1, "{entries:?}");
     assert_eq!(blocks[0], cid(20));
+}
+
+#[test]
+fn what_was_asked_for_ahead_and_is_awaited_now_is_asked_for_again_if_it_is_far_behind() {
+    let mut client = Client::new(ClientConfig::default(), 1);
+    let now = Instant::now();
+    client.open(1, Order::Sequential, now);
+    for n in 1..=500 {
+        client.want(1, &cid(n), Urgency::Ahead, now);
+    }
+    client.on_connected(peer(1), false);
+    client.on_provider(1, &cid(1), peer(1), Vec::new());
+    let mut asked: Vec<Entry> = Vec::new();
+    // The peer is quick, so that much is asked of it at once.
+    for round in 0..5 {
+        let now = now + Duration::from_millis(round);
+        let came: Vec<_> = asked.iter().map(|e| (*e.cid.hash(), 64 << 10)).collect();
+        client.on_message(peer(1), &came, &[], now);
+        client.poll(now);
+        let messages = client.take_messages().into_iter().flat_map(|(_, entries)| entries);
+        asked = messages.filter(|e| e.want == WantType::Block && !e.cancel).collect();
+    }
+    let now = now + Duration::from_millis(5);
+    let (first, last) = (asked.first().expect("some"), asked.last().expect("some"));
+    assert!(asked.len() > 16, "{}: this shows nothing", asked.len());
+    client.want(1, &first.cid, Urgency::Awaited, now);
+    client.poll(now);
+    assert!(client.take_messages().is_empty(), "the first one is on its way");
+    for _ in 0..2 {
+        client.want(1, &last.cid, Urgency::Awaited, now);
+    }
+    client.poll(now);
+    let again = client.take_messages().remove(0).1;
+    assert_eq!(again.iter().map(|e| e.cid).collect::<Vec<_>>(), [last.cid]);
+    assert!(again[0].priority > first.priority && again[0].want == WantType::Block && !again[0].cancel);
+    client.poll(now);
+    assert!(client.take_messages().is_empty(), "once");
+}
+
+#[test]
+fn what_is_awaited_is_asked_for_at_once_of_a_peer_that_has_much_to_send_ahead() {
+    let mut client = Client::new(ClientConfig::default(), 1);
+    let now = Instant::now();
+    client.open(1, Order::Sequential, now);
+    for n in 1..=20 {
+        client.want(1, &cid(n), Urgency::Ahead, now);
+    }
+    client.on_connected(peer(1), false);
+    client.on_provider(1, &cid(1), peer(1), Vec::new());
+    client.poll(now);
+    let asked = client.take_messages().remove(0).1;
+    assert!(!asked.iter().any(|e| e.cid == cid(20) && e.want == WantType::Block), "its window is full");
+    client.want(1, &cid(20), Urgency::Awaited, now);
+    client.want(1, &cid(30), Urgency::Awaited, now);
+    client.poll(now);
+    let again = client.take_messages().remove(0).1;
+    let blocks: Vec<Cid> = again.iter().filter(|e| e.want == WantType::Block).map(|e| e.cid).collect();
+    assert_eq!(blocks, [cid(20), cid(30)]);
 }
 
 /// A client with peers that are connected, all asked who has block 1.

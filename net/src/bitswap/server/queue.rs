@@ -81,6 +81,7 @@ impl Wants {
 
     pub(super) fn insert(&mut self, entry: &Entry, max: usize) -> Inserted {
         let hash = *entry.cid.hash();
+        self.raise(&hash, entry.priority);
         if let Some(want) = self.by_hash.get_mut(&hash) {
             let more =
                 entry.want > want.kind || (entry.send_dont_have && !want.send_dont_have) || want.cid != entry.cid;
@@ -117,6 +118,21 @@ impl Wants {
         };
         self.by_hash.insert(hash, want);
         Inserted::New(evicted)
+    }
+
+    /// Gives a want a higher priority, and its answer the place that goes with it.
+    fn raise(&mut self, hash: &Multihash, priority: i32) {
+        let Some(want) = self.by_hash.get_mut(hash).filter(|want| want.priority < priority) else { return };
+        self.ranks.remove(&(want.rank.0, std::cmp::Reverse(want.rank.1)));
+        want.priority = priority;
+        want.rank.0 = priority;
+        self.ranks.insert((priority, std::cmp::Reverse(want.rank.1)), *hash);
+        if let Some(place) = &mut want.queued
+            && let Some(answer) = self.answers.remove(place)
+        {
+            place.1 = -i64::from(priority);
+            self.answers.insert(*place, answer);
+        }
     }
 
     /// Tells the peer that it will not get a block, as if it were not here, so that it can ask others.

@@ -81,6 +81,21 @@ fn a_want_for_the_block_beats_a_question() {
 }
 
 #[test]
+fn a_want_that_became_urgent_is_served_first() {
+    let mut server = Server::new(ServerConfig::default());
+    let (p, now) = (peers(1)[0], Instant::now());
+    let entry = |n, priority| Entry::want(cid(n), WantType::Block, priority);
+    serve_all(&mut server, p, &[entry(1, 30), entry(2, 20), entry(3, 10)], 300_000);
+    assert!(server.on_wantlist(p, &[entry(3, 40), entry(2, 5)], false).is_empty(), "their blocks wait to be sent");
+    let mut sent = Vec::new();
+    while let Some(envelope) = server.next_envelope(now) {
+        sent.extend(envelope.blocks.into_iter().map(|(cid, _)| cid));
+    }
+    assert_eq!(sent, [cid(3), cid(1), cid(2)]);
+    assert!(server.by_hash.is_empty());
+}
+
+#[test]
 fn a_want_for_the_block_outlives_a_have_that_was_queued_before_it() {
     let mut server = Server::new(ServerConfig::default());
     let (p, now) = (peers(1)[0], Instant::now());

@@ -56,6 +56,8 @@ pub(super) struct Want {
     pub(super) retell: (Instant, Duration),
     /// Whether it has been asked of a second peer before the first one was late.
     pub(super) hedged: bool,
+    /// Its place since somebody waits for it, if it was asked for ahead of time.
+    pub(super) urged: Option<WantId>,
     /// Decides between wants that are equally rare, differently in each node.
     pub(super) lot: u32,
 }
