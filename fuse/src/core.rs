@@ -123,7 +123,7 @@ pub struct Writable {
 /// The file system.
 pub struct Filesystem {
     settings: Settings,
-    trees: ReadOnly,
+    trees: Arc<ReadOnly>,
     ipns: Ipns,
     files: Option<Arc<Tree>>,
     own: Option<Arc<dyn OwnNames>>,
@@ -139,7 +139,7 @@ impl Filesystem {
     /// Over these sources and trees.
     pub fn new(sources: Sources, writable: Writable, settings: Settings) -> Arc<Self> {
         let kernel: Arc<OnceLock<Arc<dyn Kernel>>> = Arc::default();
-        let trees = ReadOnly::new(sources, settings.layout, settings.patience, Arc::clone(&kernel));
+        let trees = Arc::new(ReadOnly::new(sources, settings.layout, settings.patience, Arc::clone(&kernel)));
         let tree = |mfs: &Mfs| Arc::new(Tree::new(FILES, mfs, &settings, &kernel));
         Arc::new(Self {
             trees,

@@ -4,14 +4,13 @@
 //! [`crate::session`]). `has`, `size`, scans and the sweep of a collection read only the index.
 
 mod bulk;
+mod entry;
 
 pub use bulk::Bulk;
+pub use entry::Entry;
 
 use crate::{
-    Block, Cid, Multihash, StoreError,
-    cid::codec,
-    dag::pb,
-    hash,
+    Block, Cid, Multihash, StoreError, hash,
     kv::{Batch, Durability, Kv, Table},
     session::{Epochs, Session},
     unflushed::Unflushed,
@@ -24,10 +23,6 @@ use std::sync::{Arc, OnceLock};
 pub const KEY_VERSION: u8 = 1;
 /// Key in `Meta` of the last epoch that a collection began, as 8 bytes big-endian.
 const EPOCH_KEY: &[u8] = b"\x01epoch";
-/// The bytes of this block failed their check: it counts as missing, and the next put writes it anew.
-const FLAG_BAD: u8 = 1;
-/// As dag-pb this block has no links: walks need not read it.
-const FLAG_LEAF: u8 = 2;
 /// Key of a block in `Blocks` and in `Index`.
 pub fn key(hash: &Multihash) -> Vec<u8> {
     let mut key = Vec::with_capacity(2 + 2 + usize::from(hash.size()));
@@ -47,46 +42,6 @@ pub fn parse_key(key: &[u8]) -> Result<Multihash, StoreError> {
             Multihash::from_bytes(hash).map_err(|e| StoreError::Corrupt(format!("key {key:02x?}: {e}")))
         }
         _ => Err(StoreError::Corrupt(format!("key {key:02x?} has no known version"))),
-    }
-}
-
-/// What the index says of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// Length in bytes.
-    pub size: u64,
-    /// Epoch of the last put or touch.
-    pub stamp: u64,
-    /// Whether its bytes failed a check: it counts as missing.
-    pub bad: bool,
-    /// Whether it is known that, read as dag-pb, it has no links. A walk of files with dag-pb leaves, Kubo's
-    /// default, then reads a hundredth of their bytes.
-    pub leaf: bool,
-}
-
-impl Entry {
-    /// Bytes on disk: flags, then length and stamp as unsigned varints.
-    pub fn encode(self) -> Vec<u8> {
-        let (mut a, mut b) = (unsigned_varint::encode::u64_buffer(), unsigned_varint::encode::u64_buffer());
-        let mut out = vec![(u8::from(self.bad) * FLAG_BAD) | (u8::from(self.leaf) * FLAG_LEAF)];
-        out.extend_from_slice(unsigned_varint::encode::u64(self.size, &mut a));
-        out.extend_from_slice(unsigned_varint::encode::u64(self.stamp, &mut b));
-        out
-    }
-
-    /// Reads what [`Entry::encode`] wrote.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] when it did not.
-    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        let refuse = || StoreError::Corrupt(format!("index entry {bytes:02x?}"));
-        let (&flags, rest) = bytes.split_first().ok_or_else(refuse)?;
-        let (size, rest) = unsigned_varint::decode::u64(rest).map_err(|_| refuse())?;
-        let (stamp, rest) = unsigned_varint::decode::u64(rest).map_err(|_| refuse())?;
-        if flags > FLAG_BAD | FLAG_LEAF || !rest.is_empty() {
-            return Err(refuse());
-        }
-        Ok(Self { size, stamp, bad: flags & FLAG_BAD != 0, leaf: flags & FLAG_LEAF != 0 })
     }
 }
 
@@ -191,10 +146,6 @@ fn usable(entry: Result<Option<Entry>, StoreError>) -> Result<Option<Entry>, Sto
         Err(StoreError::Corrupt(_)) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn is_dag_pb_leaf(block: &Block) -> bool {
-    block.cid().codec() == codec::DAG_PB && pb::has_no_links(block.data())
 }
 
 /// Called with blocks that were just stored, those that were here already among them. It must be quick.
@@ -322,9 +273,7 @@ impl KvBlocks {
                 Some(entry) if entry.stamp >= stamp => {}
                 Some(entry) => batch.put(Table::Index, key, Entry { stamp, ..entry }.encode()),
                 None => {
-                    let size = block.data().len() as u64;
-                    let entry = Entry { size, stamp, bad: false, leaf: is_dag_pb_leaf(block) };
-                    batch.put(Table::Index, key.clone(), entry.encode());
+                    batch.put(Table::Index, key.clone(), Entry::of(block, stamp).encode());
                     batch.put(Table::Blocks, key, block.data().clone());
                 }
             }
@@ -388,7 +337,7 @@ impl KvBlocks {
         let _nobody_adopts = self.epochs.sweep();
         let (entry, damaged) = match self.raw_entry(&key) {
             Ok(entry) => (entry, false),
-            Err(StoreError::Corrupt(_)) => (Some(Entry { size: 0, stamp: 0, bad: true, leaf: false }), true),
+            Err(StoreError::Corrupt(_)) => (Some(Entry::BAD), true),
             Err(error) => return Err(error),
         };
         match self.kv.get(Table::Blocks, &key) {
@@ -405,7 +354,7 @@ impl KvBlocks {
             }
             Some(Entry { bad: true, .. }) if !damaged => return Ok(true),
             entry => {
-                let entry = entry.unwrap_or(Entry { size: 0, stamp: 0, bad: true, leaf: false });
+                let entry = entry.unwrap_or(Entry::BAD);
                 batch.put(Table::Index, key, Entry { bad: true, ..entry }.encode());
             }
         }

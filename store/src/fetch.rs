@@ -5,7 +5,8 @@
 
 use crate::{
     Block, Cid, StoreError,
-    blockstore::Blockstore,
+    blockstore::{Blockstore, Entry},
+    cid::codec,
     task::{in_context, may_read},
 };
 use async_trait::async_trait;
@@ -43,6 +44,15 @@ pub enum FetchError {
 /// How long a caller is willing to wait. `None`: as long as it takes.
 pub type Deadline = Option<Instant>;
 
+/// A file that is one dag-pb block without mode and modification time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OneBlock {
+    /// Length of the file in bytes.
+    pub len: u64,
+    /// Length of its block.
+    pub block: u64,
+}
+
 /// A source of blocks.
 #[async_trait]
 pub trait Fetch: Send + Sync {
@@ -72,6 +82,15 @@ pub trait Fetch: Send + Sync {
             here.push(self.has_local(cid).await?);
         }
         Ok(here)
+    }
+
+    /// Which of these dag-pb blocks are known here to be files of one block, without reading them, in order. The others may
+    /// be so too.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn files_here(&self, cids: &[Cid]) -> Result<Vec<Option<OneBlock>>, FetchError> {
+        Ok(vec![None; cids.len()])
     }
 }
 
@@ -186,6 +205,13 @@ impl Fetch for Offline {
         let here = self.blocking(move |store| hashes.iter().map(|hash| store.has(hash)).collect::<Result<_, _>>());
         Ok(here.await??)
     }
+
+    async fn files_here(&self, cids: &[Cid]) -> Result<Vec<Option<OneBlock>>, FetchError> {
+        let hashes: Vec<_> = cids.iter().map(|cid| *cid.hash()).collect();
+        let entries = self.blocking(move |store| store.entries(&hashes)).await?;
+        let file = |entry: Option<Entry>| entry.and_then(|e| Some(OneBlock { len: e.file?, block: e.size }));
+        cids.iter().zip(entries).map(|(cid, entry)| Ok(file(entry?).filter(|_| cid.codec() == codec::DAG_PB))).collect()
+    }
 }
 
 #[cfg(test)]
@@ -194,7 +220,6 @@ mod tests {
     use crate::{
         block::Prefix,
         blockstore::KvBlocks,
-        cid::codec,
         kv::{Durability, MemoryKv},
     };
     use futures::FutureExt as _;

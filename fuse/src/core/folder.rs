@@ -2,7 +2,10 @@
 //!
 //! A listing goes through the directory as the kernel asks for lines, and holds no more than the way to the present one.
 //! The cursor is the number of the line: a directory that never changes has the same lines in the same order for ever. Of
-//! children it says what the directory says, and what blocks that are here say; none is fetched.
+//! children it says what the directory says, what the index says of files of one block, and what other blocks say that are
+//! here; none is fetched.
+//!
+//! While a program looks at one page, the next one is made ready.
 
 use super::{
     attr::{Dirent, Kind, Ttl, UNKNOWN_INO, is_name},
@@ -16,7 +19,7 @@ use bytes::Bytes;
 use cairn_store::{cid::codec, unixfs};
 use futures::StreamExt as _;
 use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::JoinHandle};
 
 /// Bytes of children's blocks that are read for one page of a listing, as their parent declares them.
 const LOOK_BYTES: u64 = 8 << 20;
@@ -28,7 +31,7 @@ const LOOK_TIME: Duration = Duration::from_secs(1);
 const DOTS: u64 = 2;
 
 /// How much of a listing is wanted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// Bytes for all lines.
     pub bytes: usize,
@@ -50,6 +53,23 @@ pub(super) struct OpenFolder {
     pub(super) number: u64,
     pub(super) node: Arc<Node>,
     cursor: Mutex<Cursor>,
+    ahead: parking_lot::Mutex<Option<Ahead>>,
+}
+
+/// Entries, what is known of them, and the number of the line behind each.
+type Page = Vec<(u64, unixfs::Entry, Option<Seen>)>;
+
+/// A page that will probably be asked for. Dropping it gives it up.
+struct Ahead {
+    offset: u64,
+    room: Room,
+    page: JoinHandle<Result<Page, Errno>>,
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.page.abort();
+    }
 }
 
 #[derive(Default)]
@@ -71,14 +91,19 @@ async fn at_once<T>(work: impl Future<Output = T>) -> (T, bool) {
 
 impl OpenFolder {
     pub(super) fn new(number: u64, node: Arc<Node>) -> Arc<Self> {
-        Arc::new(Self { number, node, cursor: Mutex::default() })
+        Arc::new(Self { number, node, cursor: Mutex::default(), ahead: parking_lot::Mutex::default() })
     }
 
     /// Lines from that one on.
     ///
     /// # Errors
     /// When a part of the directory itself can't be had and there is nothing before it.
-    pub(super) async fn list(&self, trees: &ReadOnly, offset: u64, room: Room) -> Result<Vec<Dirent>, Errno> {
+    pub(super) async fn list(
+        self: &Arc<Self>,
+        trees: &Arc<ReadOnly>,
+        offset: u64,
+        room: Room,
+    ) -> Result<Vec<Dirent>, Errno> {
         let mut dirents = Vec::new();
         let mut left = room.bytes;
         for (line, name) in [(0, &b"."[..]), (1, b"..")] {
@@ -90,17 +115,43 @@ impl OpenFolder {
                 dirents.push(Dirent { ino, next: line + 1, kind: Some(Kind::Directory), name, entry: None });
             }
         }
-        let mut cursor = self.cursor.lock().await;
-        let page = match self.page(&mut cursor, trees, offset.max(DOTS), room, left).await {
-            Err(error) if dirents.is_empty() => return Err(error),
-            page => page.unwrap_or_default(),
+        let page = match self.taken(offset, room).await {
+            Some(page) => page,
+            None => match self.look(trees, offset.max(DOTS), Room { bytes: left, ..room }).await {
+                Err(error) if dirents.is_empty() => return Err(error),
+                page => page.unwrap_or_default(),
+            },
         };
-        drop(cursor);
-        let seen = self.seen(trees, &page, room.plus).await;
-        for ((next, entry), seen) in page.into_iter().zip(seen) {
+        if let Some((next, ..)) = page.last() {
+            self.make_ready(trees, *next, room);
+        }
+        for (next, entry, seen) in page {
             dirents.push(self.line(trees, next, entry, seen, room.plus));
         }
         Ok(dirents)
+    }
+
+    /// The page that was made ready, if it is this one.
+    async fn taken(&self, offset: u64, room: Room) -> Option<Page> {
+        let mut ahead = self.ahead.lock().take().filter(|ahead| (ahead.offset, ahead.room) == (offset, room))?;
+        // What went wrong then is tried again.
+        (&mut ahead.page).await.ok()?.ok()
+    }
+
+    fn make_ready(self: &Arc<Self>, trees: &Arc<ReadOnly>, offset: u64, room: Room) {
+        let (folder, trees) = (Arc::clone(self), Arc::clone(trees));
+        let page = tokio::spawn(async move { folder.look(&trees, offset, room).await });
+        *self.ahead.lock() = Some(Ahead { offset, room, page });
+    }
+
+    /// Entries from that line on, and what is known of them.
+    async fn look(&self, trees: &ReadOnly, offset: u64, room: Room) -> Result<Page, Errno> {
+        let page = {
+            let mut cursor = self.cursor.lock().await;
+            self.page(&mut cursor, trees, offset, room).await?
+        };
+        let seen = self.seen(trees, &page, room.plus).await;
+        Ok(page.into_iter().zip(seen).map(|((next, entry), seen)| (next, entry, seen)).collect())
     }
 
     /// Entries from that line on, and the number of the line behind each.
@@ -110,9 +161,9 @@ impl OpenFolder {
         trees: &ReadOnly,
         offset: u64,
         room: Room,
-        mut left: usize,
     ) -> Result<Vec<(u64, unixfs::Entry)>, Errno> {
         let mut page = Vec::new();
+        let mut left = room.bytes;
         // What is given up half-way, by a signal for example, can't be gone on with: it is taken out until it is done.
         let (mut lines, mut held, mut at) = match (cursor.lines.take(), cursor.held.take()) {
             (Some(lines), held) if cursor.next <= offset => (lines, held, cursor.next),
@@ -160,21 +211,15 @@ impl OpenFolder {
         if !plus {
             return seen;
         }
-        let mut budget = LOOK_BYTES;
-        let wanted: Vec<usize> = (0..page.len())
-            .filter(|&at| seen[at].is_none())
-            .filter(|&at| {
-                let bytes = page[at].1.tsize.max(1);
-                // A large one is a tree: its root is small.
-                let bytes = if bytes > MAX_LOOK { MAX_LOOK / 32 } else { bytes };
-                let fits = bytes <= budget;
-                budget = budget.saturating_sub(bytes);
-                fits
-            })
-            .collect();
-        let cids = wanted.iter().map(|&at| page[at].1.cid).collect();
-        let mut blocks = trees.sources.local.fetch_many(cids, None);
+        let local = &trees.sources.local;
         let look = async {
+            let unknown: Vec<usize> = (0..page.len()).filter(|&at| seen[at].is_none()).collect();
+            let cids: Vec<_> = unknown.iter().map(|&at| page[at].1.cid).collect();
+            for (at, file) in unknown.into_iter().zip(local.files_here(&cids).await.unwrap_or_default()) {
+                seen[at] = file.map(Seen::from);
+            }
+            let wanted = worth_reading(page, &seen);
+            let mut blocks = local.fetch_many(wanted.iter().map(|&at| page[at].1.cid).collect(), None);
             for at in wanted {
                 // One that is missing, or malformed, is not known: the others are.
                 let Some(answer) = blocks.next().await else { break };
@@ -195,4 +240,18 @@ impl OpenFolder {
         let entry = trees.refer(Node::new(entry.cid, Arc::clone(&self.node.source), place, seen), Ttl::FOREVER);
         Dirent { ino: entry.attr.ino, next, kind, name, entry: Some(entry) }
     }
+}
+
+/// The entries of a page that nothing is known of, and whose blocks a listing may read.
+fn worth_reading(page: &[(u64, unixfs::Entry)], seen: &[Option<Seen>]) -> Vec<usize> {
+    let mut budget = LOOK_BYTES;
+    let fits = |at: &usize| {
+        let bytes = page[*at].1.tsize.max(1);
+        // A large one is a tree: its root is small.
+        let bytes = if bytes > MAX_LOOK { MAX_LOOK / 32 } else { bytes };
+        let fits = bytes <= budget;
+        budget = budget.saturating_sub(bytes);
+        fits
+    };
+    (0..page.len()).filter(|&at| seen[at].is_none()).filter(fits).collect()
 }

@@ -9,7 +9,7 @@ use cairn_store::{
     Block,
     cid::codec,
     dag::{self, Ipld, pb::PbNode},
-    fetch::Fetch,
+    fetch::{Fetch, OneBlock},
     unixfs::{
         Dir, Entries, Entry, ReadError,
         entity::{self, Entity, FileNode},
@@ -36,6 +36,12 @@ impl Seen {
     /// A file in one raw block, of which a directory says that it is that long.
     pub(super) fn raw(size: u64) -> Self {
         Self { kind: Kind::File, size, dag_size: size, perm: None, mtime: None, claimed: true }
+    }
+}
+
+impl From<OneBlock> for Seen {
+    fn from(file: OneBlock) -> Self {
+        Self { size: file.len, dag_size: file.block, claimed: false, ..Self::raw(0) }
     }
 }
 

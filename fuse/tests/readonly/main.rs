@@ -2,6 +2,7 @@
 
 mod claims;
 mod direct;
+mod listing;
 mod mounted;
 #[path = "../support/mod.rs"]
 mod support;

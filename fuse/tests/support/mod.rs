@@ -14,7 +14,7 @@ use cairn_store::{
     chunker::ChunkerSpec,
     cid::codec,
     dag::pb::{PbLink, PbNode},
-    fetch::{Deadline, Fetch, FetchError},
+    fetch::{Deadline, Fetch, FetchError, OneBlock},
     names::{NameError, Names, SignedRecord, Target},
     path::Path as ContentPath,
     unixfs::{
@@ -46,6 +46,8 @@ pub struct World {
     names: Mutex<HashMap<String, (String, Duration)>>,
     /// Blocks that never come.
     pub stalled: Mutex<HashSet<Cid>>,
+    /// What is known of blocks without reading them.
+    pub known: Mutex<HashMap<Cid, OneBlock>>,
     /// Blocks that come, but are not here.
     pub remote: Mutex<HashSet<Cid>>,
     /// Told when a block is asked for that never comes.
@@ -103,6 +105,11 @@ impl Fetch for Local {
 
     async fn has_local(&self, cid: &Cid) -> Result<bool, FetchError> {
         Ok(self.0.is_here(cid))
+    }
+
+    async fn files_here(&self, cids: &[Cid]) -> Result<Vec<Option<OneBlock>>, FetchError> {
+        let known = self.0.known.lock().expect("lock");
+        Ok(cids.iter().map(|cid| known.get(cid).copied()).collect())
     }
 }
 

@@ -188,7 +188,7 @@ impl Fsck<'_> {
     fn corrupt(&mut self, key: Vec<u8>, cid: Cid, size: u64) -> Result<(), StoreError> {
         (self.emit)(Problem::Corrupt(cid));
         let stamp = self.blocks.epochs().current();
-        self.batch.put(Table::Index, key, Entry { size, stamp, bad: true, leaf: false }.encode());
+        self.batch.put(Table::Index, key, Entry { size, stamp, bad: true, leaf: false, file: None }.encode());
         self.write_some()
     }
 
@@ -221,7 +221,7 @@ impl Fsck<'_> {
         }
         (self.emit)(problem);
         let stamp = self.blocks.epochs().current();
-        self.batch.put(Table::Index, key, Entry { size, stamp, bad: false, leaf: false }.encode());
+        self.batch.put(Table::Index, key, Entry { size, stamp, bad: false, leaf: false, file: None }.encode());
         self.write_some()
     }
 
