@@ -12,3 +12,4 @@ mod shared;
 #[path = "../support/mod.rs"]
 mod support;
 mod syscalls;
+mod twins;
