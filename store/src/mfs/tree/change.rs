@@ -202,12 +202,13 @@ impl Tree {
         if change.naming.is_some() {
             self.dir(ino)?;
         }
+        let old = self.inode(ino)?.meta;
+        let mode = change.mode.map_or(old.mode, |mode| Some(mode & 0o7777).filter(|&mode| mode != 0));
+        let meta = FileMeta { mode, mtime: change.mtime.or(old.mtime) };
         if let Body::Dir(_) = self.inode(ino)?.body {
-            self.directory(ino)?;
+            self.directory(ino)?.check_meta(meta).map_err(in_dir(ino))?;
         }
         let inode = self.inode_mut(ino)?;
-        let mode = change.mode.map_or(inode.meta.mode, |mode| Some(mode & 0o7777).filter(|&mode| mode != 0));
-        let meta = FileMeta { mode, mtime: change.mtime.or(inode.meta.mtime) };
         let mut changed = false;
         match &mut inode.body {
             Body::Dir(Dir { directory: Some(directory), .. }) => {
