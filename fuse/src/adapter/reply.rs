@@ -132,6 +132,13 @@ pub(super) fn count(count: u32) -> Body {
     out.body()
 }
 
+/// Where something is in a file.
+pub(super) fn position(at: u64) -> Body {
+    let mut out = Writer::with_capacity(8);
+    out.u64(at);
+    out.body()
+}
+
 pub(super) fn statfs(space: Space) -> Body {
     let blocks = |bytes: u64| bytes / u64::from(BLOCK);
     let mut out = Writer::with_capacity(80);
@@ -206,6 +213,7 @@ mod tests {
         assert_eq!(len(opened(open)), 16);
         assert_eq!(len(created(&some_entry(), open, owner)), 144);
         assert_eq!(len(count(1)), 8);
+        assert_eq!(len(position(1)), 8);
         assert_eq!(len(statfs(Space::default())), 80);
     }
 
