@@ -9,7 +9,7 @@ use super::{
 };
 use crate::core::{self, Errno, Fallocate, Filesystem, Found, Ino, Opened, Time};
 use bytes::Bytes;
-use cairn_store::mfs::{RenameMode, interruptible};
+use cairn_store::mfs::{RenameMode, Seek, interruptible};
 use libc::c_int;
 use std::{
     future::Future,
@@ -247,6 +247,14 @@ fn look(node: Ino, op: Op<'_>, owner: Owner) -> Result<Method, Op<'_>> {
         Op::Open { flags } if flags & libc::O_ACCMODE == libc::O_RDONLY => {
             method(move |fs| async move { Ok(reply::opened(fs.open(node, false).await?)) })
         }
+        Op::Lseek { handle, offset, whence } => method(move |fs| async move {
+            let what = match whence {
+                libc::SEEK_DATA => Seek::Data,
+                libc::SEEK_HOLE => Seek::Hole,
+                _ => return Err(Errno::EINVAL),
+            };
+            Ok(reply::position(fs.seek(handle, offset, what).await?))
+        }),
         Op::Opendir => method(move |fs| async move { Ok(reply::opened_folder(fs.opendir(node).await?)) }),
         Op::Readdir { range, plus } => method(move |fs| async move {
             let room = reply::room(range.size, plus);

@@ -132,10 +132,19 @@ pub(super) fn count(count: u32) -> Body {
     out.body()
 }
 
+/// Where something is in a file.
+pub(super) fn position(at: u64) -> Body {
+    let mut out = Writer::with_capacity(8);
+    out.u64(at);
+    out.body()
+}
+
 pub(super) fn statfs(space: Space) -> Body {
     let blocks = |bytes: u64| bytes / u64::from(BLOCK);
     let mut out = Writer::with_capacity(80);
-    out.u64(blocks(space.total)).u64(blocks(space.free)).u64(blocks(space.free)).u64(0).u64(0);
+    let (total, free) = (blocks(space.total), blocks(space.free));
+    // There is no table of inodes: as many files fit as there is room for, of a block each.
+    out.u64(total).u64(free).u64(free).u64(total).u64(free);
     // A constant far below 2^32.
     out.u32(BLOCK).u32(crate::core::MAX_NAME as u32).u32(BLOCK);
     out.0.resize(80, 0);
@@ -206,6 +215,7 @@ mod tests {
         assert_eq!(len(opened(open)), 16);
         assert_eq!(len(created(&some_entry(), open, owner)), 144);
         assert_eq!(len(count(1)), 8);
+        assert_eq!(len(position(1)), 8);
         assert_eq!(len(statfs(Space::default())), 80);
     }
 

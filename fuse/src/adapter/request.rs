@@ -131,6 +131,11 @@ pub(super) enum Op<'a> {
         len: u64,
         mode: u32,
     },
+    Lseek {
+        handle: u64,
+        offset: u64,
+        whence: c_int,
+    },
     CopyFileRange {
         from: (u64, u64),
         to: (u64, u64),
@@ -298,6 +303,10 @@ fn handle_operation(opcode: u32, mut f: Fields<'_>) -> Result<Op<'_>, Cut> {
         }
         43 => Op::Fallocate { handle: f.u64()?, offset: f.u64()?, len: f.u64()?, mode: f.u32()? },
         44 => Op::Readdir { range: f.range()?, plus: true },
+        46 => {
+            let (handle, offset) = (f.u64()?, f.u64()?);
+            Op::Lseek { handle, offset, whence: f.int()? }
+        }
         47 => {
             let from = (f.u64()?, f.u64()?);
             f.skip(8)?;

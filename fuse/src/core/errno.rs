@@ -5,7 +5,12 @@
 //! room for it.
 
 use cairn_store::{
-    StoreError, fetch::FetchError, mfs::MfsError, names::NameError, resolve::ResolveError, unixfs::ReadError,
+    StoreError,
+    fetch::FetchError,
+    mfs::MfsError,
+    names::NameError,
+    resolve::ResolveError,
+    unixfs::{BuildError, ReadError},
 };
 use std::fmt;
 
@@ -192,6 +197,8 @@ impl From<&MfsError> for Errno {
             MfsError::Fetch(error) => error.into(),
             MfsError::Malformed(error) => error.as_ref().into(),
             MfsError::Store(error) => error.into(),
+            // What strangers named would fit into no block with it.
+            MfsError::Build(BuildError::NodeTooLarge(_)) => Self::EFBIG,
             MfsError::NotUnixfs(_) | MfsError::Build(_) | MfsError::Closed(_) => Self::EIO,
         }
     }

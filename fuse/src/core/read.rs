@@ -13,6 +13,7 @@ use super::{
     tree_folder::OpenTreeFolder,
 };
 use bytes::Bytes;
+use cairn_store::mfs::Seek;
 use std::{sync::Arc, time::Duration};
 
 /// How long the kernel believes that a key of this node has that name.
@@ -190,6 +191,23 @@ impl Filesystem {
             ReadOf::File(file, ticket) => file.read(ticket).await,
             ReadOf::Tree(tree, number, offset, len) => Ok(vec![tree.mfs.read(number, offset, len).await?]),
         }
+    }
+
+    /// Where the next hole or the next bytes of an open file are, at `offset` or behind it. Content that never changes
+    /// counts as bytes.
+    ///
+    /// # Errors
+    /// `ENXIO` if there are none, or it is behind the end.
+    pub async fn seek(&self, handle: u64, offset: u64, what: Seek) -> Result<u64, Errno> {
+        let found = match self.handles.get(handle)? {
+            Handle::File(file) => {
+                let size = file.size();
+                (offset < size).then_some(if what == Seek::Hole { size } else { offset })
+            }
+            Handle::TreeFile(tree, number) => tree.mfs.seek(number, offset, what).await?,
+            Handle::Folder(_) | Handle::TreeFolder(..) | Handle::Lines(_) => return Err(Errno::EINVAL),
+        };
+        found.ok_or(Errno::ENXIO)
     }
 
     /// Opens a directory for listing.

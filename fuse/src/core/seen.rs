@@ -62,6 +62,8 @@ pub(super) enum Folder {
 /// The entries of a directory, in its order.
 pub(super) enum Lines {
     Unixfs(Box<Entries>),
+    /// Of a directory in one node, with the names that were listed: of several entries of one name the first counts.
+    Plain(Box<Entries>, HashSet<Bytes>),
     Links(vec::IntoIter<Entry>),
 }
 
@@ -76,6 +78,7 @@ impl Folder {
     /// The entries, whose shards are asked for one by one until [`Lines::read_ahead`].
     pub(super) fn lines(self) -> Lines {
         match self {
+            Self::Unixfs(dir) if !dir.is_sharded() => Lines::Plain(Box::new(dir.entries()), HashSet::new()),
             Self::Unixfs(dir) => {
                 let mut entries = dir.entries();
                 entries.limit(0);
@@ -97,6 +100,12 @@ impl Lines {
     pub(super) async fn next(&mut self) -> Result<Option<Entry>, ReadError> {
         match self {
             Self::Unixfs(entries) => entries.next().await,
+            Self::Plain(entries, listed) => loop {
+                match entries.next().await? {
+                    Some(entry) if !listed.insert(entry.name.clone()) => {}
+                    next => return Ok(next),
+                }
+            },
             Self::Links(links) => Ok(links.next()),
         }
     }

@@ -130,6 +130,16 @@ impl OpenFile {
         Arc::new(Self { ino, cid, node, source, reading, streams: Mutex::default(), remote: AtomicBool::new(false) })
     }
 
+    /// Its root.
+    pub(super) fn cid(&self) -> &Cid {
+        &self.cid
+    }
+
+    /// Length in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.node.size
+    }
+
     /// Gives a read its reader. To be called in the order in which the kernel sends reads.
     pub(super) fn admit(&self, offset: u64, len: usize) -> Ticket {
         let mut streams = self.streams.lock();

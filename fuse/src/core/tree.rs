@@ -123,7 +123,7 @@ impl Tree {
             kind,
             perm: stored.unwrap_or(perm),
             size: attr.size,
-            stored: attr.size,
+            stored: attr.size.saturating_sub(attr.holes),
             atime: attr.atime.unwrap_or(mtime),
             mtime,
             ctime: attr.ctime.unwrap_or(mtime),

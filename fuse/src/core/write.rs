@@ -6,11 +6,12 @@ use super::{
     errno::Errno,
     handles::{Handle, Opened},
     place::Place,
+    streams::OpenFile,
     tree::{Fallocate, SetAttr, Tree, check_len},
 };
 use bytes::Bytes;
 use cairn_store::mfs::RenameMode;
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 /// The most that one request copies from one file to another where bytes have to be read: the kernel asks for the rest.
 const MAX_COPY: u64 = 1 << 30;
@@ -187,10 +188,11 @@ impl Filesystem {
         tree.fallocate(number, ask).await
     }
 
-    /// Copies from one open file to another of the same tree, by reference as far as possible; answers how many bytes.
+    /// Copies from one open file to another of the same tree, or from content that never changes and is here, by reference as
+    /// far as possible; answers how many bytes.
     ///
     /// # Errors
-    /// `EXDEV` between trees: the kernel then reads and writes.
+    /// `EXDEV` otherwise: programs, or the kernel, then read and write.
     pub async fn copy_file_range(
         &self,
         (from, from_offset): (u64, u64),
@@ -198,16 +200,32 @@ impl Filesystem {
         len: u64,
     ) -> Result<u64, Errno> {
         let (tree, number) = self.open_for_writing(to)?;
-        let Handle::TreeFile(source, from) = self.handles.get(from)? else { return Err(Errno::EXDEV) };
-        if source.index != tree.index {
-            return Err(Errno::EXDEV);
-        }
         let len = len.min(MAX_COPY);
         let end = from_offset.checked_add(len).ok_or(Errno::EINVAL)?;
+        let from = match self.handles.get(from)? {
+            Handle::TreeFile(source, from) if source.index == tree.index => from,
+            Handle::File(file) => return self.copy_in(&file, from_offset..end, (&tree, number), to_offset).await,
+            _ => return Err(Errno::EXDEV),
+        };
         // What a copy within one file adds to it is not there to be copied.
         let end = end.min(tree.mfs.attr(from).await?.size).max(from_offset);
         let room = usize::try_from(len).map_err(|_| Errno::EFBIG)?;
         check_len(to_offset, room).map_err(|_| Errno::EFBIG)?;
         Ok(tree.mfs.copy_range(from, from_offset..end, number, to_offset).await?)
+    }
+
+    /// Copies from content that never changes into a file.
+    async fn copy_in(
+        &self,
+        from: &OpenFile,
+        range: Range<u64>,
+        (tree, to): (&Tree, u64),
+        at: u64,
+    ) -> Result<u64, Errno> {
+        let range = range.start..range.end.min(from.size()).max(range.start);
+        let len = usize::try_from(range.end - range.start).map_err(|_| Errno::EFBIG)?;
+        check_len(at, len).map_err(|_| Errno::EFBIG)?;
+        // What is not here is copied byte by byte, so that it is here afterwards.
+        tree.mfs.copy_from(from.cid(), range, to, at).await?.ok_or(Errno::EXDEV)
     }
 }

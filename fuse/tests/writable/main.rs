@@ -9,6 +9,8 @@ mod model;
 mod modelled;
 mod semantics;
 mod shared;
+mod sparse;
 #[path = "../support/mod.rs"]
 mod support;
 mod syscalls;
+mod twins;

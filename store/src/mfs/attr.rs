@@ -36,6 +36,8 @@ pub struct Attr {
     pub kind: Kind,
     /// Bytes of a file, or of a symbolic link's target; 0 for a directory.
     pub size: u64,
+    /// Bytes of those that are zeros which no block of their own holds, as far as the file was looked into.
+    pub holes: u64,
     /// Permissions and modification time, where they are stored.
     pub meta: FileMeta,
     /// When it was changed last, or what is said of it, and when it was accessed last: as far as that was noted since the

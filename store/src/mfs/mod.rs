@@ -21,6 +21,7 @@ pub use attr::{Attr, Change, Cursor, Ino, Kind, Listed, MAX_NAME, Naming, New, R
 pub use below::stored_below;
 pub use cell::{MetaCell, RootCell, stored_root};
 pub use error::MfsError;
+pub use file::Seek;
 pub use front::{Draft, Held, Mfs, Options, Snapshot, interruptible};
 pub use named::{NamedCell, NamedRoot, named_roots};
 pub use need::{Blocks, Need, Supplied};

@@ -134,6 +134,11 @@ impl Dir {
         Err(too_deep(&cid))
     }
 
+    /// Whether it is in several nodes, in each of which a name has its place: no two entries have the same one then.
+    pub fn is_sharded(&self) -> bool {
+        matches!(self.root, Root::Sharded(_))
+    }
+
     /// All entries, in the order of the encoding; shards are gone through depth first.
     pub fn entries(self) -> Entries {
         let ahead = Ahead::new(Arc::clone(&self.fetch), self.deadline);

@@ -2,7 +2,7 @@
 
 use crate::{
     support::leaf,
-    world::{Seen, Without, World, dir, options, read, small, stored, write},
+    world::{Seen, Without, World, dir, look, options, read, small, stored, write},
 };
 use bytes::Bytes;
 use cairn_store::{
@@ -12,11 +12,12 @@ use cairn_store::{
     cid::codec,
     dag::pb::{PbLink, PbNode},
     kv::Durability,
-    mfs::{Cursor, MfsError, New, ROOT_INO, RenameMode},
+    mfs::{Change, Cursor, MfsError, New, ROOT_INO, RenameMode},
     unixfs::{
+        BuildError,
         directory::DirBuilder,
         meta::FileMeta,
-        node::{Data, Kind},
+        node::{Data, Kind, Mtime},
         profile::Profile,
     },
 };
@@ -199,4 +200,76 @@ async fn directories_may_be_very_deep() {
     // In a directory that was removed nothing is made.
     let made = world.mfs.create(ROOT_INO, b"d", New::default(), true).await.expect("creates");
     assert_eq!(made.size, 0);
+}
+
+/// A directory of a file and of an entry with a name that fills the block but for that many bytes; and that name.
+fn filled(target: &Block, room: usize) -> (Block, Vec<u8>) {
+    let node = |len: usize| {
+        let links = vec![
+            PbLink::new(*target.cid(), Bytes::from_static(b"f"), 1),
+            PbLink::new(*target.cid(), Bytes::from(vec![b'n'; len]), 1),
+        ];
+        PbNode { links, data: Some(Data::new(Kind::Directory).encode().into()) }.encode()
+    };
+    let some = MAX_BLOCK_SIZE - room - 200;
+    let len = MAX_BLOCK_SIZE - room - (node(some).len() - some);
+    (Block::seal(Prefix::v1(codec::DAG_PB), node(len)).expect("seals"), vec![b'n'; len])
+}
+
+#[tokio::test]
+async fn where_a_name_fills_a_block_a_change_is_refused_at_once() {
+    let world = World::new(options(Profile::cid_v1())).await;
+    let mfs = &world.mfs;
+    let target = leaf("x");
+    let ((full, long), (roomy, _)) = (filled(&target, 4), filled(&target, 4096));
+    put(&world.blocks, &[target.clone(), full.clone(), roomy.clone()]);
+    for (name, block) in [(&b"full"[..], &full), (b"roomy", &roomy)] {
+        mfs.link_cid(ROOT_INO, name, block.cid()).await.expect("links");
+    }
+    mfs.sync().await.expect("syncs");
+    let full = mfs.resolve(b"/full").await.expect("is there");
+    let too_large = |error: MfsError| matches!(error, MfsError::Build(BuildError::NodeTooLarge(_)));
+    assert!(too_large(mfs.mkdir(full.ino(), b"new", New::default()).await.expect_err("there is no room")));
+    assert!(too_large(mfs.create(full.ino(), b"new", New::default(), true).await.expect_err("there is no room")));
+    let change = Change { mtime: Some(Mtime { seconds: 1 << 60, nanos: 1 }), mode: Some(0o7777), ..Change::default() };
+    assert!(too_large(mfs.set_attr(full.ino(), change).await.expect_err("there is no room")));
+    let moved = mfs.rename(ROOT_INO, b"roomy", full.ino(), b"r", RenameMode::NoReplace).await;
+    assert!(too_large(moved.expect_err("there is no room")));
+    // What takes no more room is done, and so is what is elsewhere.
+    let file = mfs.resolve(b"/full/f").await.expect("is there");
+    mfs.write(file.ino(), 0, Bytes::from_static(b"y")).await.expect("writes");
+    let roomy = mfs.resolve(b"/roomy").await.expect("is there");
+    mfs.mkdir(roomy.ino(), b"new", New::default()).await.expect("makes");
+    mfs.sync().await.expect("syncs");
+    mfs.unlink(full.ino(), &long).await.expect("removes");
+    mfs.mkdir(full.ino(), b"new", New::default()).await.expect("there is room now");
+    let root = mfs.sync().await.expect("syncs");
+    assert_eq!(stored(&world.blocks, &root).await, look(mfs).await);
+    assert_eq!(mfs.sync_below(full.ino()).await.ok().map(drop), Some(()));
+}
+
+#[tokio::test]
+async fn shards_of_names_that_fill_a_block_take_no_more() {
+    let world = World::new(options(Profile { max_hamt_fanout: 256, ..Profile::cid_v1() })).await;
+    let mfs = &world.mfs;
+    let target = leaf("x");
+    // Two such names need a shard each, with the root above them.
+    let names = [b'a', b'b'].map(|byte| vec![byte; MAX_BLOCK_SIZE - 4096]);
+    let entries: Vec<(String, Cid)> =
+        names.iter().map(|name| (String::from_utf8(name.clone()).expect("is text"), *target.cid())).collect();
+    let (one, out) = directory(&Profile { max_dir_links: 1, ..Profile::cid_v1() }, &entries[..1]);
+    put(&world.blocks, &[out, vec![target]].concat());
+    mfs.link_cid(ROOT_INO, b"d", &one).await.expect("links");
+    let d = mfs.resolve(b"/d").await.expect("is there");
+    let mut refused = 0;
+    for i in 0..200 {
+        match mfs.mkdir(d.ino(), format!("{i}").as_bytes(), New::default()).await {
+            Ok(made) => drop(mfs.hold(made)),
+            Err(MfsError::Build(BuildError::NodeTooLarge(_))) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(refused > 0);
+    let root = mfs.sync().await.expect("syncs");
+    assert_eq!(stored(&world.blocks, &root).await, look(mfs).await);
 }

@@ -2,6 +2,7 @@
 
 mod collections;
 mod commits;
+mod copies;
 mod hostile;
 mod large;
 mod model;

@@ -54,6 +54,11 @@ const LARGE_THRESHOLD: u64 = 1 << 20;
 const MAX_RECKONED: usize = 1 << 17;
 /// A CID in its binary form is hardly longer.
 const MAX_CID: usize = 72;
+/// What a shard puts before each name, and what the lengths of longer names take.
+const MAX_PREFIX: usize = 8;
+/// What a node has besides its links: kind, permissions, time, width.
+const NODE_ROOM: usize = 128;
+
 /// What an entry leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
@@ -207,6 +212,20 @@ impl Directory {
         }
     }
 
+    /// Refuses permissions and a modification time with which it would fit into no block, for the length of its names.
+    ///
+    /// # Errors
+    /// [`BuildError::NodeTooLarge`].
+    pub fn check_meta(&self, meta: FileMeta) -> Result<(), DirError> {
+        match &self.form {
+            Form::Plain(plain) if plain.has_long_names() && meta != self.meta => {
+                check_node(self.known.least.node + node_head(meta))
+            }
+            Form::Sharded { root, fanout } if meta != self.meta => root.check_node(*fanout),
+            Form::Plain(_) | Form::Sharded { .. } => Ok(()),
+        }
+    }
+
     /// How its nodes are named.
     pub fn naming(&self) -> Naming {
         Naming { version: self.profile.cid_version, hash: self.profile.hash }
@@ -267,7 +286,12 @@ impl Directory {
                 }
                 Arc::make_mut(plain).insert(name, link);
             }
-            Form::Sharded { root, fanout } => Arc::make_mut(root).insert(name, link, *fanout)?,
+            Form::Sharded { root, fanout } => {
+                if before.is_none() {
+                    root.check_room(name, *fanout)?;
+                }
+                Arc::make_mut(root).insert(name, link, *fanout)?;
+            }
         }
         let old = before.map(|link| tally(&self.profile, name, &link)).unwrap_or_default();
         self.known.change(old, new);
@@ -444,9 +468,26 @@ fn check_room(profile: &Profile, meta: FileMeta, tally: Tally, plain: &Plain, na
     }
     let node = tally.node + (tally.entries * MAX_CID + link_len(MAX_CID, name.len(), u64::MAX)) as u64;
     if plain.has_collisions() && node > crate::block::MAX_BLOCK_SIZE as u64 {
-        return Err(BuildError::NodeTooLarge(usize::try_from(node).unwrap_or(usize::MAX)).into());
+        return Err(too_large(node));
+    }
+    if plain.has_long_names() {
+        check_node(node + shard_room(tally.entries + 1, profile.max_hamt_fanout))?;
     }
     Ok(())
+}
+
+/// Bytes that a shard of so many entries has more than a node of the same links, at most.
+fn shard_room(entries: usize, fanout: usize) -> u64 {
+    (entries * MAX_PREFIX + fanout / 8 + NODE_ROOM) as u64
+}
+
+/// Refuses a node of names that are longer than those that can be made, if it might fit into no block.
+fn check_node(bytes: u64) -> Result<(), DirError> {
+    if bytes > crate::block::MAX_BLOCK_SIZE as u64 { Err(too_large(bytes)) } else { Ok(()) }
+}
+
+fn too_large(node: u64) -> DirError {
+    BuildError::NodeTooLarge(usize::try_from(node).unwrap_or(usize::MAX)).into()
 }
 
 /// The profile, with names as that CID has. A CID that holds its bytes says nothing of others.

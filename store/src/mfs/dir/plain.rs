@@ -1,7 +1,11 @@
 //! The entries of a directory in one node.
 
 use super::{Entry, Link, used_bits};
-use crate::{dag::pb::PbLink, mfs::Cursor, unixfs::hamt::hash_name};
+use crate::{
+    dag::pb::PbLink,
+    mfs::{Cursor, MAX_NAME},
+    unixfs::hamt::hash_name,
+};
 use bytes::Bytes;
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -11,6 +15,8 @@ pub(super) struct Plain {
     entries: BTreeMap<(u64, Bytes), Option<Link>>,
     /// Whether names were read that shards could not tell apart. None are added.
     collisions: bool,
+    /// Length of the longest name that was read.
+    longest: usize,
 }
 
 impl Plain {
@@ -26,13 +32,15 @@ impl Plain {
         let mut before = None;
         let mut bits = entries.keys().map(|(hash, _): &(u64, Bytes)| used_bits(*hash, fanout));
         let collisions = bits.any(|bits| before.replace(bits) == Some(bits));
-        Self { entries, collisions }
+        let longest = links.iter().map(|link| link.name().len()).max().unwrap_or_default();
+        Self { entries, collisions, longest }
     }
 
     /// Of entries that were in shards.
     pub(super) fn of(entries: impl Iterator<Item = Entry>) -> Self {
-        let entries = entries.map(|(name, link)| ((hash_name(&name), name), link)).collect();
-        Self { entries, collisions: false }
+        let entries: BTreeMap<_, _> = entries.map(|(name, link)| ((hash_name(&name), name), link)).collect();
+        let longest = entries.keys().map(|(_, name)| name.len()).max().unwrap_or_default();
+        Self { entries, collisions: false, longest }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -70,6 +78,11 @@ impl Plain {
     /// Whether names were read that shards could not tell apart.
     pub(super) fn has_collisions(&self) -> bool {
         self.collisions
+    }
+
+    /// Whether it may have names that are longer than those that can be made.
+    pub(super) fn has_long_names(&self) -> bool {
+        self.longest > MAX_NAME
     }
 
     pub(super) fn list(&self, after: &Cursor, max: usize) -> Vec<Entry> {

@@ -1,9 +1,10 @@
 //! Making blocks of a directory.
 
 use super::{
-    Directory, Form, Link,
+    Directory, Form, Link, check_node,
     plain::Plain,
     shard::{Child, Shard},
+    shard_room,
     size::{Tally, tally},
     slot,
 };
@@ -74,6 +75,11 @@ impl Directory {
                     return Ok(());
                 }
                 let fanout = self.profile.max_hamt_fanout;
+                let shard = self.known.least.node + shard_room(entries, fanout);
+                if plain.has_long_names() && !overflows && check_node(shard).is_err() {
+                    // The names would not fit with what a shard puts before them.
+                    return Ok(());
+                }
                 let mut root = Shard::default();
                 for (name, link) in plain.iter() {
                     match root.insert(name, *link, fanout) {

@@ -3,14 +3,15 @@
 //! Shards are a trie over the hashes of names: it is as deep as a hash has bits for, whoever wrote it, and what is deeper
 //! is not read. Only that makes recursion tolerable where it is used here.
 
-use super::{DirError, Entry, HASH_BITS, Link, WANTED, Want, slot, used_bits};
+use super::{DirError, Entry, HASH_BITS, Link, MAX_CID, WANTED, Want, check_node, shard_room, slot, used_bits};
 use crate::{
     Block, Cid,
-    mfs::Cursor,
+    mfs::{Cursor, MAX_NAME},
     unixfs::{
         BuildError, ReadError,
         entity::{self, Entity},
         hamt::{self, hash_name},
+        writer::link_len,
     },
 };
 use bytes::Bytes;
@@ -115,6 +116,44 @@ impl Shard {
         Ok(None)
     }
 
+    /// Refuses a new entry for which a shard that holds very long names would fit into no block. All shards on the way were
+    /// looked into.
+    pub(super) fn check_room(&self, name: &[u8], fanout: usize) -> Result<(), DirError> {
+        let hash = hash_name(name);
+        let (mut node, mut depth) = (self, 0);
+        let new = entry_len(name);
+        while let Some(index) = slot(hash, depth, fanout) {
+            match node.child(index) {
+                Some(Child::Below(below)) => node = below,
+                // The two come into a shard of their own.
+                Some(Child::Entry(leaf)) if leaf.name.len() > MAX_NAME => {
+                    return check_node(new + entry_len(&leaf.name) + shard_room(2, fanout));
+                }
+                Some(Child::Entry(_) | Child::Sealed(_)) => return Ok(()),
+                None => return node.check_with(new, fanout),
+            }
+            depth += 1;
+        }
+        Ok(())
+    }
+
+    /// Refuses a node that might fit into no block, if it holds very long names.
+    pub(super) fn check_node(&self, fanout: usize) -> Result<(), DirError> {
+        self.check_with(0, fanout)
+    }
+
+    fn check_with(&self, more: u64, fanout: usize) -> Result<(), DirError> {
+        let name = |child: &Child| match child {
+            Child::Entry(leaf) => leaf.name.len(),
+            Child::Sealed(_) | Child::Below(_) => 0,
+        };
+        if !self.children.iter().any(|(_, child)| name(child) > MAX_NAME) {
+            return Ok(());
+        }
+        let links: u64 = self.children.iter().map(|(_, child)| link_len(MAX_CID, name(child), u64::MAX) as u64).sum();
+        check_node(links + more + shard_room(self.children.len() + 1, fanout))
+    }
+
     /// Sets an entry. All shards on the way were looked into.
     pub(super) fn insert(&mut self, name: &[u8], link: Option<Link>, fanout: usize) -> Result<(), DirError> {
         let hash = hash_name(name);
@@ -192,7 +231,10 @@ impl Shard {
                 [] => {
                     above.children.remove(at);
                 }
-                [(_, Child::Entry(leaf))] => above.children[at].1 = Child::Entry(leaf.clone()),
+                // A very long name stays where there is room for it.
+                [(_, Child::Entry(leaf))] if leaf.name.len() <= MAX_NAME => {
+                    above.children[at].1 = Child::Entry(leaf.clone());
+                }
                 _ => break,
             }
         }
@@ -367,4 +409,9 @@ pub(super) fn read_below(want: &Want, block: &Block, fanout: usize) -> Result<Sh
         _ => "a shard was expected here".to_owned(),
     };
     Err(ReadError::malformed(block.cid(), reason))
+}
+
+/// Bytes of the link of a new entry, at most.
+fn entry_len(name: &[u8]) -> u64 {
+    link_len(MAX_CID, name.len(), u64::MAX) as u64
 }

@@ -148,7 +148,8 @@ impl File {
                 file.tree = Tree::new(Child::Leaf(leaf), size);
                 file.uniform = uniform;
             }
-            Err(inner) => {
+            Err(mut inner) => {
+                file.zeros.find(&mut inner);
                 file.tree = Tree::new(Child::Zeros(0), size);
                 let id = file.tree.insert(inner, ROOT);
                 file.tree.put(ROOT, Child::Inner(id));
@@ -204,12 +205,18 @@ impl File {
             self.uniform = false;
         }
         match decoded.child {
-            Ok(leaf) => self.tree.put(spot.place, Child::Leaf(leaf)),
+            Ok(leaf) => {
+                self.tree.put(spot.place, Child::Leaf(leaf));
+                self.tree.recount(spot.place.node);
+            }
             Err(_) if spot.depth as usize >= MAX_DEPTH => {
                 let reason = format!("the file is more than {MAX_DEPTH} levels deep");
                 return Err(ReadError::Unreasonable { cid: Box::new(link.cid), reason }.into());
             }
-            Err(inner) => self.hang(spot.place, inner),
+            Err(mut inner) => {
+                self.zeros.find(&mut inner);
+                self.hang(spot.place, inner);
+            }
         }
         Ok(())
     }
@@ -217,6 +224,7 @@ impl File {
     fn hang(&mut self, place: Place, inner: Inner) {
         let id = self.tree.insert(inner, place);
         self.tree.put(place, Child::Inner(id));
+        self.tree.recount(place.node);
     }
 
     /// A node of that height over zeros.
@@ -263,7 +271,7 @@ impl File {
     }
 
     /// Whether a child is a leaf for all that is known of it.
-    fn is_leaf(&self, link: &Link, spot: &Spot) -> bool {
+    pub(super) fn is_leaf(&self, link: &Link, spot: &Spot) -> bool {
         link.cid.codec() == codec::RAW || self.height_at(spot.depth) == Some(0)
     }
 

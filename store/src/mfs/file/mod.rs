@@ -23,6 +23,7 @@
 mod copy;
 mod load;
 mod seal;
+mod seek;
 mod segments;
 mod shape;
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod tree;
 mod write;
 mod zeros;
 
+pub use seek::Seek;
 pub use segments::Segment;
 
 use super::need::Need;
@@ -42,6 +44,7 @@ use bytes::Bytes;
 use load::MAX_ENTRIES;
 use shape::Shape;
 use tree::{Child, Form, Leaf, Place, ROOT, Tree};
+use zeros::KnownZeros;
 
 /// Longest file in bytes, as the interfaces of operating systems have it.
 pub const MAX_LEN: u64 = i64::MAX as u64;
@@ -77,6 +80,8 @@ pub struct File {
     /// What was not looked into may be of any shape.
     uniform: bool,
     height: u32,
+    /// Tells trees of zeros by their names.
+    zeros: KnownZeros,
     /// The file's blocks; `None` while there are changes.
     root: Option<Root>,
     /// Children in memory from which on it is worth looking for what can be forgotten.
@@ -94,6 +99,7 @@ impl File {
             tree: Tree::new(Child::Leaf(Leaf::new(Bytes::new(), form)), 0),
             uniform: true,
             height: 0,
+            zeros: KnownZeros::of(profile),
             root: None,
             trim_from: MAX_ENTRIES,
         }
@@ -122,6 +128,12 @@ impl File {
     /// Bytes in memory that no block holds.
     pub fn dirty_bytes(&self) -> u64 {
         self.tree.dirty
+    }
+
+    /// Bytes of the content that are zeros which no block of their own holds, as far as it was looked into: all trees of
+    /// zeros of one shape are the same blocks.
+    pub fn holes(&mut self) -> u64 {
+        self.tree.holes()
     }
 
     /// Permissions and modification time.

@@ -64,6 +64,8 @@ pub(super) struct Inner {
     pub(super) children: Vec<Child>,
     /// Where each child ends, counted from the beginning of the node.
     pub(super) ends: Vec<u64>,
+    /// Bytes below it that are in trees of zeros, if they were counted since the last change.
+    pub(super) holes: Option<u64>,
     /// Its block; `None` while it has changes.
     pub(super) link: Option<Link>,
 }
@@ -107,7 +109,7 @@ impl Spot {
 
 impl Inner {
     pub(super) fn new() -> Self {
-        Self { parent: ROOT, children: Vec::new(), ends: Vec::new(), link: None }
+        Self { parent: ROOT, children: Vec::new(), ends: Vec::new(), holes: None, link: None }
     }
 
     /// Length of what is below.
@@ -214,7 +216,7 @@ impl Tree {
         self.count(&child, true);
         self.entries += 1;
         let node = self.node_mut(id);
-        node.link = None;
+        (node.link, node.holes) = (None, None);
         node.push(child, size);
         let parent = node.parent;
         if id != ANCHOR {
@@ -228,7 +230,7 @@ impl Tree {
         loop {
             let node = self.node_mut(at.node);
             node.ends[at.slot] += bytes;
-            node.link = None;
+            (node.link, node.holes) = (None, None);
             if at.node == ANCHOR {
                 return;
             }
@@ -241,12 +243,52 @@ impl Tree {
         let mut id = id;
         loop {
             let node = self.node_mut(id);
-            node.link = None;
+            (node.link, node.holes) = (None, None);
             if id == ANCHOR {
                 return;
             }
             id = node.parent.node;
         }
+    }
+
+    /// Has the holes below a node, and those above it, counted again.
+    pub(super) fn recount(&mut self, id: Id) {
+        let mut id = id;
+        loop {
+            let node = self.node_mut(id);
+            node.holes = None;
+            if id == ANCHOR {
+                return;
+            }
+            id = node.parent.node;
+        }
+    }
+
+    /// Bytes in trees of zeros, as far as it was looked into: what was counted before a change elsewhere is not counted
+    /// again.
+    pub(super) fn holes(&mut self) -> u64 {
+        let mut todo = vec![ANCHOR];
+        while let Some(&id) = todo.last() {
+            let (node, known) = (self.node(id), todo.len());
+            let mut sum = 0u64;
+            let mut start = 0;
+            for (child, &end) in node.children.iter().zip(&node.ends) {
+                match child {
+                    Child::Zeros(_) => sum += end - start,
+                    Child::Inner(below) => match self.node(*below).holes {
+                        Some(holes) => sum += holes,
+                        None => todo.push(*below),
+                    },
+                    Child::Sealed(_) | Child::Leaf(_) => {}
+                }
+                start = end;
+            }
+            if todo.len() == known {
+                self.node_mut(id).holes = Some(sum);
+                todo.pop();
+            }
+        }
+        self.node(ANCHOR).holes.unwrap_or_default()
     }
 
     fn discard(&mut self, child: Child) {

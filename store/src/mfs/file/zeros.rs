@@ -1,8 +1,13 @@
-//! Blocks of zeros: each shape of a hole is made once per sealing, whatever its length.
+//! Blocks of zeros: each shape of a hole is made once per sealing, whatever its length, and told by its name when a file is
+//! read.
 
-use super::{shape::Shape, tree::Link};
+use super::{
+    MAX_LEN,
+    shape::Shape,
+    tree::{Child, Inner, Link},
+};
 use crate::{
-    Block,
+    Block, Cid,
     unixfs::{
         BuildError, NodeWriter, leaf,
         node::{Data, Kind},
@@ -10,10 +15,90 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use std::collections::HashMap;
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc};
 
 /// Shapes that are remembered. Beyond them, all are made again.
 const MAX_SHAPES: usize = 4096;
+/// Profiles whose full trees of zeros are remembered. Beyond them, all are made again.
+const MAX_PROFILES: usize = 16;
+
+/// Names of the full trees of zeros of each profile, from the leaf up.
+static FULL: Mutex<Vec<(Profile, Arc<[Cid]>)>> = Mutex::new(Vec::new());
+
+/// Tells trees of zeros from others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KnownZeros {
+    profile: Profile,
+    shape: Shape,
+}
+
+impl KnownZeros {
+    pub(super) fn of(profile: &Profile) -> Self {
+        Self { profile: *profile, shape: Shape::of(profile) }
+    }
+
+    /// Has the children of a node that are balanced trees of zeros counted as such: full ones, and a last one behind one of
+    /// those.
+    pub(super) fn find(&self, node: &mut Inner) {
+        let count = node.children.len();
+        if count < 2 {
+            return;
+        }
+        let mut start = 0;
+        for slot in 0..count {
+            let size = node.ends[slot] - start;
+            start = node.ends[slot];
+            let Child::Sealed(link) = node.children[slot] else { continue };
+            let last = slot + 1 == count;
+            let height = match (self.full_height(size), slot.checked_sub(1).map(|before| &node.children[before])) {
+                (Some(height), _) if self.full().get(height as usize) == Some(&link.cid) => Some(height),
+                (_, Some(Child::Zeros(height))) if last && self.is_tail(*height, size, &link.cid) => Some(*height),
+                _ => None,
+            };
+            if let Some(height) = height {
+                node.children[slot] = Child::Zeros(height);
+            }
+        }
+    }
+
+    /// The height of a full tree of that size.
+    fn full_height(&self, size: u64) -> Option<u32> {
+        let height = self.shape.height_of(size);
+        (self.shape.capacity(height) == size).then_some(height)
+    }
+
+    /// Whether that is the name of a tree of zeros that is not full.
+    fn is_tail(&self, height: u32, size: u64, cid: &Cid) -> bool {
+        let tree = ZeroTrees::new(self.profile, self.shape).tree(height, size, &mut Vec::new());
+        size < self.shape.capacity(height) && tree.is_ok_and(|link| link.cid == *cid)
+    }
+
+    fn full(&self) -> Arc<[Cid]> {
+        let mut known = FULL.lock();
+        if let Some((_, names)) = known.iter().find(|(profile, _)| *profile == self.profile) {
+            return Arc::clone(names);
+        }
+        let names: Arc<[Cid]> = self.make_full().into();
+        if known.len() >= MAX_PROFILES {
+            known.clear();
+        }
+        known.push((self.profile, Arc::clone(&names)));
+        names
+    }
+
+    fn make_full(&self) -> Vec<Cid> {
+        let (mut trees, mut names) = (ZeroTrees::new(self.profile, self.shape), Vec::new());
+        for height in 0.. {
+            let size = self.shape.capacity(height);
+            // A node that fits into no block ends it as well.
+            let tree = (size <= MAX_LEN).then(|| trees.tree(height, size, &mut Vec::new()));
+            let Some(Ok(link)) = tree else { break };
+            names.push(link.cid);
+        }
+        names
+    }
+}
 
 /// Trees of zeros whose blocks were made.
 pub(super) struct ZeroTrees {

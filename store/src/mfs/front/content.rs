@@ -1,15 +1,15 @@
 //! What files hold: reading and writing.
 
-use super::{Mfs, Rounds, blocking};
+use super::{Mfs, Rounds, blocking, seal::Stored};
 use crate::{
     Block, Cid,
     blockstore::Blockstore as _,
     kv::Durability,
     mfs::{
         Change, Ino, MfsError,
-        file::{File, FileError, Segment},
+        file::{File, FileError, Seek, Segment},
         need::{Need, Supplied},
-        tree::Content,
+        tree::{Content, Present},
     },
     unixfs::{meta::FileMeta, node::Mtime},
 };
@@ -195,69 +195,22 @@ impl Mfs {
         .await
     }
 
-    /// Copies a range of one file into another, or into the same one, by reference where it can; answers how many bytes:
-    /// fewer than asked for at the end of `from` alone.
+    /// Where the next hole or the next bytes are, at `from` or behind it; `None` if there are none, or it is behind the end.
+    /// What is not here counts as bytes.
     ///
     /// # Errors
-    /// As [`Mfs::write`].
-    pub async fn copy_range(&self, from: Ino, range: Range<u64>, to: Ino, at: u64) -> Result<u64, MfsError> {
-        let (mut range, mut copied) = (range, 0);
-        if from == to {
-            // What the copy itself appends is no part of what is copied.
-            range.end = range.end.min(self.inner.tree.lock().inode(from)?.size);
-        }
-        while range.start + copied < range.end {
-            let rest = range.start + copied..range.end;
-            let some = if from == to {
-                self.edit(to, |file, have| {
-                    let mut same = file.clone();
-                    file.copy_range(at + copied, &mut same, rest.clone(), have)
-                })
-                .await
-            } else {
-                self.copy_some(from, rest, to, at + copied).await
-            };
-            let some = match some {
-                Err(MfsError::Interrupted) if copied > 0 => break,
-                some => some?,
-            };
-            self.reclaim().await?;
-            if some == 0 {
-                break;
-            }
-            copied += some;
-        }
-        Ok(copied)
-    }
-
-    async fn copy_some(&self, from: Ino, range: Range<u64>, to: Ino, at: u64) -> Result<u64, MfsError> {
-        self.make_room().await?;
-        let (mut have, mut rounds) = (Supplied::new(), Rounds::default());
-        loop {
-            let (source, target) = self.look(|tree| Ok((tree.content(from)?, tree.content(to)?))).await?;
-            let need = {
-                let _open = self.inner.gate.read().await;
-                self.inner.begin_change();
-                // IMPORTANT: by number, as everybody does who locks several.
-                let (mut source, mut target) = if from < to {
-                    let source = source.lock().await;
-                    (source, target.lock().await)
-                } else {
-                    let target = target.lock().await;
-                    (source.lock().await, target)
-                };
-                match target.copy_range(at, &mut source, range.clone(), &have) {
-                    Ok(copied) => {
-                        self.changed(to, &mut target, copied > 0);
-                        self.inner.adopt_orphan(from);
-                        return Ok(copied);
-                    }
-                    Err(FileError::Need(need)) => need,
-                    Err(error) => return Err(error.into()),
-                }
-            };
-            self.supply(need, &mut have, &mut rounds).await?;
-        }
+    /// When it is no file, or its root can't be had.
+    pub async fn seek(&self, ino: Ino, from: u64, what: Seek) -> Result<Option<u64>, MfsError> {
+        self.measure(ino).await?;
+        let content = self.look(|tree| tree.content(ino)).await?;
+        let (inner, mut file) = (Arc::clone(&self.inner), content.lock_owned().await);
+        blocking(move || {
+            let found = file.seek(from, what, &Stored(&inner.blocks));
+            let now = Present::of(&mut file);
+            inner.tree.lock().file_changed(ino, now);
+            Ok(found)
+        })
+        .await?
     }
 
     /// Gets blocks that a file needs.
@@ -268,7 +221,7 @@ impl Mfs {
     }
 
     /// Changes a file's content.
-    async fn edit<T>(
+    pub(super) async fn edit<T>(
         &self,
         ino: Ino,
         mut work: impl FnMut(&mut File, &Supplied) -> Result<T, FileError>,
@@ -316,14 +269,14 @@ impl Mfs {
     }
 
     /// Notes what has become of a file that the caller has locked.
-    fn changed(&self, ino: Ino, file: &mut File, timed: bool) {
+    pub(super) fn changed(&self, ino: Ino, file: &mut File, timed: bool) {
         let (meta, now) = (file.meta(), self.time_for(file));
         if timed && file.is_dirty() && now.is_some() {
             file.set_meta(FileMeta { mtime: now, ..meta });
         }
-        let (len, bytes, dirty) = (file.len(), file.dirty_bytes(), file.is_dirty());
+        let now = Present::of(file);
         let mut tree = self.inner.tree.lock();
-        tree.file_changed(ino, len, file.meta(), bytes, dirty);
+        tree.file_changed(ino, now);
         tree.note_change(ino);
     }
 
@@ -365,8 +318,8 @@ impl Mfs {
         let (inner, mut file) = (Arc::clone(&self.inner), content.lock_owned().await);
         blocking(move || {
             let done = file.write_back(&mut |blocks: Vec<Block>| inner.store(&blocks, Durability::Buffered));
-            let (len, bytes, dirty) = (file.len(), file.dirty_bytes(), file.is_dirty());
-            inner.tree.lock().file_changed(ino, len, file.meta(), bytes, dirty);
+            let now = Present::of(&mut file);
+            inner.tree.lock().file_changed(ino, now);
             Ok(done?)
         })
         .await?

@@ -16,6 +16,7 @@
 
 mod commit;
 mod content;
+mod copies;
 mod draft;
 mod names;
 mod replace;

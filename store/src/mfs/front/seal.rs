@@ -13,7 +13,7 @@ use crate::{
         dir::{DirError, Directory, Link, Want},
         file::{File, FileError},
         need::Blocks,
-        tree::{Content, Left, Trouble},
+        tree::{Content, Left, Present, Trouble},
     },
     unixfs::Root,
 };
@@ -51,7 +51,7 @@ pub(super) struct Outcome {
 }
 
 /// The blocks of the store.
-struct Stored<'a>(&'a KvBlocks);
+pub(super) struct Stored<'a>(pub(super) &'a KvBlocks);
 
 impl Blocks for Stored<'_> {
     fn block(&self, cid: &Cid) -> Option<Block> {
@@ -220,8 +220,8 @@ impl Inner {
                     Ok(root) => self.tree.lock().file_sealed(ino, root),
                     // Some of it may be sealed all the same.
                     Err(_) => {
-                        let (len, meta, bytes) = (file.len(), file.meta(), file.dirty_bytes());
-                        self.tree.lock().file_changed(ino, len, meta, bytes, true);
+                        let now = Present::unsealed(&mut file);
+                        self.tree.lock().file_changed(ino, now);
                     }
                 }
                 root.map(drop)

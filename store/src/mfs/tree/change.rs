@@ -2,7 +2,7 @@
 
 use super::{Body, Dir, Inode, Step, Tree, in_dir};
 use crate::{
-    mfs::{Change, Ino, Kind, MfsError, RenameMode, dir::Link, error::shown},
+    mfs::{Change, Ino, Kind, MfsError, RenameMode, dir::Link, error::shown, file::File},
     unixfs::{meta::FileMeta, node::Mtime},
 };
 use bytes::Bytes;
@@ -19,6 +19,34 @@ pub(in crate::mfs) enum Removal {
     Rmdir,
     /// Anything, unseen.
     Any,
+}
+
+/// What the namespace knows of a file's content.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::mfs) struct Present {
+    size: u64,
+    holes: u64,
+    meta: FileMeta,
+    dirty_bytes: u64,
+    dirty: bool,
+}
+
+impl Present {
+    /// That of a file as it is.
+    pub(in crate::mfs) fn of(file: &mut File) -> Self {
+        Self {
+            size: file.len(),
+            holes: file.holes(),
+            meta: file.meta(),
+            dirty_bytes: file.dirty_bytes(),
+            dirty: file.is_dirty(),
+        }
+    }
+
+    /// That of one whose changes are not in its directory.
+    pub(in crate::mfs) fn unsealed(file: &mut File) -> Self {
+        Self { dirty: true, ..Self::of(file) }
+    }
 }
 
 /// An entry that is about to be moved.
@@ -202,12 +230,13 @@ impl Tree {
         if change.naming.is_some() {
             self.dir(ino)?;
         }
+        let old = self.inode(ino)?.meta;
+        let mode = change.mode.map_or(old.mode, |mode| Some(mode & 0o7777).filter(|&mode| mode != 0));
+        let meta = FileMeta { mode, mtime: change.mtime.or(old.mtime) };
         if let Body::Dir(_) = self.inode(ino)?.body {
-            self.directory(ino)?;
+            self.directory(ino)?.check_meta(meta).map_err(in_dir(ino))?;
         }
         let inode = self.inode_mut(ino)?;
-        let mode = change.mode.map_or(inode.meta.mode, |mode| Some(mode & 0o7777).filter(|&mode| mode != 0));
-        let meta = FileMeta { mode, mtime: change.mtime.or(inode.meta.mtime) };
         let mut changed = false;
         match &mut inode.body {
             Body::Dir(Dir { directory: Some(directory), .. }) => {
@@ -233,15 +262,12 @@ impl Tree {
     }
 
     /// Notes what has become of a file, whose content is locked by the caller.
-    pub(in crate::mfs) fn file_changed(&mut self, ino: Ino, size: u64, meta: FileMeta, dirty_bytes: u64, dirty: bool) {
-        let Some(Inode { body: Body::File(file), size: old_size, meta: old_meta, .. }) = self.inodes.get_mut(&ino)
-        else {
-            return;
-        };
-        self.dirty_bytes = self.dirty_bytes.saturating_sub(file.dirty_bytes).saturating_add(dirty_bytes);
-        file.dirty_bytes = dirty_bytes;
-        (*old_size, *old_meta) = (size, meta);
-        if dirty {
+    pub(in crate::mfs) fn file_changed(&mut self, ino: Ino, now: Present) {
+        let Some(Inode { body: Body::File(file), size, holes, meta, .. }) = self.inodes.get_mut(&ino) else { return };
+        self.dirty_bytes = self.dirty_bytes.saturating_sub(file.dirty_bytes).saturating_add(now.dirty_bytes);
+        file.dirty_bytes = now.dirty_bytes;
+        (*size, *holes, *meta) = (now.size, now.holes, now.meta);
+        if now.dirty {
             self.touch(ino);
         }
     }

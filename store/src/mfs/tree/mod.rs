@@ -22,7 +22,7 @@ mod seal;
 mod supply;
 mod trim;
 
-pub(super) use change::Removal;
+pub(super) use change::{Present, Removal};
 pub(super) use names::Make;
 pub(super) use plan::{Left, Trouble};
 pub(super) use supply::Ready;
@@ -142,6 +142,8 @@ pub(super) struct Inode {
     /// Whether it has permissions of zero, as long as it is in memory.
     pub(super) closed: bool,
     pub(super) size: u64,
+    /// Bytes of it that take no room.
+    pub(super) holes: u64,
     /// When it was used last.
     pub(super) used: u64,
     /// Whether its size is what its link says: its block was not seen.
@@ -191,6 +193,7 @@ impl Tree {
             meta,
             closed: false,
             size: 0,
+            holes: 0,
             used: 0,
             claimed: false,
             times: Times::default(),
@@ -316,6 +319,7 @@ impl Tree {
             ino,
             kind: inode.kind(),
             size: inode.size,
+            holes: inode.holes,
             meta: FileMeta { mode, ..inode.meta },
             ctime: inode.times.changed,
             atime: inode.times.accessed,

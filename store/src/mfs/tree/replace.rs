@@ -1,6 +1,6 @@
 //! Entries that are put in the place of others, whole.
 
-use super::{Step, Tree, in_dir, names::check_name};
+use super::{Present, Step, Tree, in_dir, names::check_name};
 use crate::{
     mfs::{Attr, Ino, Kind, MfsError, New, dir::Link, error::shown, file::File},
     unixfs::node::Mtime,
@@ -28,9 +28,9 @@ impl Tree {
         let made = self.make(parent, name, new, &super::Make::File, now)?;
         let mut file = content.clone();
         file.set_meta(made.meta);
-        let (len, meta, bytes) = (file.len(), file.meta(), file.dirty_bytes());
+        let now = Present::unsealed(&mut file);
         self.file(made.ino)?.content = Some(Arc::new(Mutex::new(file)));
-        self.file_changed(made.ino, len, meta, bytes, true);
+        self.file_changed(made.ino, now);
         Ok(self.attr(made.ino)?)
     }
 

@@ -128,12 +128,12 @@ impl Tree {
                     *directory = Some(read);
                 }
             }
-            (Needed::Body { ino, cid }, Read::File(read)) => {
+            (Needed::Body { ino, cid }, Read::File(mut read)) => {
                 let Some(inode) = self.inodes.get_mut(ino) else { return Ok(()) };
                 if let Body::File(FileBody { content: content @ None, .. }) = &mut inode.body
                     && inode.link.is_some_and(|link| link.cid == *cid)
                 {
-                    (inode.size, inode.claimed) = (read.len(), false);
+                    (inode.size, inode.holes, inode.claimed) = (read.len(), read.holes(), false);
                     *content = Some(Arc::new(Mutex::new(*read)));
                 }
             }
@@ -161,6 +161,10 @@ pub(super) fn read_inode(profile: &Profile, link: Link, block: &Block) -> Result
         return Err(MfsError::NotUnixfs(Box::new(link.cid)));
     }
     let (meta, entity) = entity::decode(block)?;
+    let holes = match &entity {
+        Entity::File(node) if node.children.len() > 1 => File::from_block(profile, block)?.holes(),
+        _ => 0,
+    };
     let named = dir::named_as(profile, &link.cid);
     let (body, size) = match entity {
         Entity::File(node) => (FileBody { content: None, profile: *profile, dirty_bytes: 0 }.into(), node.size),
@@ -183,6 +187,7 @@ pub(super) fn read_inode(profile: &Profile, link: Link, block: &Block) -> Result
         meta,
         closed: false,
         size,
+        holes,
         used: 0,
         claimed: false,
         times: Times::default(),

@@ -2,6 +2,7 @@
 
 mod foreign;
 mod golden;
+mod holes;
 mod limits;
 mod random;
 mod sharing;
@@ -23,6 +24,13 @@ struct Store {
     blocks: RefCell<HashMap<Cid, Block>>,
     /// Blocks that were asked for.
     asked: RefCell<Vec<Cid>>,
+}
+
+/// All of them at hand.
+impl Blocks for Store {
+    fn block(&self, cid: &Cid) -> Option<Block> {
+        Some(self.get(cid))
+    }
 }
 
 impl Store {
