@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-/// Inodes that are kept without asking the kernel to let go of some: about 100 MiB of them.
+/// Inodes that are kept without asking the kernel to let go of some: about 90 MiB of them.
 const MAX_NODES: usize = 1 << 18;
 /// Names that the kernel is asked to let go of at a time.
 const SHED: usize = 64;

@@ -148,7 +148,7 @@ async fn what_lies_behind_a_writer_is_stored_and_survives_collections() {
 
 #[tokio::test]
 async fn what_is_written_at_random_stays_in_memory() {
-    let options = Options { lot: 1, margin: 0, ..options(Profile::cid_v1()) };
+    let options = Options { dirty_max: 64 << 20, lot: 1, margin: 0, ..options(Profile::cid_v1()) };
     let world = World::new(options).await;
     let file = write(&world.mfs, ROOT_INO, "f", b"").await;
     for i in 0..200u64 {

@@ -2,7 +2,7 @@
 
 use crate::{
     support::Shared,
-    world::{Seen, World, dir, look, open, open_on, options, read, small, stored, write},
+    world::{Seen, Without, World, dir, look, open, open_on, options, read, small, stored, write},
 };
 use bytes::Bytes;
 use cairn_store::{
@@ -266,6 +266,28 @@ async fn a_commit_that_failed_is_made_up_for() {
     mfs.sync().await.expect("syncs");
     let world = World { mfs, ..world }.after_power_cut(options(small())).await;
     assert_eq!(read(&world.mfs, "/f").await.expect("reads"), b"x");
+}
+
+#[tokio::test]
+async fn the_content_of_a_file_that_nobody_has_open_is_let_go_of_once_it_is_stored() {
+    let world = World::new(options(small())).await;
+    let source = Without::new(&world.blocks);
+    let mfs = world.mfs.through(source.clone());
+    let file = write(&mfs, ROOT_INO, "f", b"a small one").await;
+    mfs.open_file(file.ino).expect("opens");
+    for (open, commit) in [(true, true), (true, false), (false, false), (false, true)] {
+        if commit {
+            mfs.write(file.ino, 0, Bytes::from_static(b"A")).await.expect("writes");
+            mfs.sync().await.expect("syncs");
+        }
+        let before = source.fetched.lock().expect("lock").len();
+        assert_eq!(mfs.read(file.ino, 0, 100).await.expect("reads"), &b"A small one"[..]);
+        let fetched = source.fetched.lock().expect("lock").len() - before;
+        assert_eq!(fetched > 0, !open, "{open}, {commit}");
+        if open && !commit {
+            mfs.release(file.ino);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

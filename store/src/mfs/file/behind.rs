@@ -83,8 +83,8 @@ impl File {
                 && *form != Form::Inline
                 && spot.place != ROOT
             {
-                // The rest of it is still being written.
-                if spot.end() > to {
+                // The rest of it is still to be written.
+                if spot.end() > to || spot.end() == self.len() {
                     break;
                 }
                 bytes += spot.size;

@@ -87,7 +87,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The usual: 64 MiB, of which a quarter is on its way to the store, half a minute, a commit after a second.
+    /// The usual: 48 MiB, stored by 4 MiB with as much between them and the writer, half a minute, a commit after a second.
     pub fn new(profile: Profile) -> Self {
         Self {
             profile,
