@@ -95,11 +95,12 @@ impl File {
         (!leaves.is_empty()).then_some(Lot { profile: self.profile, leaves })
     }
 
-    /// Takes links in the place of the leaves of a lot that were not changed since it was given. The blocks, which are in the
-    /// order of [`Lot::blocks`], have to be in the store.
-    pub fn stored(&mut self, lot: &Lot, blocks: &[Block]) {
+    /// Takes links in the place of the leaves of a lot that were not changed since it was given; says whether there were
+    /// any. The blocks, which are in the order of [`Lot::blocks`], have to be in the store.
+    pub fn stored(&mut self, lot: &Lot, blocks: &[Block]) -> bool {
+        let before = self.tree.dirty;
         if lot.profile != self.profile {
-            return;
+            return false;
         }
         for ((place, bytes, form), block) in lot.leaves.iter().zip(blocks) {
             // The lot still has the bytes: what is at their address now is what was there then, wherever it came to be, and
@@ -111,6 +112,7 @@ impl File {
                 self.tree.put(*place, Child::Sealed(link));
             }
         }
+        self.tree.dirty < before
     }
 
     /// Whether it has so many nodes whose leaves are stored that [`File::narrow`] should store them as well.

@@ -88,7 +88,10 @@ impl Mfs {
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = inner.store_lot(ino, &content, &lot) {
                     tracing::debug!(%error, "what was written could not be stored yet");
-                    if let Ok(file) = inner.tree.lock().file(ino) {
+                    // Unless a commit has stored it by now.
+                    if let Ok(file) = inner.tree.lock().file(ino)
+                        && file.dirty_bytes > 0
+                    {
                         file.refused = Some(error);
                     }
                 }
@@ -104,7 +107,10 @@ impl super::Inner {
         self.store(&blocks, Durability::Buffered)?;
         let Some(content) = content.upgrade() else { return Ok(()) };
         let mut file = content.blocking_lock();
-        file.stored(lot, &blocks);
+        // IMPORTANT: with changes it is what the tree has; without, it may have been let go of and read anew.
+        if !file.stored(lot, &blocks) {
+            return Ok(());
+        }
         drop(blocks);
         let narrowed = match file.is_wide() {
             true => file.narrow(&mut |blocks: Vec<Block>| self.store(&blocks, Durability::Buffered)),
