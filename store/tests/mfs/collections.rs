@@ -48,12 +48,12 @@ pub async fn collect(world: &World) -> usize {
 }
 
 /// All that is in the store.
-fn all(blocks: &KvBlocks) -> BTreeSet<Vec<u8>> {
+pub fn all(blocks: &KvBlocks) -> BTreeSet<Vec<u8>> {
     blocks.list().map(|listed| listed.expect("reads").0.to_bytes()).collect()
 }
 
 /// All that is below a root.
-fn reachable(blocks: &KvBlocks, root: &Cid) -> BTreeSet<Vec<u8>> {
+pub fn reachable(blocks: &KvBlocks, root: &Cid) -> BTreeSet<Vec<u8>> {
     let (mut found, mut stack) = (BTreeSet::new(), vec![*root]);
     while let Some(cid) = stack.pop() {
         let block = blocks.get(&cid).expect("reads").expect("is here");

@@ -2,7 +2,7 @@
 
 use crate::{
     support::Shared,
-    world::{Seen, World, dir, look, open, open_on, options, read, small, stored, write},
+    world::{Seen, Without, World, dir, look, open, open_on, options, read, small, stored, write},
 };
 use bytes::Bytes;
 use cairn_store::{
@@ -266,6 +266,31 @@ async fn a_commit_that_failed_is_made_up_for() {
     mfs.sync().await.expect("syncs");
     let world = World { mfs, ..world }.after_power_cut(options(small())).await;
     assert_eq!(read(&world.mfs, "/f").await.expect("reads"), b"x");
+}
+
+#[tokio::test]
+async fn the_content_of_a_file_that_nobody_has_open_is_let_go_of_once_it_is_stored() {
+    // Such a file is all in its root.
+    let world = World::new(options(Profile::unixfs_v0_2015())).await;
+    let source = Without::new(&world.blocks);
+    let mfs = world.mfs.through(source.clone());
+    let file = write(&mfs, ROOT_INO, "f", b"").await;
+    mfs.open_file(file.ino).expect("opens");
+    let written = async |content: &str| {
+        mfs.write(file.ino, 0, content.to_owned().into()).await.expect("writes");
+        mfs.sync().await.expect("syncs");
+    };
+    let fetches = async |content: &str| {
+        let before = source.fetched.lock().expect("lock").len();
+        assert_eq!(mfs.read(file.ino, 0, 100).await.expect("reads"), content);
+        source.fetched.lock().expect("lock").len() - before
+    };
+    written("a").await;
+    assert_eq!(fetches("a").await, 0);
+    mfs.release(file.ino);
+    assert_eq!(fetches("a").await, 1);
+    written("b").await;
+    assert_eq!(fetches("b").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,5 +1,6 @@
 //! The mutable tree, on memory that loses what was not made durable.
 
+mod behind;
 mod collections;
 mod commits;
 mod copies;

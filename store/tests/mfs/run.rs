@@ -255,8 +255,10 @@ proptest! {
         raw_leaves in any::<bool>(),
         // Everything is written back at once, or nothing.
         dirty_max in prop_oneof![Just(0u64), Just(1 << 20)],
+        // What lies behind a writer is stored at once, or stays.
+        lot in prop_oneof![Just(1u64), Just(1 << 20)],
     ) {
-        let options = Options { dirty_max, ..options(Profile { raw_leaves, ..small() }) };
+        let options = Options { dirty_max, lot, margin: 0, ..options(Profile { raw_leaves, ..small() }) };
         in_runtime(run(ops, options));
     }
 

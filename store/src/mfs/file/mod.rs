@@ -15,11 +15,12 @@
 //! | length | [`MAX_LEN`] | refused |
 //! | levels | the reader's [`MAX_DEPTH`](crate::unixfs::reader::MAX_DEPTH) | refused |
 //! | nodes and leaves without changes | `MAX_ENTRIES` children, `MAX_CLEAN` bytes | forgotten, and asked for again |
-//! | bytes written | none here: see [`File::dirty_bytes`] | the caller calls [`File::write_back`] |
+//! | bytes written | none here: see [`File::dirty_bytes`] | the caller calls [`File::write_back`], or stores what [`File::lot`] gives |
 //!
 //! Operations are synchronous. One that has to look into a block that is not at hand answers [`FileError::Need`]; repeated
 //! with the block it comes further, and has changed nothing of the content before it succeeds.
 
+mod behind;
 mod copy;
 mod load;
 mod seal;
@@ -32,6 +33,7 @@ mod tree;
 mod write;
 mod zeros;
 
+pub use behind::Lot;
 pub use seek::Seek;
 pub use segments::Segment;
 
@@ -40,6 +42,7 @@ use crate::{
     StoreError,
     unixfs::{BuildError, ReadError, Root, meta::FileMeta, profile::Profile},
 };
+use behind::Run;
 use bytes::Bytes;
 use load::MAX_ENTRIES;
 use shape::Shape;
@@ -86,6 +89,8 @@ pub struct File {
     root: Option<Root>,
     /// Children in memory from which on it is worth looking for what can be forgotten.
     trim_from: usize,
+    /// What is written from front to end.
+    run: Run,
 }
 
 impl File {
@@ -102,6 +107,7 @@ impl File {
             zeros: KnownZeros::of(profile),
             root: None,
             trim_from: MAX_ENTRIES,
+            run: Run::default(),
         }
     }
 

@@ -29,7 +29,7 @@ const THREAD_BYTES: usize = 1 << 20;
 /// Threads that hash, at most.
 const MAX_THREADS: usize = 8;
 /// Leaves that are hashed at once.
-const BATCH_LEAVES: usize = 1024;
+pub(super) const BATCH_LEAVES: usize = 1024;
 /// Blocks of nodes that are handed over at once.
 const BATCH_NODES: usize = 256;
 
@@ -156,6 +156,19 @@ fn hashed(profile: &Profile, leaves: &[Bytes]) -> Result<Vec<Block>, BuildError>
     })
 }
 
+/// The blocks of leaves of both forms, in their order.
+pub(super) fn sealed(profile: &Profile, leaves: &[(Place, Bytes, Form)]) -> Result<Vec<Block>, BuildError> {
+    let of = |raw: bool| {
+        let some = leaves.iter().filter(|(_, _, form)| (*form == Form::Raw) == raw);
+        let data: Vec<Bytes> = some.map(|(_, data, _)| data.clone()).collect();
+        Ok::<_, BuildError>(hashed(&Profile { raw_leaves: raw, ..*profile }, &data)?.into_iter())
+    };
+    let (mut raw, mut nodes) = (of(true)?, of(false)?);
+    let next = |(_, _, form): &(Place, Bytes, Form)| if *form == Form::Raw { raw.next() } else { nodes.next() };
+    // As many as there are leaves of the form.
+    Ok(leaves.iter().filter_map(next).collect())
+}
+
 struct Sealer<'a, 'b> {
     tree: &'a mut Tree,
     profile: Profile,
@@ -250,26 +263,20 @@ impl<'a, 'b> Sealer<'a, 'b> {
     }
 
     fn batch(&mut self, batch: Vec<(Place, Bytes, Form)>) -> Result<(), FileError> {
-        for raw in [true, false] {
-            let profile = Profile { raw_leaves: raw, ..self.profile };
-            let some = batch.iter().filter(|(_, _, form)| (*form == Form::Raw) == raw);
-            let data: Vec<Bytes> = some.clone().map(|(_, data, _)| data.clone()).collect();
-            if data.is_empty() {
-                continue;
-            }
-            let blocks = hashed(&profile, &data)?;
-            let links: Vec<Link> =
-                blocks.iter().map(|b| Link { cid: *b.cid(), tsize: b.data().len() as u64 }).collect();
-            (self.sink)(blocks)?;
-            for ((place, data, form), link) in some.zip(links) {
-                // A root in one node is kept in memory: metadata may have to go into it.
-                let child = if *place == ROOT && !raw {
-                    Child::Leaf(Leaf { bytes: data.clone(), form: *form, link: Some(link) })
-                } else {
-                    Child::Sealed(link)
-                };
-                self.tree.put(*place, child);
-            }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let blocks = sealed(&self.profile, &batch)?;
+        let links: Vec<Link> = blocks.iter().map(|b| Link { cid: *b.cid(), tsize: b.data().len() as u64 }).collect();
+        (self.sink)(blocks)?;
+        for ((place, bytes, form), link) in batch.into_iter().zip(links) {
+            // A root in one node is kept in memory: metadata may have to go into it.
+            let child = if place == ROOT && form != Form::Raw {
+                Child::Leaf(Leaf { bytes, form, link: Some(link) })
+            } else {
+                Child::Sealed(link)
+            };
+            self.tree.put(place, child);
         }
         Ok(())
     }

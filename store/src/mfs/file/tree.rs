@@ -154,6 +154,11 @@ impl Tree {
         &self.node(place.node).children[place.slot]
     }
 
+    /// The child at a place that may be none any more.
+    pub(super) fn find(&self, place: Place) -> Option<&Child> {
+        self.nodes.get(place.node)?.children.get(place.slot)
+    }
+
     /// Takes a node in, below `parent`. The nodes below it learn of their new parent.
     pub(super) fn insert(&mut self, mut inner: Inner, parent: Place) -> Id {
         inner.parent = parent;

@@ -37,6 +37,7 @@ impl File {
         let (inside, beyond) = data.split_at(inside);
         self.overwrite(offset, inside);
         self.append(beyond);
+        self.run.note(offset, data.len() as u64);
         self.trim();
         Ok(())
     }
@@ -61,6 +62,7 @@ impl File {
             new.open_root(blocks)?;
             *self = new;
         }
+        self.run.cut(len);
         self.trim();
         Ok(())
     }

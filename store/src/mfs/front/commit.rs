@@ -223,6 +223,8 @@ impl Mfs {
     async fn commit(&self) -> Result<Committed, MfsError> {
         let inner = &self.inner;
         self.prepare(ROOT_INO).await;
+        // What is on its way is not to be hashed again.
+        inner.behind.caught_up().await;
         for _ in 0..AHEAD_ROUNDS {
             if inner.tree.lock().dirty_bytes() > AHEAD_BYTES {
                 self.seal_files(None).await?;
@@ -266,6 +268,7 @@ impl Mfs {
         drop(kept);
         let mut tree = inner.tree.lock();
         tree.drop_orphans();
+        tree.put_away();
         if tree.is_heavy() {
             tree.trim();
         }

@@ -113,8 +113,9 @@ impl Mfs {
     /// memory and the store takes nothing.
     pub async fn write(&self, ino: Ino, offset: u64, data: Bytes) -> Result<(), MfsError> {
         self.check_quota(data.len() as u64).await?;
-        self.edit(ino, |file, have| file.write(offset, &data, have)).await?;
-        self.reclaim().await
+        self.check_behind(ino)?;
+        let lot = self.edit(ino, |file, have| file.write(offset, &data, have).map(|()| self.has_lot(file))).await?;
+        self.make_way(ino, lot).await
     }
 
     /// Writes at the end, in one step; answers where that was.
@@ -123,14 +124,24 @@ impl Mfs {
     /// As [`Mfs::write`].
     pub async fn append(&self, ino: Ino, data: Bytes) -> Result<u64, MfsError> {
         self.check_quota(data.len() as u64).await?;
-        let at = self
+        self.check_behind(ino)?;
+        let (at, lot) = self
             .edit(ino, |file, have| {
                 let at = file.len();
-                file.write(at, &data, have).map(|()| at)
+                file.write(at, &data, have).map(|()| (at, self.has_lot(file)))
             })
             .await?;
-        self.reclaim().await?;
+        self.make_way(ino, lot).await?;
         Ok(at)
+    }
+
+    /// Has bytes stored that were written: those behind the writer if there is a lot of them, and others if all together are
+    /// too many.
+    async fn make_way(&self, ino: Ino, lot: bool) -> Result<(), MfsError> {
+        if lot {
+            self.write_behind(ino).await?;
+        }
+        self.reclaim().await
     }
 
     /// Refuses bytes that the repository is not to hold: here and not when they are sealed, which has to go on.
@@ -287,6 +298,8 @@ impl Mfs {
             return Ok(());
         }
         let _one = self.inner.reclaiming.lock().await;
+        // Some may be on their way.
+        self.inner.behind.caught_up().await;
         let files = {
             let tree = self.inner.tree.lock();
             if tree.dirty_bytes() <= max {

@@ -10,10 +10,12 @@
 //! | What | Bound | At the bound |
 //! |---|---|---|
 //! | bytes written and in memory | [`Options::dirty_max`] | the writer has leaves written before it goes on |
+//! | bytes on their way to the store | `behind::LOTS` times [`Options::lot`] | the writer waits |
 //! | dirty inodes | [`MAX_DIRTY`], and one for each change under way | whoever changes one commits first |
 //! | rounds of fetching for one operation | `rounds::MAX_ROUNDS`, a block `rounds::MAX_REPEATS` times | it fails |
 //! | streams of reading | `streams::MAX_STREAMS` | the one that was used longest ago goes |
 
+mod behind;
 mod commit;
 mod content;
 mod copies;
@@ -40,6 +42,7 @@ use crate::{
     session::Session,
     unixfs::{meta::FileMeta, node::Mtime, profile::Profile},
 };
+use behind::Behind;
 use commit::Commits;
 pub use draft::Draft;
 use draft::Drafts;
@@ -71,6 +74,10 @@ pub struct Options {
     pub profile: Profile,
     /// Bytes of written files that are kept in memory; a writer that passes it has leaves written first.
     pub dirty_max: u64,
+    /// Bytes behind a sequential writer that are stored together, in the background.
+    pub lot: u64,
+    /// How far behind it they have to be: what it wrote last stays in memory.
+    pub margin: u64,
     /// How long an operation waits for a block.
     pub deadline: Duration,
     /// How long a change waits for a commit that nobody asks for, at most: a fifth of that once nothing more changes.
@@ -81,11 +88,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// The usual: 64 MiB, half a minute, a commit after a second.
+    /// The usual: 48 MiB, stored by 4 MiB with as much between them and the writer, half a minute, a commit after a second.
     pub fn new(profile: Profile) -> Self {
         Self {
             profile,
-            dirty_max: 64 << 20,
+            dirty_max: 48 << 20,
+            lot: 4 << 20,
+            margin: 4 << 20,
             deadline: Duration::from_secs(30),
             commit_after: Some(Duration::from_secs(1)),
             now: system_time,
@@ -120,6 +129,7 @@ struct Inner {
     commits: Commits,
     /// Held by whoever has leaves written because there are too many bytes in memory.
     reclaiming: tokio::sync::Mutex<()>,
+    behind: Behind,
     /// Bytes of blocks that were stored since the last commit.
     stored: AtomicU64,
     streams: Streams,
@@ -206,6 +216,7 @@ impl Mfs {
             options,
             commits: Commits::new(root),
             reclaiming: tokio::sync::Mutex::new(()),
+            behind: Behind::default(),
             stored: AtomicU64::new(0),
             streams: Streams::default(),
             unknown: Mutex::default(),

@@ -69,6 +69,7 @@ impl Mfs {
         let mfs = self.clone();
         super::commit::in_task(async move {
             mfs.prepare(ino).await;
+            mfs.inner.behind.caught_up().await;
             let mut rounds = Rounds::default();
             loop {
                 let Outcome { link, left } = {

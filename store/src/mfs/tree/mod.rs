@@ -34,7 +34,7 @@ use super::{
     file::File,
 };
 use crate::{
-    Cid,
+    Cid, StoreError,
     unixfs::{meta::FileMeta, node::Mtime, profile::Profile},
 };
 use bytes::Bytes;
@@ -116,6 +116,8 @@ pub(super) struct FileBody {
     pub(super) profile: Profile,
     /// Bytes of it that are in memory alone.
     pub(super) dirty_bytes: u64,
+    /// Why some of them could not be stored in the background, until the next writer is told, or they are stored.
+    pub(super) refused: Option<StoreError>,
 }
 
 #[derive(Debug)]
@@ -176,6 +178,8 @@ pub(super) struct Tree {
     heavy_at: usize,
     /// Roots of what was unlinked and is still in use: a collection has to keep them.
     orphans: BTreeMap<Ino, Cid>,
+    /// Files that were sealed since the last [`Tree::put_away`].
+    settled: BTreeSet<Ino>,
 }
 
 impl Tree {
@@ -211,6 +215,7 @@ impl Tree {
             gained: 0,
             heavy_at: MAX_IDLE,
             orphans: BTreeMap::new(),
+            settled: BTreeSet::new(),
         }
     }
 
@@ -359,6 +364,7 @@ impl Tree {
     pub(super) fn release(&mut self, ino: Ino) {
         if let Some(inode) = self.inodes.get_mut(&ino) {
             inode.opens = inode.opens.saturating_sub(1);
+            inode.put_away();
             self.drop_unused(ino);
         }
     }

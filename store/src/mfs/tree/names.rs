@@ -51,7 +51,7 @@ impl Tree {
         let name = Bytes::copy_from_slice(name);
         self.gained += 1;
         let ino = self.add(Inode {
-            body: Body::File(FileBody { content: None, profile: self.profile, dirty_bytes: 0 }),
+            body: Body::File(FileBody { content: None, profile: self.profile, dirty_bytes: 0, refused: None }),
             parent: Some((parent, name.clone())),
             refs: 0,
             opens: 0,
@@ -139,7 +139,7 @@ impl Tree {
         let (body, size) = match what {
             Make::File => {
                 let content = Some(Arc::new(Mutex::new(File::empty(&profile, meta))));
-                (Body::File(FileBody { content, profile, dirty_bytes: 0 }), 0)
+                (Body::File(FileBody { content, profile, dirty_bytes: 0, refused: None }), 0)
             }
             Make::Directory => {
                 let directory = Some(Box::new(Directory::empty(&profile, meta)));

@@ -65,9 +65,10 @@ impl Tree {
         let Some(inode) = self.inodes.get_mut(&ino) else { return };
         let Body::File(file) = &mut inode.body else { return };
         self.dirty_bytes = self.dirty_bytes.saturating_sub(file.dirty_bytes);
-        file.dirty_bytes = 0;
+        (file.dirty_bytes, file.refused) = (0, None);
         inode.link = Some(Link { cid: root.cid, tsize: root.tsize });
         self.dirty -= usize::from(std::mem::replace(&mut inode.dirty, false));
+        self.settled.insert(ino);
         if unlinked {
             self.orphans.insert(ino, root.cid);
         }

@@ -167,7 +167,9 @@ pub(super) fn read_inode(profile: &Profile, link: Link, block: &Block) -> Result
     };
     let named = dir::named_as(profile, &link.cid);
     let (body, size) = match entity {
-        Entity::File(node) => (FileBody { content: None, profile: *profile, dirty_bytes: 0 }.into(), node.size),
+        Entity::File(node) => {
+            (FileBody { content: None, profile: *profile, dirty_bytes: 0, refused: None }.into(), node.size)
+        }
         Entity::Symlink(target) => {
             let size = target.len() as u64;
             (Body::Symlink { target, profile: named }, size)

@@ -17,6 +17,19 @@ impl Inode {
         };
         alone && self.refs == 0 && self.opens == 0
     }
+
+    /// Lets go of the content of a file that nobody has open, if it can be read again: a small one has all its bytes in
+    /// memory.
+    pub(super) fn put_away(&mut self) {
+        if let Body::File(file) = &mut self.body
+            && !self.dirty
+            && self.opens == 0
+            && self.link.is_some()
+            && file.content.as_ref().is_some_and(|content| Arc::strong_count(content) == 1)
+        {
+            file.content = None;
+        }
+    }
 }
 
 impl Tree {
@@ -80,6 +93,7 @@ impl Tree {
     fn discard(&mut self, ino: Ino) {
         let Some(inode) = self.inodes.remove(&ino) else { return };
         self.orphans.remove(&ino);
+        self.settled.remove(&ino);
         self.dirty -= usize::from(inode.dirty);
         if let Body::File(file) = &inode.body {
             self.dirty_bytes = self.dirty_bytes.saturating_sub(file.dirty_bytes);
@@ -89,6 +103,15 @@ impl Tree {
         {
             dir.children.remove(name);
             dir.unsealed.remove(&ino);
+        }
+    }
+
+    /// Lets go of the content of files that were sealed and that nobody has open.
+    pub(in crate::mfs) fn put_away(&mut self) {
+        for ino in std::mem::take(&mut self.settled) {
+            if let Some(inode) = self.inodes.get_mut(&ino) {
+                inode.put_away();
+            }
         }
     }
 
@@ -161,14 +184,6 @@ impl Tree {
             }
             total += dir.directory.as_ref().map_or(0, |directory| directory.weight());
         }
-        for inode in self.inodes.values_mut() {
-            if let Body::File(file) = &mut inode.body
-                && !inode.dirty
-                && inode.opens == 0
-                && file.content.as_ref().is_some_and(|content| Arc::strong_count(content) == 1)
-            {
-                file.content = None;
-            }
-        }
+        self.inodes.values_mut().for_each(Inode::put_away);
     }
 }

@@ -13,6 +13,11 @@ enum Op {
     Meta(Option<u32>, Option<i64>),
     Seal,
     WriteBack,
+    /// Takes a lot with that margin and length.
+    Lot(u64, u64),
+    /// Stores one of the lots that were taken.
+    Stored(usize),
+    Narrow,
     Reopen,
     CopyWithin(usize, usize, usize),
 }
@@ -30,6 +35,9 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(mode, mtime)| Op::Meta(mode, mtime)),
         2 => Just(Op::Seal),
         2 => Just(Op::WriteBack),
+        3 => (0..50u64, 1..100u64).prop_map(|(margin, len)| Op::Lot(margin, len)),
+        3 => any::<usize>().prop_map(Op::Stored),
+        1 => Just(Op::Narrow),
         2 => Just(Op::Reopen),
         2 => (0..SPAN, 0..SPAN, 0..200usize).prop_map(|(from, at, len)| Op::CopyWithin(from, at, len)),
     ]
@@ -41,6 +49,7 @@ struct World {
     store: Store,
     file: File,
     model: Vec<u8>,
+    lots: Vec<Lot>,
 }
 
 impl World {
@@ -71,6 +80,21 @@ impl World {
             }
             Op::Seal => drop(self.store.seal(&mut self.file)),
             Op::WriteBack => self.store.write_back(&mut self.file),
+            Op::Lot(margin, len) => self.lots.extend(self.file.lot(margin, len)),
+            Op::Stored(which) if !self.lots.is_empty() => {
+                let lot = self.lots.swap_remove(which % self.lots.len());
+                let blocks = lot.blocks().expect("makes blocks");
+                self.store.take(blocks.clone());
+                self.file.stored(&lot, &blocks);
+            }
+            Op::Stored(_) => {}
+            Op::Narrow => {
+                let narrowed = self.file.narrow(&mut |blocks| {
+                    self.store.take(blocks);
+                    Ok(())
+                });
+                narrowed.expect("stores");
+            }
             Op::Reopen => {
                 let root = self.store.seal(&mut self.file);
                 let meta = self.file.meta();
@@ -116,6 +140,7 @@ proptest! {
             store: Store::default(),
             file: File::empty(&profile, FileMeta::NONE),
             model: Vec::new(),
+            lots: Vec::new(),
         };
         for op in &ops {
             world.apply(op);
@@ -142,7 +167,7 @@ proptest! {
         let (store, model) = (Store::default(), pattern(seed, len));
         let root = store.add(&foreign, FileMeta::NONE, &model);
         let file = store.open(&profile, &root.cid);
-        let mut world = World { profile, store, file, model };
+        let mut world = World { profile, store, file, model, lots: Vec::new() };
         for op in &ops {
             world.apply(op);
             prop_assert_eq!(&world.store.all(&world.file), &world.model, "after {:?}", op);
