@@ -21,6 +21,18 @@ pub fn reads_here() {
     READS.set(true);
 }
 
+/// Does something on a thread that may wait for the disk meanwhile, as after [`reads_here`].
+pub fn reading_here<T>(work: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            READS.set(self.0);
+        }
+    }
+    let _restore = Restore(READS.replace(true));
+    work()
+}
+
 /// Whether this thread may wait for the disk.
 pub(crate) fn may_read() -> bool {
     READS.get()

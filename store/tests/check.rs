@@ -89,7 +89,7 @@ fn fsck_finds_and_repairs_what_disagrees() {
     write(&blocks, |b| b.delete(Table::Blocks, k(0)));
     write(&blocks, |b| b.delete(Table::Index, k(1)));
     write(&blocks, |b| {
-        b.put(Table::Index, k(2), Entry { size: 99, stamp: 0, bad: false, leaf: false, file: None }.encode())
+        b.put(Table::Index, k(2), Entry { size: 99, stamp: 0, bad: false, leaf: false, file: None }.encode());
     });
     write(&blocks, |b| b.put(Table::Index, k(3), b"\xff\xff".to_vec()));
     write(&blocks, |b| {

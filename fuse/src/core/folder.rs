@@ -16,10 +16,21 @@ use super::{
     seen::{Lines, Seen},
 };
 use bytes::Bytes;
-use cairn_store::{cid::codec, unixfs};
-use futures::StreamExt as _;
-use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
-use tokio::{sync::Mutex, task::JoinHandle};
+use cairn_store::{cid::codec, task, unixfs};
+use futures::{FutureExt as _, StreamExt as _};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, oneshot},
+};
 
 /// Bytes of children's blocks that are read for one page of a listing, as their parent declares them.
 const LOOK_BYTES: u64 = 8 << 20;
@@ -54,6 +65,8 @@ pub(super) struct OpenFolder {
     pub(super) node: Arc<Node>,
     cursor: Mutex<Cursor>,
     ahead: parking_lot::Mutex<Option<Ahead>>,
+    /// Whether parts of it are not here.
+    far: AtomicBool,
 }
 
 /// Entries, what is known of them, and the number of the line behind each.
@@ -63,13 +76,7 @@ type Page = Vec<(u64, unixfs::Entry, Option<Seen>)>;
 struct Ahead {
     offset: u64,
     room: Room,
-    page: JoinHandle<Result<Page, Errno>>,
-}
-
-impl Drop for Ahead {
-    fn drop(&mut self) {
-        self.page.abort();
-    }
+    page: oneshot::Receiver<Result<Page, Errno>>,
 }
 
 #[derive(Default)]
@@ -91,7 +98,8 @@ async fn at_once<T>(work: impl Future<Output = T>) -> (T, bool) {
 
 impl OpenFolder {
     pub(super) fn new(number: u64, node: Arc<Node>) -> Arc<Self> {
-        Arc::new(Self { number, node, cursor: Mutex::default(), ahead: parking_lot::Mutex::default() })
+        let (cursor, ahead) = (Mutex::default(), parking_lot::Mutex::default());
+        Arc::new(Self { number, node, cursor, ahead, far: AtomicBool::new(false) })
     }
 
     /// Lines from that one on.
@@ -133,14 +141,28 @@ impl OpenFolder {
 
     /// The page that was made ready, if it is this one.
     async fn taken(&self, offset: u64, room: Room) -> Option<Page> {
-        let mut ahead = self.ahead.lock().take().filter(|ahead| (ahead.offset, ahead.room) == (offset, room))?;
+        let ahead = self.ahead.lock().take().filter(|ahead| (ahead.offset, ahead.room) == (offset, room))?;
         // What went wrong then is tried again.
-        (&mut ahead.page).await.ok()?.ok()
+        ahead.page.await.ok()?.ok()
     }
 
+    /// Has the next page made ready by a thread that may wait for the disk: a page of a sharded directory is hundreds of
+    /// blocks. Not so if some have to come from elsewhere: no thread waits for the network.
     fn make_ready(self: &Arc<Self>, trees: &Arc<ReadOnly>, offset: u64, room: Room) {
+        if self.far.load(Ordering::Relaxed) {
+            return;
+        }
         let (folder, trees) = (Arc::clone(self), Arc::clone(trees));
-        let page = tokio::spawn(async move { folder.look(&trees, offset, room).await });
+        let (answer, page) = oneshot::channel();
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let _runtime = runtime.enter();
+            match task::reading_here(|| folder.look(&trees, offset, room).now_or_never()) {
+                // Whoever asked may have gone.
+                Some(page) => drop(answer.send(page)),
+                None => folder.far.store(true, Ordering::Relaxed),
+            }
+        });
         *self.ahead.lock() = Some(Ahead { offset, room, page });
     }
 

@@ -21,6 +21,7 @@ use crate::{
     mfs::{
         Ino,
         file::{File, FileError, Lot},
+        tree::Present,
     },
 };
 use std::sync::{Arc, Weak};
@@ -116,8 +117,8 @@ impl super::Inner {
             true => file.narrow(&mut |blocks: Vec<Block>| self.store(&blocks, Durability::Buffered)),
             false => Ok(()),
         };
-        let (len, bytes, dirty) = (file.len(), file.dirty_bytes(), file.is_dirty());
-        self.tree.lock().file_changed(ino, len, file.meta(), bytes, dirty);
+        let now = Present::of(&mut file);
+        self.tree.lock().file_changed(ino, now);
         narrowed.map_err(|error| match error {
             FileError::Store(error) => error,
             other => StoreError::Invalid(other.to_string()),
