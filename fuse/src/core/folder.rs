@@ -5,7 +5,7 @@
 //! children it says what the directory says, what the index says of files of one block, and what other blocks say that are
 //! here; none is fetched.
 //!
-//! While a program looks at one page, the next one is made ready.
+//! While a program looks at one page, the next ones are made ready.
 
 use super::{
     attr::{Dirent, Kind, Ttl, UNKNOWN_INO, is_name},
@@ -19,17 +19,18 @@ use bytes::Bytes;
 use cairn_store::{cid::codec, task, unixfs};
 use futures::{FutureExt as _, StreamExt as _};
 use std::{
+    collections::VecDeque,
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
     time::Duration,
 };
 use tokio::{
     runtime::Handle,
-    sync::{Mutex, oneshot},
+    sync::{Mutex, mpsc},
 };
 
 /// Bytes of children's blocks that are read for one page of a listing, as their parent declares them.
@@ -38,6 +39,10 @@ const LOOK_BYTES: u64 = 8 << 20;
 const MAX_LOOK: u64 = 512 << 10;
 /// How long the local store may take for a page; what it did not say by then stays unknown.
 const LOOK_TIME: Duration = Duration::from_secs(1);
+/// Bytes of listings that are made ready at a time, as far as they are more than a page.
+const AHEAD_BYTES: usize = 256 << 10;
+/// Pages that are made ready at a time.
+const MAX_RUN: usize = 8;
 /// Lines before the first entry: `.` and `..`.
 const DOTS: u64 = 2;
 
@@ -72,11 +77,45 @@ pub(super) struct OpenFolder {
 /// Entries, what is known of them, and the number of the line behind each.
 type Page = Vec<(u64, unixfs::Entry, Option<Seen>)>;
 
-/// A page that will probably be asked for. Dropping it gives it up.
+/// Pages that will probably be asked for.
 struct Ahead {
-    offset: u64,
     room: Room,
-    page: oneshot::Receiver<Result<Page, Errno>>,
+    /// Where each begins, and what it is, of each run of them. A run is under way as long as its channel is open.
+    runs: VecDeque<mpsc::Receiver<Ready>>,
+    /// Where the run after the last one begins; [`DONE`] if there is none.
+    next: Arc<AtomicU64>,
+}
+
+type Ready = (u64, Result<Page, Errno>);
+
+const DONE: u64 = u64::MAX;
+
+impl Ahead {
+    fn new(offset: u64, room: Room) -> Self {
+        Self { room, runs: VecDeque::new(), next: Arc::new(AtomicU64::new(offset)) }
+    }
+
+    /// Whether another run is to begin.
+    fn is_short(&self) -> bool {
+        let ready: usize = self.runs.iter().map(mpsc::Receiver::len).sum();
+        ready <= run_of(self.room) / 2
+            && self.runs.back().is_none_or(mpsc::Receiver::is_closed)
+            && self.next.load(Ordering::Acquire) != DONE
+    }
+
+    async fn next(&mut self) -> Option<Ready> {
+        loop {
+            match self.runs.front_mut()?.recv().await {
+                Some(ready) => return Some(ready),
+                None => self.runs.pop_front(),
+            };
+        }
+    }
+}
+
+/// Pages that are made ready in one go.
+fn run_of(room: Room) -> usize {
+    (AHEAD_BYTES / room.bytes.max(1)).clamp(1, MAX_RUN)
 }
 
 #[derive(Default)]
@@ -141,29 +180,46 @@ impl OpenFolder {
 
     /// The page that was made ready, if it is this one.
     async fn taken(&self, offset: u64, room: Room) -> Option<Page> {
-        let ahead = self.ahead.lock().take().filter(|ahead| (ahead.offset, ahead.room) == (offset, room))?;
+        let mut ahead = self.ahead.lock().take().filter(|ahead| ahead.room == room)?;
+        let (_, page) = ahead.next().await.filter(|(begin, _)| *begin == offset)?;
         // What went wrong then is tried again.
-        ahead.page.await.ok()?.ok()
+        let page = page.ok()?;
+        *self.ahead.lock() = Some(ahead);
+        Some(page)
     }
 
-    /// Has the next page made ready by a thread that may wait for the disk: a page of a sharded directory is hundreds of
+    /// Has the next pages made ready by a thread that may wait for the disk: each page of a sharded directory is a hundred
     /// blocks. Not so if some have to come from elsewhere: no thread waits for the network.
     fn make_ready(self: &Arc<Self>, trees: &Arc<ReadOnly>, offset: u64, room: Room) {
         if self.far.load(Ordering::Relaxed) {
             return;
         }
-        let (folder, trees) = (Arc::clone(self), Arc::clone(trees));
-        let (answer, page) = oneshot::channel();
-        let runtime = Handle::current();
+        let (more, next) = {
+            let mut slot = self.ahead.lock();
+            let ahead = slot.get_or_insert_with(|| Ahead::new(offset, room));
+            if !ahead.is_short() {
+                return;
+            }
+            let (more, run) = mpsc::channel(run_of(room));
+            ahead.runs.push_back(run);
+            (more, Arc::clone(&ahead.next))
+        };
+        let (folder, trees, runtime) = (Arc::clone(self), Arc::clone(trees), Handle::current());
         tokio::task::spawn_blocking(move || {
             let _runtime = runtime.enter();
-            match task::reading_here(|| folder.look(&trees, offset, room).now_or_never()) {
-                // Whoever asked may have gone.
-                Some(page) => drop(answer.send(page)),
-                None => folder.far.store(true, Ordering::Relaxed),
+            for _ in 0..run_of(room) {
+                let offset = next.load(Ordering::Acquire);
+                let looked = task::reading_here(|| folder.look(&trees, offset, room).now_or_never());
+                folder.far.fetch_or(looked.is_none(), Ordering::Relaxed);
+                let page = looked.unwrap_or(Err(Errno::EIO));
+                let behind = page.as_ref().ok().and_then(|page| page.last()).map_or(DONE, |(next, ..)| *next);
+                next.store(behind, Ordering::Release);
+                // There is room, unless whoever asked has gone.
+                if more.try_send((offset, page)).is_err() || behind == DONE {
+                    return;
+                }
             }
         });
-        *self.ahead.lock() = Some(Ahead { offset, room, page });
     }
 
     /// Entries from that line on, and what is known of them.
