@@ -19,8 +19,8 @@ pub enum Seek {
 }
 
 impl File {
-    /// Where the next of that kind is, at `from` or behind it; `None` if there is none, or `from` is behind the end. What is not at hand counts as bytes, and what would take too
-    /// long to look into.
+    /// Where the next of that kind is, at `from` or behind it; `None` if there is none, or `from` is behind the end. What is
+    /// not at hand counts as bytes, and what would take too long to look into.
     pub fn seek(&mut self, from: u64, what: Seek, blocks: &dyn Blocks) -> Option<u64> {
         let len = self.len();
         if from >= len {
