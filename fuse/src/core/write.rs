@@ -15,6 +15,8 @@ use std::{ops::Range, sync::Arc, time::Duration};
 
 /// The most that one request copies from one file to another where bytes have to be read: the kernel asks for the rest.
 const MAX_COPY: u64 = 1 << 30;
+/// Content that never changes and is shorter is copied byte by byte: that is quicker than to keep it from collections first.
+const MIN_SHARED: u64 = 256 << 10;
 
 impl Filesystem {
     /// The tree and the number of an inode that can be changed.
@@ -222,6 +224,9 @@ impl Filesystem {
         (tree, to): (&Tree, u64),
         at: u64,
     ) -> Result<u64, Errno> {
+        if from.size() < MIN_SHARED {
+            return Err(Errno::EXDEV);
+        }
         let range = range.start..range.end.min(from.size()).max(range.start);
         let len = usize::try_from(range.end - range.start).map_err(|_| Errno::EFBIG)?;
         check_len(at, len).map_err(|_| Errno::EFBIG)?;
