@@ -74,8 +74,14 @@ pub(super) struct OpenFolder {
     far: AtomicBool,
 }
 
-/// Entries, what is known of them, and the number of the line behind each.
-type Page = Vec<(u64, unixfs::Entry, Option<Seen>)>;
+/// Some lines.
+#[derive(Default)]
+struct Page {
+    /// Entries, what is known of them, and the number of the line behind each.
+    lines: Vec<(u64, unixfs::Entry, Option<Seen>)>,
+    /// Where the next page begins, if there is one.
+    next: Option<u64>,
+}
 
 /// Pages that will probably be asked for.
 struct Ahead {
@@ -169,10 +175,10 @@ impl OpenFolder {
                 page => page.unwrap_or_default(),
             },
         };
-        if let Some((next, ..)) = page.last() {
-            self.make_ready(trees, *next, room);
+        if let Some(next) = page.next {
+            self.make_ready(trees, next, room);
         }
-        for (next, entry, seen) in page {
+        for (next, entry, seen) in page.lines {
             dirents.push(self.line(trees, next, entry, seen, room.plus));
         }
         Ok(dirents)
@@ -212,7 +218,7 @@ impl OpenFolder {
                 let looked = task::reading_here(|| folder.look(&trees, offset, room).now_or_never());
                 folder.far.fetch_or(looked.is_none(), Ordering::Relaxed);
                 let page = looked.unwrap_or(Err(Errno::EIO));
-                let behind = page.as_ref().ok().and_then(|page| page.last()).map_or(DONE, |(next, ..)| *next);
+                let behind = page.as_ref().ok().and_then(|page| page.next).unwrap_or(DONE);
                 next.store(behind, Ordering::Release);
                 // There is room, unless whoever asked has gone.
                 if more.try_send((offset, page)).is_err() || behind == DONE {
@@ -224,12 +230,15 @@ impl OpenFolder {
 
     /// Entries from that line on, and what is known of them.
     async fn look(&self, trees: &ReadOnly, offset: u64, room: Room) -> Result<Page, Errno> {
-        let page = {
+        let (page, ended) = {
             let mut cursor = self.cursor.lock().await;
-            self.page(&mut cursor, trees, offset, room).await?
+            let page = self.page(&mut cursor, trees, offset, room).await?;
+            (page, cursor.held.is_none())
         };
+        let next = page.last().map(|(next, _)| *next).filter(|_| !ended);
         let seen = self.seen(trees, &page, room.plus).await;
-        Ok(page.into_iter().zip(seen).map(|((next, entry), seen)| (next, entry, seen)).collect())
+        let lines = page.into_iter().zip(seen).map(|((next, entry), seen)| (next, entry, seen)).collect();
+        Ok(Page { lines, next })
     }
 
     /// Entries from that line on, and the number of the line behind each.

@@ -257,14 +257,20 @@ fn who_sends_what_nobody_asked_for_is_refused_and_late_blocks_are_no_crime() {
     assert_eq!(client.next_output(), Some(Output::Refuse(peer(1))));
 }
 
-#[test]
-fn what_is_awaited_goes_before_what_is_fetched_ahead() {
+/// A client that fetches so many blocks ahead, and knows nobody yet.
+fn ahead(blocks: u64) -> (Client, Instant) {
     let mut client = Client::new(ClientConfig::default(), 1);
     let now = Instant::now();
     client.open(1, Order::Sequential, now);
-    for n in 1..=20 {
+    for n in 1..=blocks {
         client.want(1, &cid(n), Urgency::Ahead, now);
     }
+    (client, now)
+}
+
+#[test]
+fn what_is_awaited_goes_before_what_is_fetched_ahead() {
+    let (mut client, now) = ahead(20);
     client.want(1, &cid(20), Urgency::Awaited, now);
     client.on_connected(peer(1), false);
     client.on_provider(1, &cid(1), peer(1), Vec::new());
@@ -277,12 +283,7 @@ fn what_is_awaited_goes_before_what_is_fetched_ahead() {
 
 #[test]
 fn what_was_asked_for_ahead_and_is_awaited_now_is_asked_for_again_if_it_is_far_behind() {
-    let mut client = Client::new(ClientConfig::default(), 1);
-    let now = Instant::now();
-    client.open(1, Order::Sequential, now);
-    for n in 1..=500 {
-        client.want(1, &cid(n), Urgency::Ahead, now);
-    }
+    let (mut client, now) = ahead(500);
     client.on_connected(peer(1), false);
     client.on_provider(1, &cid(1), peer(1), Vec::new());
     let mut asked: Vec<Entry> = Vec::new();
@@ -314,12 +315,7 @@ fn what_was_asked_for_ahead_and_is_awaited_now_is_asked_for_again_if_it_is_far_b
 
 #[test]
 fn what_is_awaited_is_asked_for_at_once_of_a_peer_that_has_much_to_send_ahead() {
-    let mut client = Client::new(ClientConfig::default(), 1);
-    let now = Instant::now();
-    client.open(1, Order::Sequential, now);
-    for n in 1..=20 {
-        client.want(1, &cid(n), Urgency::Ahead, now);
-    }
+    let (mut client, now) = ahead(20);
     client.on_connected(peer(1), false);
     client.on_provider(1, &cid(1), peer(1), Vec::new());
     client.poll(now);

@@ -245,23 +245,19 @@ impl Tree {
 
     /// Notes that a node has changes, and so have those above it.
     pub(super) fn touch(&mut self, id: Id) {
-        let mut id = id;
-        loop {
-            let node = self.node_mut(id);
-            (node.link, node.holes) = (None, None);
-            if id == ANCHOR {
-                return;
-            }
-            id = node.parent.node;
-        }
+        self.climb(id, |node| (node.link, node.holes) = (None, None));
     }
 
     /// Has the holes below a node, and those above it, counted again.
     pub(super) fn recount(&mut self, id: Id) {
-        let mut id = id;
+        self.climb(id, |node| node.holes = None);
+    }
+
+    /// Does something with a node and all above it.
+    fn climb(&mut self, mut id: Id, change: impl Fn(&mut Inner)) {
         loop {
             let node = self.node_mut(id);
-            node.holes = None;
+            change(node);
             if id == ANCHOR {
                 return;
             }

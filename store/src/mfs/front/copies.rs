@@ -14,8 +14,8 @@ use crate::{
 };
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
-/// Parts of a file that are looked at to say whether all of it is here: those of about 250 GiB.
-const MAX_PARTS: usize = 1 << 20;
+/// Parts of a file that are looked at to say whether all of it is here: those of about 32 GiB. Their names take 20 MiB.
+const MAX_PARTS: usize = 1 << 17;
 
 impl Mfs {
     /// Copies a range of one file into another, or into the same one, by reference where it can; answers how many bytes:
